@@ -1,0 +1,1 @@
+"""Check robustness theorems about neural networks against reality."""

@@ -1,0 +1,160 @@
+"""Gaussian initializations: the standard deviations β₁, β, β_L and the output scale α.
+
+The network is f(x) = (1/α) W_L φ(W_{L−1} φ(… φ(W_1 x))) with W_1 ∈ R^{m×d}, W_l ∈ R^{m×m} for 2 ≤ l ≤ L−1 and
+W_L ∈ R^{o×m}; all entries are independent centred Gaussians, with variances β₁², β² and β_L². The names are those the
+robustness papers use; note that ``ntk`` is an initialization of weights, not the NTK parameterization.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ntkrobust.errors import InputError
+
+Scale = float | Callable[[int, int, int], float]
+"""A positive number, or a function of (d, m, o) that gives one."""
+
+
+class Scales(NamedTuple):
+    """The numbers an initialization comes to for given d, m and o."""
+
+    beta_first: float
+    beta: float
+    beta_last: float
+    alpha: float
+
+
+@dataclasses.dataclass(frozen=True)
+class _FanInGain:
+    """β_l = √(σ_l²/fan_in), with fan_in = d for the first layer and m for the others."""
+
+    variance: float
+    first: bool = False
+
+    def __call__(self, d: int, m: int, o: int) -> float:
+        return math.sqrt(self.variance / (d if self.first else m))
+
+
+@dataclasses.dataclass(frozen=True)
+class Initialization:
+    """Standard deviations of the weights, and the output scale.
+
+    Attributes:
+        beta_first: β₁, of the entries of W_1.
+        beta: β, of the entries of W_2 … W_{L−1} (unused for L = 2).
+        beta_last: β_L, of the entries of W_L.
+        alpha: α, which divides the output W_L φ(…) (an output bias is not divided).
+        name: the name it is known by, if any; it prints as that name.
+
+    Each of the four is a positive number or a function of (d, m, o): input dimension, width, number of outputs.
+
+    Raises:
+        InputError: a number among them is not positive and finite.
+    """
+
+    beta_first: Scale
+    beta: Scale
+    beta_last: Scale
+    alpha: Scale = 1.0
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("beta_first", "beta", "beta_last", "alpha"):
+            value = getattr(self, field)
+            if not callable(value):
+                object.__setattr__(self, field, _positive(value, f"{field} of an Initialization"))
+
+    @classmethod
+    def from_gains(cls, first: float = 2.0, hidden: float = 2.0, last: float = 1.0) -> Initialization:
+        """The initialization with β_l² = σ_l²/fan_in, given the gains σ_1², σ² and σ_L².
+
+        ``from_gains(2, 2, 2)`` is ``he`` and ``from_gains(1, 1, 1)`` is ``lecun``; with
+        ``parameterization="ntk"`` the law at initialization stays the same and training changes.
+        """
+        first, hidden, last = (
+            _positive(gain, f"gain {name!r}")
+            for name, gain in (("first", first), ("hidden", hidden), ("last", last))
+        )
+        return cls(_FanInGain(first, first=True), _FanInGain(hidden), _FanInGain(last))
+
+    def scales(self, d: int, m: int, o: int) -> Scales:
+        """β₁, β, β_L and α as numbers, for input dimension d, width m and o outputs.
+
+        Raises:
+            InputError: a function gave something else than a positive finite number.
+        """
+        return Scales(
+            *(
+                _positive(value(d, m, o), f"{field} at (d, m, o) = ({d}, {m}, {o})") if callable(value) else value
+                for field, value in (
+                    ("beta_first", self.beta_first),
+                    ("beta", self.beta),
+                    ("beta_last", self.beta_last),
+                    ("alpha", self.alpha),
+                )
+            )
+        )
+
+    def __repr__(self) -> str:
+        if self.name is not None:
+            return repr(self.name)
+        betas = (self.beta_first, self.beta, self.beta_last)
+        if all(isinstance(beta, _FanInGain) for beta in betas):
+            gains = [beta.variance for beta in betas if isinstance(beta, _FanInGain)]
+            return "Initialization.from_gains(first={!r}, hidden={!r}, last={!r})".format(*gains)
+        shown = ", ".join(
+            f"{field}={value.__name__ if hasattr(value, '__name__') else repr(value)}"
+            for field, value in zip(("beta_first", "beta", "beta_last", "alpha"), (*betas, self.alpha), strict=True)
+        )
+        return f"Initialization({shown})"
+
+
+def _positive(value: object, what: str) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise InputError(f"{what} must be a positive number, got {value!r}") from None
+    if not (math.isfinite(number) and number > 0):
+        raise InputError(f"{what} must be positive and finite, got {number:g}")
+    return number
+
+
+def _gains(name: str, variance: float) -> Initialization:
+    return dataclasses.replace(Initialization.from_gains(variance, variance, variance), name=name)
+
+
+NAMED: dict[str, Initialization] = {
+    # β₁² = 1/d, β² = β_L² = 1/m
+    "lecun": _gains("lecun", 1.0),
+    # β₁² = 2/d, β² = β_L² = 2/m
+    "he": _gains("he", 2.0),
+    # β₁² = β² = 2/m, β_L² = 1: the "NTK initialization" of the theory papers, not the NTK parameterization
+    "ntk": Initialization(
+        lambda d, m, o: math.sqrt(2 / m), lambda d, m, o: math.sqrt(2 / m), 1.0, name="ntk"
+    ),
+    # β₁² = 2/(d+m), β² = 1/m, β_L² = 2/(m+o)
+    "xavier": Initialization(
+        lambda d, m, o: math.sqrt(2 / (d + m)),
+        lambda d, m, o: math.sqrt(1 / m),
+        lambda d, m, o: math.sqrt(2 / (m + o)),
+        name="xavier",
+    ),
+    # β₁² = β_L² = 1, α = m: two layers only, so β is never used
+    "mean_field": Initialization(1.0, 1.0, 1.0, alpha=lambda d, m, o: float(m), name="mean_field"),
+}
+
+
+def as_initialization(value: str | Initialization) -> Initialization:
+    """A name or an :class:`Initialization`, as an :class:`Initialization`.
+
+    Raises:
+        InputError: the name is unknown.
+    """
+    if isinstance(value, Initialization):
+        return value
+    if value not in NAMED:
+        raise InputError(f"unknown initialization {value!r}: expected one of {', '.join(NAMED)} or an Initialization")
+    return NAMED[value]
