@@ -1,14 +1,20 @@
-"""Parameters of finite networks: how they are drawn, and the forward pass."""
+"""Parameters of finite networks: how they are drawn, and the forward pass.
+
+What differs between initializations and parameterizations is a handful of numbers. They enter as run-time arguments,
+so that networks of one shape share one compiled program.
+"""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from ntkrobust.activations import Activation
 from ntkrobust.networks import MLP
 from ntkrobust.precision import TRAINING_DTYPE
 
@@ -25,69 +31,105 @@ class Parameters(NamedTuple):
     biases: tuple[jax.Array, ...]
 
 
+class LayerScales(NamedTuple):
+    """The numbers that set an initialization and a parameterization.
+
+    Attributes:
+        weight_std: (L,), standard deviation of the entries of W_l as they are drawn.
+        weight_gain: (L,), factor on W_l in the forward pass.
+        bias_std: standard deviation of the biases as they are drawn.
+        bias_gain: factor on the biases in the forward pass.
+    """
+
+    weight_std: np.ndarray
+    weight_gain: np.ndarray
+    bias_std: np.ndarray
+    bias_gain: np.ndarray
+
+
+def layer_scales(net: MLP, d_in: int) -> LayerScales:
+    """The numbers of ``net`` for inputs of dimension ``d_in``.
+
+    Standard parameterization: W_l is drawn with std β_l and only the output is scaled, by 1/α. NTK parameterization:
+    W_l is drawn from N(0, 1) and scaled by β_l (β_L/α for the last); likewise for the biases.
+    """
+    scales = net.scales(d_in)
+    betas = np.array([scales.beta_first, *[scales.beta] * (net.depth - 2), scales.beta_last], dtype=np.float32)
+    ones = np.ones(net.depth, dtype=np.float32)
+    output = ones.copy()
+    output[-1] = 1 / scales.alpha
+    bias = np.float32(net.bias_std or 0.0)
+    if net.parameterization == "standard":
+        return LayerScales(betas, output, bias, np.float32(1.0))
+    return LayerScales(ones, betas * output, np.float32(1.0), bias)
+
+
 def seed_keys(key: jax.Array, seeds: tuple[int, ...]) -> jax.Array:
     """Keys (len(seeds),): seed i uses ``fold_in(key, i)``, so more seeds never change earlier ones."""
     return jax.vmap(lambda seed: jax.random.fold_in(key, seed))(jnp.asarray(seeds, dtype=jnp.uint32))
 
 
-def initialize(net: MLP, key: jax.Array, d_in: int) -> Parameters:
-    """Draw the parameters of one network.
+def draw(shapes: tuple[tuple[int, int], ...], has_bias: bool, scales: LayerScales, key: jax.Array) -> Parameters:
+    """Draw the parameters of one network from a typed key.
 
-    Entries are N(0, β_l²) in the standard parameterization and N(0, 1) in the NTK parameterization (biases N(0, s²)
-    and N(0, 1)). Networks of different shape share no randomness; networks of one shape under different
-    initializations share their underlying standard normals.
+    Networks of different shape share no randomness. Networks of one shape that differ only in initialization share
+    their underlying standard normals.
 
     Args:
-        net: the network.
+        shapes: (fan_out, fan_in) of every layer.
+        has_bias: whether there are biases.
+        scales: see :class:`LayerScales`.
         key: a typed key.
-        d_in: input dimension d.
     """
-    shapes = net.layer_shapes(d_in)
+    depth = len(shapes)
     # Draws of different shape from one key share a prefix, which would tie widths and depths to each other.
     key = jax.random.fold_in(key, zlib.crc32(repr(shapes).encode()))
-    if net.parameterization == "standard":
-        scales = net.scales(d_in)
-        betas = (scales.beta_first, *[scales.beta] * (net.depth - 2), scales.beta_last)
-        bias_std = net.bias_std
-    else:
-        betas, bias_std = (1.0,) * net.depth, 1.0
 
     def normal(index: int, shape: tuple[int, ...]) -> jax.Array:
         return jax.random.normal(jax.random.fold_in(key, index), shape, dtype=TRAINING_DTYPE)
 
-    weights = tuple(beta * normal(layer, shape) for layer, (beta, shape) in enumerate(zip(betas, shapes, strict=True)))
-    if net.bias_std is None:
+    weights = tuple(scales.weight_std[layer] * normal(layer, shape) for layer, shape in enumerate(shapes))
+    if not has_bias:
         return Parameters(weights, ())
     return Parameters(
-        weights, tuple(bias_std * normal(net.depth + layer, shape[:1]) for layer, shape in enumerate(shapes))
+        weights, tuple(scales.bias_std * normal(depth + layer, shape[:1]) for layer, shape in enumerate(shapes))
     )
 
 
-def forward_function(net: MLP, d_in: int) -> Callable[[Parameters, jax.Array], jax.Array]:
-    """The map (parameters, x (n, d)) ↦ f(x) (n, o) of one network.
+@partial(jax.jit, static_argnums=(0, 1))
+def _draw_many(
+    shapes: tuple[tuple[int, int], ...], has_bias: bool, scales: LayerScales, keys: jax.Array
+) -> Parameters:
+    return jax.vmap(lambda key: draw(shapes, has_bias, scales, key))(keys)
 
-    f(x) = (1/α) W_L φ(W_{L−1} φ(… φ(W_1 x + b_1))) + b_L; the NTK parameterization multiplies W_l by β_l and b_l by
-    ``bias_std`` here.
+
+def initialize(net: MLP, d_in: int, keys: jax.Array) -> Parameters:
+    """Parameters of an ensemble, one network per key: every array has a leading axis of length ``len(keys)``.
+
+    Entries are N(0, β_l²) in the standard parameterization and N(0, 1) in the NTK parameterization; biases are
+    N(0, s²) and N(0, 1).
     """
-    phi = net.phi
-    scales = net.scales(d_in)
-    if net.parameterization == "standard":
-        gains = (1.0,) * (net.depth - 1) + (1 / scales.alpha,)
-        bias_gain = 1.0
-    else:
-        gains = (scales.beta_first, *[scales.beta] * (net.depth - 2), scales.beta_last / scales.alpha)
-        bias_gain = net.bias_std if net.bias_std is not None else 0.0
+    return _draw_many(net.layer_shapes(d_in), net.bias_std is not None, layer_scales(net, d_in), keys)
 
-    def forward(parameters: Parameters, x: jax.Array) -> jax.Array:
-        h = x
-        for layer, (weight, gain) in enumerate(zip(parameters.weights, gains, strict=True)):
-            h = h @ weight.T
-            if gain != 1.0:
-                h = gain * h
-            if parameters.biases:
-                h = h + bias_gain * parameters.biases[layer]
-            if layer < net.depth - 1:
-                h = phi(h)
-        return h
 
-    return forward
+def forward(phi: Activation, scales: LayerScales, parameters: Parameters, x: jax.Array) -> jax.Array:
+    """f(x) (n, o) of one network at x (n, d).
+
+    f(x) = (1/α) W_L φ(W_{L−1} φ(… φ(W_1 x + b_1))) + b_L, each weight and bias times its gain.
+    """
+    return pre_activations(phi, scales, parameters, x)[0][-1]
+
+
+def pre_activations(
+    phi: Activation, scales: LayerScales, parameters: Parameters, x: jax.Array
+) -> tuple[list[jax.Array], list[jax.Array]]:
+    """z_1 … z_L (z_L = f) and the layers' inputs h_0 = x, h_1 … h_{L−1}, for x (n, d)."""
+    z: list[jax.Array] = []
+    inputs = [x]
+    for layer, weight in enumerate(parameters.weights):
+        if layer:
+            inputs.append(phi(z[-1]))
+        z.append(scales.weight_gain[layer] * (inputs[-1] @ weight.T))
+        if parameters.biases:
+            z[-1] = z[-1] + scales.bias_gain * parameters.biases[layer]
+    return z, inputs

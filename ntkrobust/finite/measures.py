@@ -1,0 +1,377 @@
+"""Measures: named numbers of an ensemble at points, each with its definition and its side.
+
+A measure's *side* says how the reported number relates to the quantity it is named after: ``exact``, or a ``lower`` or
+``upper`` bound of it. Statements may be refuted or supported only by numbers of the right side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from ntkrobust.activations import Activation
+from ntkrobust.data import targets
+from ntkrobust.errors import InputError
+from ntkrobust.finite import derivatives, stability
+from ntkrobust.finite.parameters import LayerScales, Parameters, draw, forward, layer_scales, seed_keys
+from ntkrobust.finite.plan import choose_plan, run_over_seeds
+from ntkrobust.finite.run import Run
+from ntkrobust.networks import check_integer
+from ntkrobust.precision import TRAINING_DTYPE, full_matmul_precision
+
+Side = Literal["exact", "lower", "upper"]
+
+KERNEL_POINTS = 64
+"""Training points on which the change of the empirical kernel is measured (the first so many)."""
+
+
+class Probe:
+    """One network at one time, as a measure sees it. What several measures need is computed once.
+
+    Attributes:
+        parameters: of this network.
+        initial: the same network's parameters before training.
+        x, y: test inputs (n', d) and targets (n', o) (y is None if none were given).
+        x_train, y_train: training inputs (n, d) and targets (n, o).
+        key: a typed key of this seed, for measures that sample.
+        epsilon: radius of finite perturbations, in the units of x.
+        samples: draws per point for measures that sample.
+    """
+
+    def __init__(
+        self,
+        phi: Activation,
+        scales: LayerScales,
+        parameters: Parameters,
+        initial: Parameters,
+        data: dict[str, jax.Array],
+        key: jax.Array,
+        samples: int,
+    ) -> None:
+        self._phi, self._scales = phi, scales
+        self.parameters, self.initial = parameters, initial
+        self.x, self.y = data["x"], data.get("y")
+        self.x_train, self.y_train = data["x_train"], data["y_train"]
+        self.key, self.epsilon, self.samples = key, data.get("epsilon"), samples
+
+    def f(self, x: jax.Array) -> jax.Array:
+        """f(x) (n, o) at any inputs x (n, d)."""
+        return forward(self._phi, self._scales, self.parameters, x)
+
+    def kernel(self, parameters: Parameters, x: jax.Array) -> jax.Array:
+        """The empirical NTK Θ(x, x) (n, o, n, o) at these parameters."""
+        return derivatives.empirical_ntk(self._phi, self._scales, parameters, x)
+
+    @cached_property
+    def outputs(self) -> jax.Array:
+        """f at the test inputs, (n', o)."""
+        return self.f(self.x)
+
+    @cached_property
+    def jacobian(self) -> jax.Array:
+        """∂f/∂x at the test inputs, (n', o, d)."""
+        return derivatives.input_jacobian(self._phi, self._scales, self.parameters, self.x)
+
+    @cached_property
+    def stability(self) -> jax.Array:
+        """P/ε at the test inputs, (n',)."""
+        return stability.ball_stability(self.jacobian)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """A named number of a network.
+
+    Attributes:
+        name: how it is asked for, and its variable's name in the result.
+        definition: what it is, in LaTeX.
+        compute: a traceable function of a :class:`Probe`; it returns an array with the axes ``dims``.
+        dims: axes of one network's result: ``("point",)``, ``("layer",)`` or ``()``.
+        side: ``exact``, or the side on which the number bounds the quantity.
+        needs: what has to be given to :func:`measure` for it: ``"y_test"``, ``"epsilon"``.
+        source: paper and place, or what it follows from.
+    """
+
+    name: str
+    definition: str
+    compute: Callable[[Probe], jax.Array]
+    dims: tuple[str, ...] = ("point",)
+    side: Side = "exact"
+    needs: tuple[str, ...] = ()
+    source: str = ""
+
+
+def _perturbed_differences(probe: Probe) -> jax.Array:
+    """‖f(x̂) − f(x)‖/ε (samples, n') for x̂ uniform in B₂(x, ε)."""
+    assert probe.epsilon is not None
+    n, d = probe.x.shape
+    key_direction, key_radius = jax.random.split(probe.key)
+    direction = jax.random.normal(key_direction, (probe.samples, n, d), dtype=TRAINING_DTYPE)
+    direction = direction / jnp.linalg.norm(direction, axis=-1, keepdims=True)
+    # The radius of a uniform point in the unit ball is U^{1/d}.
+    radius = jax.random.uniform(key_radius, (probe.samples, n, 1), dtype=TRAINING_DTYPE) ** (1 / d)
+    moved = probe.x + probe.epsilon * radius * direction
+    return jax.lax.map(lambda x: jnp.linalg.norm(probe.f(x) - probe.outputs, axis=-1), moved) / probe.epsilon
+
+
+def _relative_change(new: Sequence[jax.Array], old: Sequence[jax.Array]) -> jax.Array:
+    """‖new − old‖_F/‖old‖_F over all arrays together."""
+    change = sum(jnp.sum((a - b) ** 2) for a, b in zip(new, old, strict=True))
+    return jnp.sqrt(change / sum(jnp.sum(b**2) for b in old))
+
+
+def _layer_changes(probe: Probe) -> jax.Array:
+    pairs = zip(probe.parameters.weights, probe.initial.weights, strict=True)
+    return jnp.stack([_relative_change([new], [old]) for new, old in pairs])
+
+
+def _kernel_change(probe: Probe) -> jax.Array:
+    x = probe.x_train[:KERNEL_POINTS]
+    return _relative_change([probe.kernel(probe.parameters, x)], [probe.kernel(probe.initial, x)])
+
+
+def _accuracy(outputs: jax.Array, y: jax.Array) -> jax.Array:
+    """Share of rows whose predicted class is the target's: the sign for one output, the largest for several."""
+    if y.shape[-1] == 1:
+        return jnp.mean(jnp.sign(outputs) == jnp.sign(y), dtype=TRAINING_DTYPE)
+    return jnp.mean(jnp.argmax(outputs, -1) == jnp.argmax(y, -1), dtype=TRAINING_DTYPE)
+
+
+_ZHU = "Zhu et al., arXiv 2209.07263"
+
+MEASURES: dict[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        Measure(
+            "perturbation_stability",
+            r"P(f,\varepsilon)/\varepsilon = E_{\hat x}\,\|J(x)(\hat x - x)\|_2/\varepsilon,\ "
+            r"\hat x \sim \mathrm{Unif}(B_2(x,\varepsilon))",
+            lambda probe: probe.stability,
+            source=_ZHU,
+        ),
+        Measure(
+            "finite_perturbation_stability",
+            r"E_{\hat x}\,\|f(\hat x) - f(x)\|_2/\varepsilon,\ \hat x \sim \mathrm{Unif}(B_2(x,\varepsilon))",
+            lambda probe: jnp.mean(_perturbed_differences(probe), axis=0),
+            needs=("epsilon",),
+            source=f"the measure of {_ZHU} before linearisation; sampled",
+        ),
+        Measure(
+            "finite_perturbation_stability_se",
+            r"\text{standard error over draws of } E_{\hat x}\,\|f(\hat x) - f(x)\|_2/\varepsilon",
+            lambda probe: jnp.std(_perturbed_differences(probe), axis=0, ddof=1) / np.sqrt(probe.samples),
+            needs=("epsilon",),
+        ),
+        Measure(
+            "normalized_perturbation_stability",
+            r"P(f,\varepsilon)/(\varepsilon\,\mathrm{rms}_x\|f(x)\|_2)",
+            lambda probe: probe.stability / jnp.sqrt(jnp.mean(jnp.sum(probe.outputs**2, axis=-1))),
+            source=f"{_ZHU}, with the scale of the output divided out",
+        ),
+        Measure(
+            "jacobian_frobenius",
+            r"\|J(x)\|_F",
+            lambda probe: jnp.linalg.norm(probe.jacobian, axis=(-2, -1)),
+        ),
+        Measure(
+            "jacobian_frobenius_sq",
+            r"\|J(x)\|_F^2",
+            lambda probe: jnp.sum(probe.jacobian**2, axis=(-2, -1)),
+        ),
+        Measure(
+            "jacobian_frobenius_fourth",
+            r"\|J(x)\|_F^4",
+            lambda probe: jnp.sum(probe.jacobian**2, axis=(-2, -1)) ** 2,
+        ),
+        Measure(
+            "jacobian_spectral",
+            r"\|J(x)\|_2",
+            lambda probe: jnp.sqrt(stability.squared_singular_values(probe.jacobian)[..., -1]),
+        ),
+        Measure(
+            "jacobian_is_zero",
+            r"1[J(x) = 0]",
+            lambda probe: jnp.all(probe.jacobian == 0, axis=(-2, -1)).astype(TRAINING_DTYPE),
+        ),
+        Measure(
+            "output_rms",
+            r"\mathrm{rms}_x\|f(x)\|_2",
+            lambda probe: jnp.sqrt(jnp.mean(jnp.sum(probe.outputs**2, axis=-1))),
+            dims=(),
+        ),
+        Measure(
+            "lazy_ratio",
+            r"\kappa_t = \|\theta_t - \theta_0\|_F/\|\theta_0\|_F \text{ over all weights}",
+            lambda probe: _relative_change(probe.parameters.weights, probe.initial.weights),
+            dims=(),
+            source=_ZHU,
+        ),
+        Measure(
+            "lazy_ratio_per_layer",
+            r"\|W_l(t) - W_l(0)\|_F/\|W_l(0)\|_F",
+            _layer_changes,
+            dims=("layer",),
+            source=_ZHU,
+        ),
+        Measure(
+            "kernel_change",
+            rf"\|\Theta_t - \Theta_0\|_F/\|\Theta_0\|_F \text{{ on the first {KERNEL_POINTS} training points}}",
+            _kernel_change,
+            dims=(),
+        ),
+        Measure(
+            "train_loss",
+            r"\tfrac12 \sum_i \|f(x_i) - y_i\|^2 \text{ over the training set}",
+            lambda probe: 0.5 * jnp.sum((probe.f(probe.x_train) - probe.y_train) ** 2),
+            dims=(),
+        ),
+        Measure(
+            "test_mse",
+            r"\mathrm{mean}_x \|f(x) - y\|^2 \text{ over the test set}",
+            lambda probe: jnp.mean(jnp.sum((probe.outputs - probe.y) ** 2, axis=-1)),
+            dims=(),
+            needs=("y_test",),
+        ),
+        Measure(
+            "train_accuracy",
+            r"\text{share of training points whose class is predicted}",
+            lambda probe: _accuracy(probe.f(probe.x_train), probe.y_train),
+            dims=(),
+        ),
+        Measure(
+            "natural_accuracy",
+            r"\text{share of test points whose class is predicted}",
+            lambda probe: _accuracy(probe.outputs, probe.y),  # type: ignore[arg-type]
+            dims=(),
+            needs=("y_test",),
+        ),
+    )
+}
+"""The measures that can be asked for by name."""
+
+
+def get(measure: str | Measure) -> Measure:
+    """A measure by name, or itself.
+
+    Raises:
+        InputError: the name is unknown.
+    """
+    if isinstance(measure, Measure):
+        return measure
+    if measure not in MEASURES:
+        raise InputError(f"unknown measure {measure!r}: expected one of {', '.join(MEASURES)}")
+    return MEASURES[measure]
+
+
+def measure(
+    run: Run,
+    x_test: np.ndarray,
+    measures: Sequence[str | Measure] = ("perturbation_stability",),
+    *,
+    y_test: np.ndarray | None = None,
+    epsilon: float | None = None,
+    samples: int = 64,
+) -> xr.Dataset:
+    """Measure every network of a run at every recorded time.
+
+    Args:
+        run: what :func:`ntkrobust.train` returned.
+        x_test: (n', d) inputs.
+        measures: names out of ``ntkrobust.measures.MEASURES``, or :class:`Measure` objects.
+        y_test: (n', o) or (n',) targets, for measures that compare with them.
+        epsilon: radius of finite perturbations, in the units of x.
+        samples: perturbations drawn per point by measures that sample.
+
+    Returns:
+        A dataset with dimensions ``seed``, ``time`` (records) and, where a measure has them, ``point`` or ``layer``;
+        coordinates ``gradient_flow_time`` (seed, time), ``step`` (seed, time) and ``status`` (seed). Each variable
+        carries its ``definition``, ``side`` and ``source``.
+
+    Raises:
+        InputError: an unknown measure, inputs of the wrong shape or with NaN, or something a measure needs is missing.
+    """
+    chosen = tuple(get(name) for name in measures)
+    x = np.asarray(x_test, dtype=np.float32)
+    if x.ndim != 2 or x.shape[1] != run.d_in or not len(x):
+        raise InputError(f"x_test must have shape (n, {run.d_in}), got {x.shape}")
+    if not np.isfinite(x).all():
+        raise InputError(f"x_test must be finite, got a NaN or infinity in row {np.argwhere(~np.isfinite(x))[0][0]}")
+    data: dict[str, np.ndarray] = {"x": x, "x_train": run.x_train, "y_train": run.y_train}
+    if y_test is not None:
+        data["y"] = targets(np.asarray(y_test)).astype(np.float32)
+        if data["y"].shape != (len(x), run.net.d_out):
+            raise InputError(f"y_test must have shape ({len(x)}, {run.net.d_out}), got {data['y'].shape}")
+    if epsilon is not None:
+        if not (np.isfinite(epsilon) and epsilon > 0):
+            raise InputError(f"epsilon must be positive and finite, got {epsilon!r}")
+        data["epsilon"] = np.float32(epsilon)
+    given = {"y_test": y_test is not None, "epsilon": epsilon is not None}
+    for one in chosen:
+        for need in one.needs:
+            if not given[need]:
+                raise InputError(f"the measure {one.name!r} needs {need}")
+
+    plan = choose_plan(run.net, run.d_in, len(x))
+    program = _Measurements(
+        run.net.phi,
+        run.net.layer_shapes(run.d_in),
+        run.net.bias_std is not None,
+        chosen,
+        check_integer("samples", samples, 2),
+    )
+    shared = {"scales": layer_scales(run.net, run.d_in), "data": data}
+    keys = seed_keys(run.key, run.seeds)
+    with full_matmul_precision():
+        times = [
+            run_over_seeds(program, plan, shared, {"parameters": snapshot, "key": keys}) for snapshot in run.snapshots
+        ]
+    values = {one.name: np.stack([time[one.name] for time in times], axis=1) for one in chosen}
+    return xr.Dataset(
+        {
+            one.name: (
+                ("seed", "time", *one.dims),
+                values[one.name],
+                {"definition": one.definition, "side": one.side, "source": one.source},
+            )
+            for one in chosen
+        },
+        coords={
+            "seed": list(run.seeds),
+            "step": (("seed", "time"), run.step),
+            "gradient_flow_time": (("seed", "time"), run.time),
+            "status": ("seed", run.status),
+        },
+        attrs={"network": repr(run.net), "plan": str(plan)},
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Measurements:
+    """All chosen measures of one network, as one program in which common parts are shared."""
+
+    phi: Activation
+    shapes: tuple[tuple[int, int], ...]
+    has_bias: bool
+    measures: tuple[Measure, ...]
+    samples: int
+
+    def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
+        initial = draw(self.shapes, self.has_bias, shared["scales"], one["key"])
+        probe = Probe(
+            self.phi,
+            shared["scales"],
+            one["parameters"],
+            initial,
+            shared["data"],
+            # Index past the layers' draws, so that perturbations are independent of the weights.
+            jax.random.fold_in(one["key"], 2**32 - 1),
+            self.samples,
+        )
+        return {measure.name: measure.compute(probe) for measure in self.measures}

@@ -1,0 +1,141 @@
+"""A trained (or untrained) ensemble, as training leaves it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zipfile
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from ntkrobust.errors import InputError
+from ntkrobust.finite.parameters import Parameters, initialize, seed_keys
+from ntkrobust.initializations import Initialization
+from ntkrobust.networks import MLP
+
+STATUSES = ("converged", "budget", "diverged")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """An ensemble of networks and its history at the recorded times.
+
+    Attributes:
+        net: the network description.
+        seeds: which seeds the ensemble holds, in the order of the leading axis of every array.
+        key: the typed key that all randomness came from; seed i uses ``fold_in(key, i)``.
+        x_train: (n, d) training inputs.
+        y_train: (n, o) training targets.
+        learning_rate: (seed,) of gradient descent on ½Σ‖f − y‖².
+        step: (seed, time) gradient-descent steps taken at each record.
+        loss: (seed, time) training loss ½Σ over samples and outputs.
+        status: (seed,) each ``converged`` (the loss asked for was reached), ``budget`` (the steps or the time asked
+            for were spent) or ``diverged``.
+        snapshots: parameters at each record, arrays with a leading seed axis.
+        plan: how the seeds were laid out on the machine, in words.
+    """
+
+    net: MLP
+    seeds: tuple[int, ...]
+    key: jax.Array
+    x_train: np.ndarray
+    y_train: np.ndarray
+    learning_rate: np.ndarray
+    step: np.ndarray
+    loss: np.ndarray
+    status: np.ndarray
+    snapshots: tuple[Parameters, ...]
+    plan: str
+
+    @property
+    def time(self) -> np.ndarray:
+        """(seed, time) gradient-flow time ηk of the loss ½Σ over samples and outputs."""
+        return self.learning_rate[:, None] * self.step
+
+    @property
+    def parameters(self) -> Parameters:
+        """Parameters at the last record, arrays with a leading seed axis."""
+        return self.snapshots[-1]
+
+    @property
+    def d_in(self) -> int:
+        """Input dimension d."""
+        return self.x_train.shape[1]
+
+    def initial_parameters(self) -> Parameters:
+        """Parameters before training, drawn again from the key."""
+        return initialize(self.net, self.d_in, seed_keys(self.key, self.seeds))
+
+    def save(self, path: str | Path) -> None:
+        """Write the run to one ``.npz`` file: arrays and a JSON text, no pickle.
+
+        An initialization given as functions is stored as the numbers they came to.
+        """
+        net = self.net
+        scales = net.scales(self.d_in)
+        described = {
+            **{field: getattr(net, field) for field in ("depth", "width", "d_out", "parameterization", "bias_std")},
+            "activation": str(net.activation),
+            "initialization": {"name": net.initialization.name, **scales._asdict()},  # type: ignore[union-attr]
+            "key_implementation": str(jax.random.key_impl(self.key)),
+            "plan": self.plan,
+        }
+        arrays = {
+            f"{kind}_{time}_{layer}": array
+            for time, snapshot in enumerate(self.snapshots)
+            for kind, group in snapshot._asdict().items()
+            for layer, array in enumerate(group)
+        }
+        with open(path, "wb") as file:
+            np.savez(
+                file,
+                description=json.dumps(described),
+                key=np.asarray(jax.random.key_data(self.key)),
+                seeds=np.asarray(self.seeds, dtype=np.uint32),
+                status=self.status.astype("U9"),
+                **{name: getattr(self, name) for name in ("x_train", "y_train", "learning_rate", "step", "loss")},
+                **arrays,  # type: ignore[arg-type]
+            )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Run:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            InputError: the file is missing or is not such a file.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                stored = {name: file[name] for name in file.files}
+            described = json.loads(str(stored["description"]))
+            initialization = described["initialization"]
+            name = initialization.pop("name")
+            net = MLP(
+                **{field: described[field] for field in ("depth", "width", "d_out", "parameterization", "bias_std")},
+                activation=described["activation"],
+                initialization=name or Initialization(**initialization),
+            )
+            groups = [
+                Parameters(
+                    tuple(stored[f"weights_{time}_{layer}"] for layer in range(net.depth)),
+                    tuple(stored[f"biases_{time}_{layer}"] for layer in range(net.depth))
+                    if net.bias_std is not None
+                    else (),
+                )
+                for time in range(stored["step"].shape[1])
+            ]
+            return cls(
+                net=net,
+                seeds=tuple(int(seed) for seed in stored["seeds"]),
+                key=jax.random.wrap_key_data(stored["key"], impl=described["key_implementation"]),
+                status=stored["status"],
+                snapshots=tuple(groups),
+                plan=described["plan"],
+                **{name: stored[name] for name in ("x_train", "y_train", "learning_rate", "step", "loss")},
+            )
+        except FileNotFoundError:
+            raise InputError(f"no such file: {path}") from None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path} is not a run saved by ntkrobust ({error})") from None

@@ -1,0 +1,322 @@
+"""Full-batch gradient descent on ½Σ‖f − y‖² for an ensemble of networks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ntkrobust.activations import Activation
+from ntkrobust.data import targets
+from ntkrobust.errors import InputError
+from ntkrobust.finite.derivatives import ntk_largest_eigenvalue
+from ntkrobust.finite.parameters import Parameters, forward, initialize, layer_scales, seed_keys
+from ntkrobust.finite.plan import choose_plan, run_over_seeds
+from ntkrobust.finite.run import Run
+from ntkrobust.networks import MLP, check_integer
+from ntkrobust.precision import TRAINING_DTYPE, full_matmul_precision
+
+AUTO_FRACTION = 0.5
+"""``learning_rate="auto"`` takes this fraction of 2/λ_max(Θ), the stability limit of the linearised dynamics."""
+
+DIVERGED = 1e4
+"""A loss that exceeds the larger of its initial value and that of f = 0 by this factor has diverged."""
+
+RETRIES = 4
+"""How often ``"auto"`` halves the learning rate of a seed that diverged."""
+
+
+class Schedule(NamedTuple):
+    """When to record: exactly one of the three is given, increasing.
+
+    Attributes:
+        steps: numbers of gradient-descent steps.
+        times: gradient-flow times ηk of the loss ½Σ.
+        losses: losses as fractions of ½Σ‖y‖² (the loss of f = 0), decreasing.
+    """
+
+    steps: tuple[int, ...] = ()
+    times: tuple[float, ...] = ()
+    losses: tuple[float, ...] = ()
+
+
+def log_spaced(steps: int, records: int = 8) -> tuple[int, ...]:
+    """0, then up to ``records`` step counts spaced evenly in logarithm from 1 to ``steps``."""
+    if steps == 0:
+        return (0,)
+    return (0, *sorted({round(float(step)) for step in np.geomspace(1, steps, records)}))
+
+
+def train(
+    net: MLP,
+    x_train: np.ndarray,
+    y_train: np.ndarray,
+    *,
+    seeds: int | Sequence[int] = 32,
+    steps: int = 1000,
+    learning_rate: float | Literal["auto"] = "auto",
+    record_steps: Sequence[int] | None = None,
+    record_times: Sequence[float] | None = None,
+    record_losses: Sequence[float] | None = None,
+    key: jax.Array | None = None,
+) -> Run:
+    """Train an ensemble by full-batch gradient descent and keep its parameters at the recorded times.
+
+    Args:
+        net: the network.
+        x_train: (n, d) inputs.
+        y_train: (n, o) or (n,) targets; integer labels become one-hot (two classes: ±1).
+        seeds: a number n for the seeds 0 … n−1, or the seeds themselves; seed i uses ``fold_in(key, i)``.
+        steps: budget of gradient-descent steps per network; 0 gives the untrained ensemble.
+        learning_rate: η on the loss ½Σ over samples and outputs, or ``"auto"``: each network's own 1/λ_max, with λ_max
+            the largest eigenvalue of its empirical NTK on ``x_train`` at initialization, half of the stability limit.
+            A network that diverges under ``"auto"`` is trained again with half the rate, up to four times.
+        record_steps: step counts to record at (default: 0 and eight log-spaced ones up to ``steps``).
+        record_times: gradient-flow times ηk to record at instead; under ``"auto"`` η is lowered so that the last one
+            falls on a step.
+        record_losses: losses to record at instead, as fractions of ½Σ‖y‖²; each network stops at the first step at or
+            below each.
+        key: a typed key, by default ``jax.random.key(0)``.
+
+    Returns:
+        A :class:`Run`. ``status`` says for each seed whether it reached the last loss asked for (``converged``), spent
+        its steps or time (``budget``) or ``diverged``.
+
+    Raises:
+        InputError: arrays of the wrong shape or with NaN, no seeds, a learning rate that is not positive, or records
+            that are not increasing.
+    """
+    x, y = check_training_data(net, x_train, y_train)
+    seeds = check_seeds(seeds)
+    key = check_key(key)
+    schedule = check_schedule(check_integer("steps", steps, 0), record_steps, record_times, record_losses)
+    if learning_rate != "auto" and not (isinstance(learning_rate, int | float) and 0 < learning_rate < np.inf):
+        raise InputError(f"learning_rate must be 'auto' or a positive number, got {learning_rate!r}")
+
+    plan = choose_plan(net, x.shape[1], x.shape[0])
+    scales = layer_scales(net, x.shape[1])
+    shared = {"scales": scales, "x": x, "y": y}
+    keys = seed_keys(key, seeds)
+    with full_matmul_precision():
+        initial = initialize(net, x.shape[1], keys)
+        if learning_rate == "auto" and steps:
+            largest = run_over_seeds(_LargestEigenvalue(net.phi), plan, shared, {"parameters": initial, "key": keys})
+            rate = AUTO_FRACTION * 2 / largest
+        else:
+            # An untrained ensemble takes no step, so any rate describes it.
+            rate = np.full(len(seeds), 1.0 if learning_rate == "auto" else learning_rate)
+        history = _descend(net, plan, shared, initial, rate, schedule, steps)
+        if learning_rate == "auto":
+            for _ in range(RETRIES):
+                lost = np.flatnonzero(history["diverged"])
+                if not lost.size:
+                    break
+                rate[lost] /= 2
+                again = jax.tree.map(lambda leaf, lost=lost: leaf[lost], initial)
+                retried = _descend(net, plan, shared, again, rate[lost], schedule, steps)
+                for old, new in zip(jax.tree.leaves(history), jax.tree.leaves(retried), strict=True):
+                    old[lost] = new
+
+    loss = history["loss"]
+    reached = np.zeros(len(seeds), dtype=bool)
+    if schedule.losses:
+        reached = loss[:, -1] <= schedule.losses[-1] * _zero_loss(y)
+    return Run(
+        net=net,
+        seeds=seeds,
+        key=key,
+        x_train=x,
+        y_train=y,
+        learning_rate=history["rate"],
+        step=history["step"],
+        loss=loss,
+        status=np.where(history["diverged"], "diverged", np.where(reached, "converged", "budget")),
+        snapshots=tuple(history["snapshots"]),
+        plan=str(plan),
+    )
+
+
+def _zero_loss(y: np.ndarray) -> float:
+    """½Σ‖y‖², the loss of f = 0."""
+    return 0.5 * float(np.sum(np.square(y, dtype=np.float64)))
+
+
+def _descend(
+    net: MLP, plan: Any, shared: dict, initial: Parameters, rate: np.ndarray, schedule: Schedule, steps: int
+) -> dict[str, Any]:
+    """Run gradient descent from record to record; arrays with a leading seed axis."""
+    n_seeds = len(rate)
+    rate = rate.astype(np.float64)
+    if schedule.times:
+        # Lower η so that the last time is a whole number of steps; if the budget is too small, the run stops short.
+        last = np.ceil(schedule.times[-1] / rate * (1 - 1e-12))
+        rate = schedule.times[-1] / np.maximum(last, 1)
+        stops = [np.rint(time / rate) for time in schedule.times]
+    elif schedule.steps:
+        stops = [np.full(n_seeds, step) for step in schedule.steps]
+    else:
+        stops = [np.full(n_seeds, steps)] * len(schedule.losses)
+    zero_loss = _zero_loss(shared["y"])
+    levels = [level * zero_loss for level in schedule.losses] or [-np.inf] * len(stops)
+
+    segment = _Segment(net.phi)
+    state = {"parameters": initial, "step": np.zeros(n_seeds, np.int32), "ceiling": np.full(n_seeds, np.inf)}
+    snapshots, losses, taken = [], [], []
+    for stop, level in zip(stops, levels, strict=True):
+        state = run_over_seeds(
+            segment,
+            plan,
+            {**shared, "level": np.float32(level), "zero_loss": np.float32(zero_loss)},
+            {
+                **{name: state[name] for name in ("parameters", "step")},
+                "ceiling": np.float32(state["ceiling"]),
+                "rate": np.float32(rate),
+                "stop": np.minimum(stop, steps).astype(np.int32),
+            },
+        )
+        snapshots.append(state["parameters"])
+        losses.append(state["loss"])
+        taken.append(state["step"])
+    loss = np.stack(losses, axis=1)
+    return {
+        "rate": rate,
+        "step": np.stack(taken, axis=1),
+        "loss": loss,
+        "diverged": ~(loss[:, -1] <= state["ceiling"]),
+        "snapshots": snapshots,
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class _LargestEigenvalue:
+    """λ_max of the empirical NTK of one network on the training inputs."""
+
+    phi: Activation
+
+    def __call__(self, shared: dict, one: dict) -> jax.Array:
+        def outputs(parameters: Parameters) -> jax.Array:
+            return forward(self.phi, shared["scales"], parameters, shared["x"])
+
+        start = jax.random.normal(one["key"], shared["y"].shape, dtype=TRAINING_DTYPE)
+        return ntk_largest_eigenvalue(outputs, one["parameters"], start)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Segment:
+    """Gradient descent of one network until a step count or a loss is reached, or it diverges."""
+
+    phi: Activation
+
+    def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
+        def loss_of(parameters: Parameters) -> jax.Array:
+            residual = forward(self.phi, shared["scales"], parameters, shared["x"]) - shared["y"]
+            return 0.5 * jnp.sum(residual**2)
+
+        value_and_gradient = jax.value_and_grad(loss_of)
+        optimizer = optax.sgd(one["rate"])
+        loss, gradient = value_and_gradient(one["parameters"])
+        # The first segment starts at step 0 and sets what counts as diverged for the whole run.
+        ceiling = jnp.where(one["step"] == 0, DIVERGED * jnp.maximum(loss, shared["zero_loss"]), one["ceiling"])
+
+        def unfinished(carry: tuple) -> jax.Array:
+            _, _, step, loss, _ = carry
+            return (step < one["stop"]) & (loss > shared["level"]) & (loss <= ceiling)
+
+        def descend(carry: tuple) -> tuple:
+            parameters, state, step, _, gradient = carry
+            updates, state = optimizer.update(gradient, state, parameters)
+            parameters = optax.apply_updates(parameters, updates)
+            return parameters, state, step + 1, *value_and_gradient(parameters)
+
+        start = (one["parameters"], optimizer.init(one["parameters"]), one["step"], loss, gradient)
+        parameters, _, step, loss, _ = jax.lax.while_loop(unfinished, descend, start)
+        return {"parameters": parameters, "step": step, "loss": loss, "ceiling": ceiling}
+
+
+def check_training_data(net: MLP, x_train: np.ndarray, y_train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (n, d) and targets (n, o) as float32 arrays.
+
+    Raises:
+        InputError: a shape is wrong, there is a NaN, or the targets do not have ``net.d_out`` columns.
+    """
+    x = np.asarray(x_train, dtype=np.float32)
+    y = targets(np.asarray(y_train)).astype(np.float32)
+    if x.ndim != 2 or not x.size:
+        raise InputError(f"x_train must have shape (n, d), got {x.shape}")
+    if len(y) != len(x):
+        raise InputError(f"x_train and y_train must have the same number of rows, got {len(x)} and {len(y)}")
+    for name, array in (("x_train", x), ("y_train", y)):
+        bad = np.argwhere(~np.isfinite(array))
+        if len(bad):
+            raise InputError(f"{name} must be finite, got {array[tuple(bad[0])]} in row {bad[0][0]}")
+    if y.shape[1] != net.d_out:
+        raise InputError(f"y_train has {y.shape[1]} output column(s) and the network has d_out={net.d_out}")
+    return x, y
+
+
+def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    """``n`` as 0 … n−1, or the seeds themselves.
+
+    Raises:
+        InputError: there are none, they repeat, or one is not an integer in [0, 2³²).
+    """
+    chosen = tuple(range(seeds)) if isinstance(seeds, Integral) else tuple(seeds)  # type: ignore[arg-type]
+    if not chosen:
+        raise InputError(f"at least one seed is needed, got {seeds!r}")
+    for seed in chosen:
+        if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**32:
+            raise InputError(f"a seed is an integer from 0 to 2**32 - 1, got {seed!r}")
+    if len(set(chosen)) != len(chosen):
+        raise InputError("seeds must be different from each other")
+    return tuple(int(seed) for seed in chosen)
+
+
+def check_key(key: jax.Array | None) -> jax.Array:
+    """A typed key, ``jax.random.key(0)`` by default.
+
+    Raises:
+        InputError: it is something else, a raw ``PRNGKey`` for instance.
+    """
+    if key is None:
+        return jax.random.key(0)
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0):
+        raise InputError("key must be one typed key, as jax.random.key(0) makes it")
+    return key
+
+
+def check_schedule(
+    steps: int,
+    record_steps: Sequence[int] | None,
+    record_times: Sequence[float] | None,
+    record_losses: Sequence[float] | None,
+) -> Schedule:
+    """The records asked for, by default log-spaced steps.
+
+    Raises:
+        InputError: more than one kind is given, or the records are not increasing (losses: decreasing).
+    """
+    given = {
+        "record_steps": record_steps,
+        "record_times": record_times,
+        "record_losses": record_losses,
+    }
+    named = {name: tuple(values) for name, values in given.items() if values is not None}
+    if not named:
+        return Schedule(steps=log_spaced(steps))
+    if len(named) > 1:
+        raise InputError(f"give one of {', '.join(given)}, got {' and '.join(named)}")
+    ((name, values),) = named.items()
+    ordered = values[::-1] if name == "record_losses" else values
+    increasing = all(a < b for a, b in zip(ordered, ordered[1:], strict=False))
+    if not values or not increasing or not all(np.isfinite(value) and value >= 0 for value in values):
+        direction = "decreasing" if name == "record_losses" else "increasing"
+        raise InputError(f"{name} must be {direction} numbers that are not negative, got {list(values)}")
+    if name == "record_steps" and values[-1] > steps:
+        raise InputError(f"record_steps goes to {values[-1]}, past the budget of {steps} steps")
+    return Schedule(**{name.removeprefix("record_"): values})
