@@ -25,7 +25,7 @@ from ntkrobust.bounds.verification import examine
 from ntkrobust.checks import check_integer
 from ntkrobust.data import Dataset, load
 from ntkrobust.errors import InputError
-from ntkrobust.finite.training import check_key
+from ntkrobust.finite.seeds import check_key
 from ntkrobust.reports.page import write_report
 
 SEEDS = {"quick": 16, "standard": 32, "paper": 64}
@@ -104,7 +104,7 @@ def verify(
         points: test points that measures are averaged over (the first so many).
         out: folder for ``report.html``, ``verdicts.json`` and ``evidence/``; None writes nothing.
         key: a typed key, by default ``jax.random.key(0)``.
-        progress: called with a description, an index and a total, before each cell.
+        progress: called after each cell with its description, how many are done, and the number of cells.
 
     Returns:
         A :class:`Verdict` for a single claim; :class:`Verdicts` for several, a file or a paper.

@@ -65,11 +65,6 @@ def layer_scales(net: MLP, d_in: int) -> LayerScales:
     return LayerScales(ones, betas * output, np.float32(1.0), bias)
 
 
-def seed_keys(key: jax.Array, seeds: tuple[int, ...]) -> jax.Array:
-    """Keys (len(seeds),): seed i uses ``fold_in(key, i)``, so more seeds never change earlier ones."""
-    return jax.vmap(lambda seed: jax.random.fold_in(key, seed))(jnp.asarray(seeds, dtype=jnp.uint32))
-
-
 def draw(shapes: tuple[tuple[int, int], ...], has_bias: bool, scales: LayerScales, key: jax.Array) -> Parameters:
     """Draw the parameters of one network from a typed key.
 

@@ -18,7 +18,7 @@ from ntkrobust.networks import MLP
 CHUNK_BYTES = 512 * 2**20
 """Working memory that one chunk of seeds may take."""
 
-MAX_CHUNK = 512
+MAX_CHUNK = {"vmap": 512, "map": 16}
 """Seeds per chunk at most: more gain nothing, and chunks of one size share one compiled program."""
 
 MAP_FROM_WIDTH = 64
@@ -51,9 +51,10 @@ def choose_plan(net: MLP, d_in: int, n_points: int) -> Plan:
     """
     floats = 4 * net.count_parameters(d_in) + 3 * n_points * net.d_out * (d_in + net.depth * net.finite_width)
     devices = jax.local_device_count()
-    # A power of two, so that a chunk size says little about the memory of the machine and programs are shared.
-    chunk = 2 ** max(0, math.floor(math.log2(min(MAX_CHUNK, max(1, CHUNK_BYTES / (4 * floats))))))
-    batching: Literal["vmap", "map"] = "vmap" if net.finite_width < MAP_FROM_WIDTH else "map"
+    on_cpu = jax.default_backend() == "cpu"
+    batching: Literal["vmap", "map"] = "map" if on_cpu and net.finite_width >= MAP_FROM_WIDTH else "vmap"
+    # A power of two, so that ensembles of any size run in chunks of the same few sizes.
+    chunk = 2 ** math.floor(math.log2(min(MAX_CHUNK[batching], max(1, CHUNK_BYTES / (4 * floats)))))
     return Plan(batching, chunk=-(-chunk // devices) * devices, devices=devices)
 
 
@@ -90,8 +91,9 @@ def run_over_seeds(function: Callable[[Any, Any], Any], plan: Plan, shared: Any,
     pieces = []
     for start in range(0, n_seeds, plan.chunk):
         size = min(plan.chunk, n_seeds - start)
-        # Devices take equal shares: the last seed stands in for those missing, and its copies are dropped.
-        padded = -(-size // plan.devices) * plan.devices
+        # Chunks of one size share a program, and devices take equal shares: the last seed stands in for those missing,
+        # and its copies are dropped.
+        padded = plan.chunk if n_seeds > plan.chunk else -(-size // plan.devices) * plan.devices
         index = np.minimum(np.arange(start, start + padded), start + size - 1)
         piece = jax.tree.map(lambda leaf, index=index: jnp.asarray(leaf)[index], per_seed)
         pieces.append(jax.tree.map(lambda leaf, size=size: np.asarray(leaf)[:size], compiled(shared, piece)))

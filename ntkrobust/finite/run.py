@@ -11,7 +11,8 @@ import jax
 import numpy as np
 
 from ntkrobust.errors import InputError
-from ntkrobust.finite.parameters import Parameters, initialize, seed_keys
+from ntkrobust.finite.parameters import Parameters, initialize
+from ntkrobust.finite.seeds import seed_keys
 from ntkrobust.initializations import Initialization
 from ntkrobust.networks import MLP
 

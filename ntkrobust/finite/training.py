@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -18,9 +17,10 @@ from ntkrobust.checks import check_integer
 from ntkrobust.data import targets
 from ntkrobust.errors import InputError
 from ntkrobust.finite.derivatives import ntk_largest_eigenvalue
-from ntkrobust.finite.parameters import Parameters, forward, initialize, layer_scales, seed_keys
+from ntkrobust.finite.parameters import Parameters, forward, initialize, layer_scales
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
+from ntkrobust.finite.seeds import check_key, check_seeds, seed_keys
 from ntkrobust.networks import MLP
 from ntkrobust.precision import TRAINING_DTYPE, full_matmul_precision
 
@@ -277,23 +277,20 @@ class _Segment:
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
         value_and_gradient = jax.value_and_grad(lambda parameters: _Loss(self.phi)(shared, parameters))
-        optimizer = optax.sgd(one["rate"])
-        loss, gradient = value_and_gradient(one["parameters"])
-        # The first segment starts at step 0 and sets what counts as diverged for the whole run.
-        ceiling = jnp.where(one["step"] == 0, DIVERGED * jnp.maximum(loss, shared["zero_loss"]), one["ceiling"])
 
-        def unfinished(carry: tuple) -> jax.Array:
-            _, _, step, loss, _ = carry
-            return (step < one["stop"]) & (loss > shared["level"]) & (loss <= ceiling)
+        def look_and_step(carry: tuple) -> tuple:
+            parameters, step, _, ceiling, _ = carry
+            loss, gradient = value_and_gradient(parameters)
+            # What counts as diverged is set by the network as it was drawn.
+            ceiling = jnp.where(step == 0, DIVERGED * jnp.maximum(loss, shared["zero_loss"]), ceiling)
+            done = (step >= one["stop"]) | (loss <= shared["level"]) | ~(loss <= ceiling)
+            # Loss and gradient appear once in the program: the last pass through the loop looks and takes no step.
+            optimizer = optax.sgd(jnp.where(done, 0.0, one["rate"]))
+            updates, _ = optimizer.update(gradient, optimizer.init(parameters), parameters)
+            return optax.apply_updates(parameters, updates), step + ~done, loss, ceiling, done
 
-        def descend(carry: tuple) -> tuple:
-            parameters, state, step, _, gradient = carry
-            updates, state = optimizer.update(gradient, state, parameters)
-            parameters = optax.apply_updates(parameters, updates)
-            return parameters, state, step + 1, *value_and_gradient(parameters)
-
-        start = (one["parameters"], optimizer.init(one["parameters"]), one["step"], loss, gradient)
-        parameters, _, step, loss, _ = jax.lax.while_loop(unfinished, descend, start)
+        start = (one["parameters"], one["step"], jnp.zeros((), jnp.float32), one["ceiling"], jnp.zeros((), bool))
+        parameters, step, loss, ceiling, _ = jax.lax.while_loop(lambda carry: ~carry[-1], look_and_step, start)
         return {"parameters": parameters, "step": step, "loss": loss, "ceiling": ceiling}
 
 
@@ -329,36 +326,6 @@ def check_training_data(net: MLP, x_train: np.ndarray, y_train: np.ndarray) -> t
     if y.shape[1] != net.d_out:
         raise InputError(f"y_train has {y.shape[1]} output column(s) and the network has d_out={net.d_out}")
     return x, y
-
-
-def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    """``n`` as 0 … n−1, or the seeds themselves.
-
-    Raises:
-        InputError: there are none, they repeat, or one is not an integer in [0, 2³²).
-    """
-    chosen = tuple(range(seeds)) if isinstance(seeds, Integral) else tuple(seeds)  # type: ignore[arg-type]
-    if not chosen:
-        raise InputError(f"at least one seed is needed, got {seeds!r}")
-    for seed in chosen:
-        if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**32:
-            raise InputError(f"a seed is an integer from 0 to 2**32 - 1, got {seed!r}")
-    if len(set(chosen)) != len(chosen):
-        raise InputError("seeds must be different from each other")
-    return tuple(int(seed) for seed in chosen)
-
-
-def check_key(key: jax.Array | None) -> jax.Array:
-    """A typed key, ``jax.random.key(0)`` by default.
-
-    Raises:
-        InputError: it is something else, a raw ``PRNGKey`` for instance.
-    """
-    if key is None:
-        return jax.random.key(0)
-    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0):
-        raise InputError("key must be one typed key, as jax.random.key(0) makes it")
-    return key
 
 
 def check_schedule(steps: int, **given: Sequence[float] | None) -> Schedule:

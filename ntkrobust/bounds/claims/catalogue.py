@@ -83,6 +83,7 @@ class _Sizes:
     n: int
     n_under: int
     scaled_time: float
+    budget: int
     draws: int
 
 
@@ -102,6 +103,7 @@ _SIZES = {
         n=128,
         n_under=512,
         scaled_time=30.0,
+        budget=1000,
         draws=64,
     ),
     "standard": _Sizes(
@@ -119,6 +121,7 @@ _SIZES = {
         n=256,
         n_under=1437,
         scaled_time=100.0,
+        budget=10_000,
         draws=256,
     ),
     "paper": _Sizes(
@@ -136,6 +139,7 @@ _SIZES = {
         n=1437,
         n_under=1437,
         scaled_time=300.0,
+        budget=100_000,
         draws=256,
     ),
 }
@@ -201,7 +205,7 @@ def _laws(sizes: _Sizes) -> list[Claim]:
             {"initialization": ("he",), "depth": sizes.atom_depths, "width": (1, 2, 3)},
             theory=_zero_share,
             theory_label="exact law",
-            **common,
+            **(common | {"draws": 4 * sizes.draws}),
         ),
         Claim(
             "law/jensen",
@@ -291,7 +295,9 @@ def _zhu2022(sizes: _Sizes) -> list[Claim]:
                     "width": (sizes.free_width,),
                     "n": (sizes.n,),
                 },
-                reading=Reading("equal loss", 0.3),
+                reading=Reading("equal loss", 0.3, budget=sizes.budget),
+                # Networks that train slowly are dear.
+                draws=1 if name == "lecun" else 4,
                 **paper,
             ),
         ]
@@ -314,7 +320,7 @@ def _zhu2022(sizes: _Sizes) -> list[Claim]:
             OVER,
             {
                 "equal-scaled-time": Reading("equal scaled time", 2 * sizes.scaled_time),
-                "equal-loss": Reading("equal loss", 0.2),
+                "equal-loss": Reading("equal loss", 0.2, budget=sizes.budget),
             },
         ),
     ):
@@ -328,7 +334,7 @@ def _zhu2022(sizes: _Sizes) -> list[Claim]:
                     {"initialization": ("he",), "depth": (2,), "width": widths, "n": (n,)},
                     reading=reading,
                     assumptions=(assumption,),
-                    draws=4 if subject == "width-under" else 1,
+                    draws=4 if subject == "width-under" else 2,
                     **paper,
                 )
             )
@@ -339,7 +345,7 @@ def _zhu2022(sizes: _Sizes) -> list[Claim]:
             DecreasesIn("width"),
             "perturbation_stability",
             {"initialization": ("mean_field",), "depth": (2,), "width": sizes.over_widths, "n": (sizes.n,)},
-            reading=Reading("equal scaled time", 4 * sizes.scaled_time),
+            reading=Reading("equal scaled time", 8 * sizes.scaled_time),
             assumptions=(NOT_LAZY,),
             **paper,
         )
@@ -369,7 +375,7 @@ def _wu2021(sizes: _Sizes) -> list[Claim]:
             IncreasesIn("width"),
             "jacobian_frobenius",
             {"initialization": ("he",), "depth": (2,), "width": sizes.over_widths, "n": (sizes.n,)},
-            reading=Reading("equal loss", 0.2),
+            reading=Reading("equal loss", 0.2, budget=sizes.budget),
             **paper,
         ),
     ]

@@ -35,6 +35,7 @@ class Reading:
             training loss first reaches this fraction of ½Σ‖y‖².
         value: the number that goes with the time.
         functional: over initializations, the ``mean`` or the ``geometric mean``. Depth moves them differently.
+        budget: gradient-descent steps that a network may take to get there.
 
     Raises:
         InputError: an unknown time or functional, or a value that is missing or not positive.
@@ -43,6 +44,7 @@ class Reading:
     time: str = "initialization"
     value: float | None = None
     functional: str = "mean"
+    budget: int = 2000
 
     def __post_init__(self) -> None:
         if self.time not in TIMES:
@@ -161,6 +163,37 @@ class Claim:
         """The first part of the id."""
         return self.id.partition("/")[0]
 
+    def describe(self) -> dict[str, Any]:
+        """The claim as plain data: what of it JSON can hold."""
+        relation = self.relation
+        kind = {Equals: "equals", AtMost: "at_most", Trend: "trend"}[type(relation)]
+        return {
+            "claim": self.id,
+            "statement": self.statement,
+            "relation": {
+                "kind": kind,
+                "text": str(relation),
+                "axis": getattr(relation, "axis", None),
+                "margin": getattr(relation, "margin", None),
+            },
+            "measure": self.measure,
+            "grid": {
+                axis: [value if isinstance(value, _PLAIN) else repr(value) for value in values]
+                for axis, values in self.grid.items()
+            },
+            "reading": {
+                "text": str(self.reading),
+                "time": self.reading.time,
+                "value": self.reading.value,
+                "functional": self.reading.functional,
+                "budget": self.reading.budget,
+            },
+            "source": self.source,
+            "provenance": self.provenance,
+            "assumptions": [one.text for one in self.assumptions],
+            "theory_label": self.theory_label,
+        }
+
     @property
     def formula(self) -> Formula | None:
         """The value or bound that the relation states, if it states one."""
@@ -170,6 +203,9 @@ class Claim:
             case AtMost(bound=bound):
                 return bound
         return None
+
+
+_PLAIN = (str, int, float, type(None))
 
 
 def evaluate(formula: Callable[..., Any], coordinates: Mapping[str, Any]) -> Any:
