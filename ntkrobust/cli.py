@@ -19,6 +19,7 @@ app = cyclopts.App(
     version=ntkrobust.__version__,
     help="Check robustness theorems about neural networks against reality.",
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
 
 
@@ -110,17 +111,12 @@ def list_claims(
     if as_json:
         _print_json({"preset": preset}, {"claims": [claim.describe() for claim in known]})
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("claim", "says", "reading", "known from"):
-        table.add_column(title, no_wrap=True)
-    for claim in known:
-        table.add_row(claim.id, f"{claim.measure} {claim.relation}", str(claim.reading), claim.provenance)
-    # Ids are there to be copied: on a narrow terminal let lines run on rather than cut them.
-    console = Console()
-    console.print(table, width=max(console.width, 180), soft_wrap=True)
+    rows = [("claim", "says", "reading", "known from")]
+    rows += [(claim.id, f"{claim.measure} {claim.relation}", str(claim.reading), claim.provenance) for claim in known]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    # Plain lines: ids are there to be copied and searched, so nothing is wrapped or cut.
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 @app.command

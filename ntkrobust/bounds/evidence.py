@@ -181,7 +181,11 @@ def _describe_cell(claim: Claim, sample: CellSample, position: int) -> dict[str,
 def _effect(effect: Effect | None) -> dict[str, Any] | None:
     if effect is None:
         return None
-    return {"name": effect.name, "estimate": _number(effect.estimate), "interval": [effect.low, effect.high]}
+    return {
+        "name": effect.name,
+        "estimate": _number(effect.estimate),
+        "interval": [_number(effect.low), _number(effect.high)],
+    }
 
 
 def _number(value: float | None) -> float | None:

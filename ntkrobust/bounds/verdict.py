@@ -149,7 +149,7 @@ def decide(claims: Sequence[tuple[Claim, tuple[CellSample, ...], str]], points: 
         usable[index] = tuple(cell for cell in cells if cell.in_scope and not cell.problem)
         excuse = _why_not(claim, cells, usable[index])
         if excuse is None:
-            judged[index] = _restrict_to_side(judge(claim, usable[index]), claim, side)
+            judged[index] = _restrict_to_side(judge(claim, usable[index], LEVEL / len(claims)), claim, side)
         else:
             excuses[index] = excuse
     support = dict(zip(judged, statistics.holm(np.array([one.p_support for one in judged.values()])), strict=True))
@@ -237,15 +237,15 @@ def _restrict_to_side(judgement: Judgement, claim: Claim, side: str) -> Judgemen
     )
 
 
-def judge(claim: Claim, cells: tuple[CellSample, ...]) -> Judgement:
-    """Test one claim on usable cells."""
+def judge(claim: Claim, cells: tuple[CellSample, ...], level: float) -> Judgement:
+    """Test one claim on usable cells; ``level`` is the one at which seeds needed are counted."""
     match claim.relation:
         case Equals():
-            return _judge_equals(claim, cells)
+            return _judge_equals(claim, cells, level)
         case AtMost():
-            return _judge_at_most(claim, cells)
+            return _judge_at_most(claim, cells, level)
         case Trend():
-            return _judge_trend(claim, cells)
+            return _judge_trend(claim, cells, level)
 
 
 def _ratios(claim: Claim, cells: tuple[CellSample, ...]) -> list[Estimate]:
@@ -263,7 +263,7 @@ def _ratios(claim: Claim, cells: tuple[CellSample, ...]) -> list[Estimate]:
     return ratios
 
 
-def _judge_equals(claim: Claim, cells: tuple[CellSample, ...]) -> Judgement:
+def _judge_equals(claim: Claim, cells: tuple[CellSample, ...], level: float) -> Judgement:
     """Equivalence: supported if every cell's ratio lies inside 1 ± margin (two one-sided tests in every cell, an
     intersection-union test), refuted if some cell's lies outside (Bonferroni over cells and the two sides).
     """
@@ -281,13 +281,13 @@ def _judge_equals(claim: Claim, cells: tuple[CellSample, ...]) -> Judgement:
         p_refute=statistics.bonferroni(outside.ravel()),
         effect=_factor("measured/stated, worst cell", ratio),
         worst=worst,
-        seeds_needed=statistics.seeds_needed(ratios[undecided], float(edge), len(cells[undecided].values), LEVEL),
+        seeds_needed=statistics.seeds_needed(ratios[undecided], float(edge), len(cells[undecided].values), level),
         detail=f"measured/stated is {ratio.value:.3f} ± {ratio.se:.3f} at {cells[worst]}, the farthest of "
         f"{len(cells)} cells",
     )
 
 
-def _judge_at_most(claim: Claim, cells: tuple[CellSample, ...]) -> Judgement:
+def _judge_at_most(claim: Claim, cells: tuple[CellSample, ...], level: float) -> Judgement:
     """Refuted if some cell's mean exceeds its bound (Bonferroni over cells), supported if every cell's is below
     (intersection-union).
     """
@@ -303,7 +303,7 @@ def _judge_at_most(claim: Claim, cells: tuple[CellSample, ...]) -> Judgement:
         p_refute=statistics.bonferroni(above),
         effect=_factor("measured/bound, worst cell", ratios[worst]),
         worst=worst,
-        seeds_needed=statistics.seeds_needed(ratios[undecided], 1.0, len(cells[undecided].values), LEVEL),
+        seeds_needed=statistics.seeds_needed(ratios[undecided], 1.0, len(cells[undecided].values), level),
         detail=f"measured/bound is at most {ratios[worst].value:.3f} ± {ratios[worst].se:.3f}, at {cells[worst]}",
         tightness=tightness,
     )
@@ -319,7 +319,7 @@ def _facets(claim: Claim, cells: Sequence[CellSample]) -> list[list[CellSample]]
     return [sorted(group, key=lambda cell: cell.coordinates[axis]) for group in groups.values()]
 
 
-def _judge_trend(claim: Claim, cells: tuple[CellSample, ...]) -> Judgement:
+def _judge_trend(claim: Claim, cells: tuple[CellSample, ...], level: float) -> Judgement:
     """The statement: over the range the measure changes in the stated direction, and between no two cells does it
     change against it by more than the margin.
 
@@ -365,7 +365,7 @@ def _judge_trend(claim: Claim, cells: tuple[CellSample, ...]) -> Judgement:
         p_refute=statistics.bonferroni(np.array(fails)),
         effect=effect,
         worst=cells.index(worst_cell),
-        seeds_needed=statistics.seeds_needed(change, threshold, n, LEVEL),
+        seeds_needed=statistics.seeds_needed(change, threshold, n, level),
         detail=f"from {relation.axis} {first} to {last} it changes by a factor {effect.estimate:.3g} "
         f"[{effect.low:.3g}, {effect.high:.3g}]{weakest}{f', flat to within {relation.margin:.0%}' if flat else ''}",
     )

@@ -225,7 +225,10 @@ def _cells(claim: Claim, data: Dataset) -> Iterator[tuple[dict[str, Any], Cell]]
 
 def _check_measures(claim: Claim) -> None:
     for name in (claim.measure, *(name for one in claim.assumptions for name in one.measures)):
-        measure = measures.get(name)
+        try:
+            measure = measures.get(name)
+        except InputError as error:
+            raise InputError(f"claim {claim.id}: {error}") from None
         if claim.reading.time == "initialization" and (measure.needs_training_data or "y_test" in measure.needs):
             raise InputError(f"claim {claim.id}: the measure {name!r} says nothing about untrained networks")
         if "epsilon" in measure.needs:

@@ -17,10 +17,11 @@ import numpy as np
 import xarray as xr
 
 from ntkrobust.activations import Activation
-from ntkrobust.checks import check_integer
-from ntkrobust.data import targets
+from ntkrobust.checks import check_integer, check_number
+from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
 from ntkrobust.finite import derivatives, stability
+from ntkrobust.finite.arrays import single_precision
 from ntkrobust.finite.parameters import LayerScales, Parameters, draw, forward, layer_scales
 from ntkrobust.finite.plan import choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
@@ -377,7 +378,7 @@ def measure_untrained(
         InputError: as for :func:`measure`.
     """
     seeds = check_seeds(seeds)
-    d_in = np.shape(x_test)[-1] if np.ndim(x_test) == 2 else 0
+    d_in = single_precision("x_test", x_test).shape[1]
     program, data = _prepare(net, d_in, x_test, measures, None, epsilon, samples)
     for one in program.measures:
         if one.needs_training_data:
@@ -399,20 +400,18 @@ def _prepare(
     samples: int,
 ) -> tuple[_Measurements, dict[str, Any]]:
     """The program for these measures and the test data it wants, checked."""
-    chosen = tuple(get(name) for name in measures)
-    x = np.asarray(x_test, dtype=np.float32)
-    if x.ndim != 2 or x.shape[1] != d_in or not x.size:
-        raise InputError(f"x_test must have shape (n, {d_in or 'd'}), got {x.shape}")
-    if not np.isfinite(x).all():
-        raise InputError(f"x_test must be finite, got a NaN or infinity in row {np.argwhere(~np.isfinite(x))[0][0]}")
+    chosen = tuple(get(name) for name in ([measures] if isinstance(measures, str | Measure) else measures))
+    x = single_precision("x_test", x_test)
+    if x.shape[1] != d_in:
+        raise InputError(f"x_test must have shape (n, {d_in}), got {x.shape}")
     data: dict[str, Any] = {"x": x}
     if y_test is not None:
-        data["y"] = targets(np.asarray(y_test)).astype(np.float32)
+        data["y"] = single_precision("y_test", encode([("y_test", y_test)])[0])
         if data["y"].shape != (len(x), net.d_out):
             raise InputError(f"y_test must have shape ({len(x)}, {net.d_out}), got {data['y'].shape}")
     if epsilon is not None:
-        if not (np.isfinite(epsilon) and epsilon > 0):
-            raise InputError(f"epsilon must be positive and finite, got {epsilon!r}")
+        if check_number("epsilon", epsilon) <= 0:
+            raise InputError(f"epsilon must be positive, got {epsilon!r}")
         data["epsilon"] = np.float32(epsilon)
     given = {"y_test": y_test is not None, "epsilon": epsilon is not None}
     for one in chosen:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zipfile
 from pathlib import Path
 
 import jax
@@ -13,7 +12,7 @@ import numpy as np
 from ntkrobust.errors import InputError
 from ntkrobust.finite.parameters import Parameters, initialize
 from ntkrobust.finite.seeds import seed_keys
-from ntkrobust.initializations import Initialization
+from ntkrobust.initializations import Initialization, as_initialization
 from ntkrobust.networks import MLP
 
 STATUSES = ("converged", "budget", "diverged")
@@ -75,11 +74,11 @@ class Run:
         An initialization given as functions is stored as the numbers they came to.
         """
         net = self.net
-        scales = net.scales(self.d_in)
+        scales, initialization = net.scales(self.d_in), as_initialization(net.initialization)
         described = {
             **{field: getattr(net, field) for field in ("depth", "width", "d_out", "parameterization", "bias_std")},
             "activation": str(net.activation),
-            "initialization": {"name": net.initialization.name, **scales._asdict()},  # type: ignore[union-attr]
+            "initialization": initialization.known_as or {**scales._asdict(), "name": initialization.name},
             "key_implementation": str(jax.random.key_impl(self.key)),
             "plan": self.plan,
         }
@@ -112,11 +111,10 @@ class Run:
                 stored = {name: file[name] for name in file.files}
             described = json.loads(str(stored["description"]))
             initialization = described["initialization"]
-            name = initialization.pop("name")
             net = MLP(
                 **{field: described[field] for field in ("depth", "width", "d_out", "parameterization", "bias_std")},
                 activation=described["activation"],
-                initialization=name or Initialization(**initialization),
+                initialization=initialization if isinstance(initialization, str) else Initialization(**initialization),
             )
             groups = [
                 Parameters(
@@ -138,5 +136,5 @@ class Run:
             )
         except FileNotFoundError:
             raise InputError(f"no such file: {path}") from None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # there are as many kinds as there are ways to damage a file
             raise InputError(f"{path} is not a run saved by ntkrobust ({error})") from None

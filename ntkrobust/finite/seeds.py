@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 
 import jax
@@ -22,11 +22,13 @@ def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
         InputError: there are none, they repeat, or one is not an integer in [0, 2³²).
     """
-    chosen = tuple(range(seeds)) if isinstance(seeds, Integral) else tuple(seeds)  # type: ignore[arg-type]
+    if isinstance(seeds, bool) or not isinstance(seeds, Integral | Iterable):
+        raise InputError(f"seeds must be a number of seeds or the seeds themselves, got {seeds!r}")
+    chosen = tuple(seeds) if isinstance(seeds, Iterable) else tuple(range(seeds))
     if not chosen:
         raise InputError(f"at least one seed is needed, got {seeds!r}")
     for seed in chosen:
-        if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**32:
+        if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= int(seed) < 2**32:
             raise InputError(f"a seed is an integer from 0 to 2**32 - 1, got {seed!r}")
     if len(set(chosen)) != len(chosen):
         raise InputError("seeds must be different from each other")

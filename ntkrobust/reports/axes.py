@@ -43,11 +43,19 @@ def set_ticks(axes: Axes, which: Literal["x", "y"], ticks: Sequence[float], labe
     axis.set_ticklabels(labels)
 
 
-def spaced(positions: Sequence[float], share: float) -> list[int]:
-    """The indices of those that keep a distance, as a share of the whole, from the one kept before."""
+def spaced(positions: Sequence[float], labels: Sequence[str], units: float, inches: float) -> list[int]:
+    """The indices of labels that find room side by side, from the first on.
+
+    Args:
+        positions: where they would stand, increasing.
+        labels: what they say.
+        units: length of the axis in the units of the positions.
+        inches: its length on paper, about.
+    """
     kept: list[int] = []
     for index, position in enumerate(positions):
-        if not kept or position - positions[kept[-1]] >= share * (positions[-1] - positions[0]):
+        room = math.inf if not kept else (position - positions[kept[-1]]) * 72 * inches / units
+        if room >= 5.4 * (len(labels[index]) + len(labels[kept[-1]] if kept else "")) / 2 + 5:
             kept.append(index)
     return kept
 

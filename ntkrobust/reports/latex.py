@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from html import escape
+from typing import Any
 
+import matplotlib
 import numpy as np
 from markupsafe import Markup
 from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import MathTextParser
 from matplotlib.path import Path
 from matplotlib.textpath import TextPath
+
+from ntkrobust.reports.svg import drawing
 
 _EM = 1000
 """Units per em. Paths are rounded to whole units, and mathtext rounds sizes to whole units."""
@@ -28,7 +32,7 @@ def statement_html(text: str) -> Markup:
     parts = re.split(r"(?<!\\)\$", text)
     if len(parts) % 2 == 0:
         return Markup(escape(text))
-    pieces = []
+    pieces: list[str] = []
     for words, formula in zip(parts[0::2], [*parts[1::2], None], strict=True):
         tail, rest = "", words
         if pieces:
@@ -63,13 +67,14 @@ def symbol(definition: str) -> str:
 @lru_cache(maxsize=1024)
 def _formula_svg(tex: str) -> str | None:
     source = f"${tex}$"
-    try:
-        size = MathTextParser("path").parse(source, dpi=72, prop=_FONT)
-    except ValueError:
-        return None
-    path = TextPath((0, 0), source, prop=_FONT)
+    with drawing(), matplotlib.rc_context({"text.parse_math": True}):
+        try:
+            size = MathTextParser("path").parse(source, dpi=72, prop=_FONT)
+        except ValueError:
+            return None
+        path = TextPath((0, 0), source, prop=_FONT)
     # mathtext counts its height from the bottom; the baseline of the surrounding text is ``depth`` above that.
-    width, height, depth = (max(1, int(round(length))) for length in (size.width, size.height, size.depth))
+    width, height, depth = (max(1, round(length)) for length in (size.width, size.height, size.depth))
     return (
         f'<svg class="math" role="img" aria-label="{escape(tex)}" viewBox="0 {depth - height} {width} {height}" '
         f'style="width:{width / _EM:.3f}em;height:{height / _EM:.3f}em;vertical-align:{-depth / _EM:.3f}em">'
@@ -79,16 +84,8 @@ def _formula_svg(tex: str) -> str | None:
 
 def _outline(path: Path) -> str:
     """SVG path data; its y axis points down."""
-    return "".join(
-        _COMMANDS[code]
-        + (
-            ""
-            if code == Path.CLOSEPOLY
-            else " ".join(str(int(value)) for value in np.round(vertices * _flips(vertices)))
-        )
-        for vertices, code in path.iter_segments(simplify=False, curves=True)
-    )
-
-
-def _flips(vertices: np.ndarray) -> np.ndarray:
-    return np.tile([1, -1], len(vertices) // 2)
+    pieces = []
+    for vertices, code in path.iter_segments(simplify=False, curves=True):
+        numbers: Any = [] if code == Path.CLOSEPOLY else np.round(vertices.reshape(-1, 2) * [1, -1]).astype(int).ravel()
+        pieces.append(_COMMANDS[code] + " ".join(map(str, numbers)))
+    return "".join(pieces)

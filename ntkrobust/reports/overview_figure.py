@@ -58,25 +58,24 @@ def _limits(verdicts: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     """Limits that hold one and all intervals that aren't too far from it."""
     ends = [1.0]
     for verdict in verdicts:
-        if verdict["effect"] is not None:
+        if _is_known(verdict["effect"]):
             ends += [end for end in verdict["effect"]["interval"] if 1 / _FARTHEST <= end <= _FARTHEST]
     low, high = scales.padded(ends, log=True)
     return min(low, 0.9), max(high, 1.1)
+
+
+def _is_known(effect: Mapping[str, Any] | None) -> bool:
+    return effect is not None and None not in (effect["estimate"], *effect["interval"])
 
 
 def _draw_row(axes: Axes, row: int, verdict: Mapping[str, Any], low: float, high: float) -> None:
     colour = label_colour(verdict["label"])
     axes.axhline(row, color=LIGHT["rule"], lw=0.4, zorder=0)
     label = f"{SYMBOLS[verdict['label']]} {verdict['label']}"
-    for text, distance, look in (
-        (label, 8, {"color": colour, "weight": "bold"}),
-        (words.factor(verdict["effect"]), 98, {"color": LIGHT["muted"]}),
-    ):
-        axes.annotate(
-            text, (1, row), (distance, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
-            va="center", **look,
-        )  # fmt: skip
-    if verdict["effect"] is None:
+    beside: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "va": "center"}
+    axes.annotate(label, (1, row), (8, 0), color=colour, weight="bold", **beside)
+    axes.annotate(words.factor(verdict["effect"]), (1, row), (98, 0), color=LIGHT["muted"], **beside)
+    if not _is_known(verdict["effect"]):
         return
     estimate, interval = verdict["effect"]["estimate"], verdict["effect"]["interval"]
     if not low <= estimate <= high:

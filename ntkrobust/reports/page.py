@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from markupsafe import Markup, escape
 
 from ntkrobust.errors import InputError
 from ntkrobust.reports import latex, palette, words
-from ntkrobust.reports.facets import values_of, varying
+from ntkrobust.reports.facets import varying
 from ntkrobust.reports.figures import overview_figure, verdict_figure
 from ntkrobust.reports.marks import counts
 from ntkrobust.reports.stored import LABELS, Stored, read_folder
@@ -29,9 +30,10 @@ PROVENANCE = {
 
 EVIDENCE_SNIPPET = """\
 import json
+from pathlib import Path
 import xarray as xr
 
-verdicts = json.load(open("verdicts.json", encoding="utf-8"))["values"]["verdicts"]
+verdicts = json.loads(Path("verdicts.json").read_text(encoding="utf-8"))["values"]["verdicts"]
 evidence = xr.open_datatree("evidence/evidence.nc", engine="h5netcdf")
 
 verdict = verdicts[0]
@@ -64,23 +66,27 @@ def render(stored: Stored) -> str:
     """The page as text. The same input gives the same page, to the byte."""
     document = stored.document
     verdicts = document["values"]["verdicts"]
-    return _environment().get_template("report.html.jinja").render(
-        papers=words.by_paper(verdicts),
-        verdicts=verdicts,
-        inputs=document["inputs"],
-        timing=document["timing"],
-        environment=document["environment"],
-        started=datetime.fromisoformat(document["timing"]["started"]),
-        trained=_trained(stored.evidence),
-        label_counts=words.label_counts(document),
-        overview=_inline(overview_figure(document)),
-        figures={verdict["claim"]: _inline(verdict_figure(verdict, stored.evidence)) for verdict in verdicts},
-        level=verdicts[0]["level"],
-        labels=LABELS,
-        provenance=PROVENANCE,
-        snippet=EVIDENCE_SNIPPET,
-        light=Markup(palette.style_variables(dark=False)),
-        dark=Markup(palette.style_variables(dark=True)),
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            papers=words.by_paper(verdicts),
+            verdicts=verdicts,
+            inputs=document["inputs"],
+            timing=document["timing"],
+            environment=document["environment"],
+            started=datetime.fromisoformat(document["timing"]["started"]),
+            trained=_trained(stored.evidence),
+            label_counts=words.label_counts(document),
+            overview=_inline(overview_figure(document)),
+            figures={verdict["claim"]: _inline(verdict_figure(verdict, stored.evidence)) for verdict in verdicts},
+            level=verdicts[0]["level"],
+            labels=LABELS,
+            provenance=PROVENANCE,
+            snippet=EVIDENCE_SNIPPET,
+            light=Markup(palette.style_variables(dark=False)),
+            dark=Markup(palette.style_variables(dark=True)),
+        )
     )
 
 
@@ -107,7 +113,6 @@ def _environment() -> Environment:
         "colour_name": palette.colour_name,
         "stated_in_words": stated_in_words,
         "varying": varying,
-        "values_of": values_of,
         "counts": counts,
         "checked": _checked,
     }
@@ -136,7 +141,8 @@ def _quantity(verdict: Mapping[str, Any]) -> Markup:
 
 
 def _subscripts(text: str) -> Markup:
-    return escape(text).replace("λ_max", Markup("λ<sub>max</sub>"))
+    """``λ_max`` and ``κ_t`` as they are meant."""
+    return Markup(re.sub(r"([α-ω])_(\w+)", r"\1<sub>\2</sub>", str(escape(text))))
 
 
 def _checked(cells: list[Mapping[str, Any]]) -> list[str]:

@@ -18,7 +18,7 @@ from ntkrobust.reports.palette import LIGHT
 
 _PANELS_PER_ROW = 4
 _LINEAR_UP_TO = 3.0
-_THEORY = {"color": LIGHT["ink"], "marker": "_", "ls": "none", "ms": 9, "mew": 1.2}
+_THEORY: dict[str, Any] = {"color": LIGHT["ink"], "marker": "_", "ls": "none", "ms": 9, "mew": 1.2}
 
 
 def draw_ratios(verdict: Mapping[str, Any], quantity: str) -> Figure:
@@ -31,36 +31,34 @@ def draw_ratios(verdict: Mapping[str, Any], quantity: str) -> Figure:
     cells = verdict["cells"]
     axis = main_axis(cells)
     by_panel = panel_axis(cells, axis)
-    panels = (
-        [cells]
-        if by_panel is None
-        else [
-            [cell for cell in cells if cell["coordinates"][by_panel] == value] for value in values_of(cells, by_panel)
-        ]
-    )
+    panels: dict[Any, list[Cell]] = {}
+    for cell in cells:
+        panels.setdefault(None if by_panel is None else cell["coordinates"][by_panel], []).append(cell)
     rows = math.ceil(len(panels) / _PANELS_PER_ROW)
     columns = min(len(panels), _PANELS_PER_ROW)
     figure = Figure(figsize=(6.2, 1.25 + 2.1 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     low, high, log = _limits(verdict)
     groups: list[Facet] = []
-    for position, axes in enumerate(grid):
-        if position >= len(panels):
-            axes.set_axis_off()
-            continue
-        groups = facets(panels[position], axis)
+    for axes, (position, (value, members)) in zip(grid, enumerate(panels.items()), strict=False):
+        groups = facets(members, axis)
         _draw_panel(axes, groups, values_of(cells, axis), axis, verdict)
+        _set_x_axis(axes, values_of(cells, axis), axis, inches=5.2 / columns)
         scales.scale(axes, "y", low, high, log=log)
         _shade(axes, verdict, low, high)
-        axes.set_xlabel(words.axis_name(axis))
-        axes.label_outer()
+        # The lowest panel of each column has labels, also where the last row is not full.
+        lowest = position + columns >= len(panels)
+        axes.xaxis.label.set_visible(lowest)
+        axes.tick_params(labelbottom=lowest, labelleft=position % columns == 0)
         if by_panel is not None:
-            axes.set_title(words.coordinates([(by_panel, panels[position][0]["coordinates"][by_panel])]), fontsize=8.5)
+            axes.set_title(words.coordinates([(by_panel, value)]), fontsize=8.5)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
     figure.supylabel(
         f"{quantity}\nmeasured / {'bound' if _is_bound(verdict) else 'stated'}", fontsize=9, parse_math=True
     )
     figure.suptitle(words.headline(verdict["effect"]), x=0.01, ha="left", fontsize=9)
-    figure.legend(handles=_legend(verdict, groups), loc="outside lower left", ncols=4)
+    marks.draw_legend(figure, _legend(verdict, groups))
     return figure
 
 
@@ -114,13 +112,19 @@ def _draw_panel(
             at = places[cell["coordinates"][axis]] + shift
             ratio, interval = _ratio(cell)
             marks.draw_cell(axes, at, ratio, interval, cell, marks.style_of(index))
-            if with_theory and _theory(cell) is not None:
-                axes.plot([at], [_theory(cell)], zorder=4, **_THEORY)
+            theory = _theory(cell)
+            if with_theory and theory is not None:
+                axes.plot([at], [theory], zorder=4, **_THEORY)
             if cell["coordinates"] == verdict["counterexample"] and ratio is not None:
                 marks.ring(axes, at, ratio)
+
+
+def _set_x_axis(axes: Axes, values: Sequence[Any], axis: str, inches: float) -> None:
     axes.set_xlim(-0.6, len(values) - 0.4)
-    kept = scales.spaced(list(places.values()), 0.05)
-    scales.set_ticks(axes, "x", kept, [words.axis_value(values[index]) for index in kept])
+    labels = [words.axis_value(value) for value in values]
+    kept = scales.spaced(range(len(values)), labels, len(values) + 0.2, inches)
+    scales.set_ticks(axes, "x", kept, [labels[index] for index in kept])
+    axes.set_xlabel(words.axis_name(axis))
 
 
 def _shade(axes: Axes, verdict: Mapping[str, Any], low: float, high: float) -> None:
@@ -152,5 +156,5 @@ def _legend(verdict: Mapping[str, Any], groups: Sequence[Facet]) -> list[Line2D 
     return entries
 
 
-_ALLOWED = {"color": LIGHT["supported"], "alpha": 0.13, "lw": 0}
-_EXCLUDED = {"color": LIGHT["refuted"], "alpha": 0.13, "lw": 0}
+_ALLOWED: dict[str, Any] = {"color": LIGHT["supported"], "alpha": 0.13, "lw": 0}
+_EXCLUDED: dict[str, Any] = {"color": LIGHT["refuted"], "alpha": 0.13, "lw": 0}

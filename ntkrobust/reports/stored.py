@@ -20,8 +20,8 @@ LABELS = ("supported", "refuted", "inconclusive", "out of scope")
 _ENTRIES = ("inputs", "values", "environment", "timing")
 _VERDICT_ENTRIES = (
     "claim", "label", "reason", "statement", "relation", "measure", "reading", "source", "provenance", "assumptions",
-    "effect", "p_value", "level", "seeds", "seeds_needed", "tightness", "range", "counterexample", "command", "theory_label",
-    "cells",
+    "effect", "p_value", "level", "seeds", "seeds_needed", "tightness", "range", "counterexample", "command",
+    "theory_label", "cells",
 )  # fmt: skip
 _CELL_ENTRIES = (
     "coordinates", "networks", "mean", "interval", "reference", "theory", "in_scope", "problem", "checked",

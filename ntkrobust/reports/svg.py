@@ -9,13 +9,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from ntkrobust.reports.palette import LIGHT
 
-_SETTINGS = {
+_SETTINGS: dict[str, Any] = {
     "svg.hashsalt": "ntkrobust",  # or every run would give its own names to the parts of a picture
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",  # comes with matplotlib
@@ -49,7 +50,7 @@ def drawing() -> Iterator[None]:
     """Inside, figures are made in our style, whatever the settings of the process are; those are left as they were."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_SETTINGS)
+        matplotlib.rcParams.update(_SETTINGS)  # type: ignore[arg-type]
         # A name in a script that the font lacks is shown as boxes, which is no reason to have no figure.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield

@@ -23,7 +23,7 @@ from ntkrobust.reports.slopes import Slope, fit
 DOTS = 60
 """Networks drawn per cell, the first so many."""
 
-_THEORY = {"ls": (0, (4, 2)), "lw": 1.2}
+_THEORY: dict[str, Any] = {"ls": (0, (4, 2)), "lw": 1.2}
 _FARTHEST = 3.0
 """Single networks are shown in place up to this factor beyond means, intervals and theory."""
 
@@ -99,9 +99,10 @@ def draw_trend(verdict: Mapping[str, Any], measured: xr.Dataset, quantity: str) 
             colour = style["color"] if marks.counts(cell) else LIGHT["out-of-scope"]
             _draw_networks(axes, next(remaining), line, at, 0.3 / len(groups), colour)
             marks.draw_cell(axes, line.place(at), cell["mean"], cell["interval"], cell, style)
+            if cell["coordinates"] == verdict["counterexample"] and cell["mean"] is not None:
+                marks.ring(axes, line.place(at), cell["mean"])
         _connect(axes, group, line, shift, style["color"])
         _draw_theory(axes, group, line, LIGHT["ink"] if len(groups) == 1 else style["color"])
-    _ring_counterexample(axes, verdict, line)
 
     slopes = [_slope(group, line) for group in groups]
     headline = words.headline(verdict["effect"])
@@ -115,7 +116,7 @@ def draw_trend(verdict: Mapping[str, Any], measured: xr.Dataset, quantity: str) 
             entries.append(Line2D([], [], ms=5, lw=1, label=name, **marks.style_of(index)))
     beyond = sum(int(np.sum((values < low) | (values > high))) for values in networks)
     entries += _legend(verdict, len(groups) == 1, any(map(len, networks)), beyond)
-    figure.legend(handles=entries, loc="outside lower left", ncols=2 if len(groups) > 1 else 4)
+    marks.draw_legend(figure, entries)
     return figure
 
 
@@ -127,13 +128,8 @@ def _networks(cell: Cell, measure: str, measured: xr.Dataset) -> np.ndarray:
     return values[np.isfinite(values)]
 
 
-def _used(cells: Sequence[Cell]) -> list[Cell]:
-    """The cells that the verdict rests on."""
-    return [cell for cell in cells if marks.counts(cell) and cell["mean"] is not None]
-
-
 def _slope(group: Facet, line: _Line) -> Slope | None:
-    used = _used(group.cells)
+    used = list(filter(marks.counts, group.cells))
     means, intervals = [cell["mean"] for cell in used], [cell["interval"] for cell in used]
     return fit([line.position(cell) for cell in used], means, intervals) if used else None
 
@@ -144,9 +140,13 @@ def _limits(cells: Sequence[Cell], networks: Sequence[np.ndarray]) -> tuple[floa
     They hold all means, intervals and theory, and single networks that are not too far off: one dead network must not
     press everything else into a corner.
     """
-    fixed = [value for cell in cells for value in (cell["mean"], cell["theory"], *(cell["interval"] or ())) if value]
     single = np.concatenate(networks)
     log = all(cell["mean"] is None or cell["mean"] > 0 for cell in cells)
+    fixed = [cell["theory"] for cell in cells if cell["theory"] is not None]
+    for cell in cells:
+        if cell["mean"] is not None:
+            # An interval may reach to zero and beyond; on a logarithmic axis it then leaves the picture.
+            fixed += [cell["mean"], *(max(end, cell["mean"] / 10) if log else end for end in cell["interval"])]
     if log:
         fixed, single = [value for value in fixed if value > 0], single[single > 0]
     fixed = fixed or ([float(np.median(single))] if len(single) else [1.0])
@@ -160,8 +160,9 @@ def _set_x_axis(axes: Axes, line: _Line) -> None:
     positions = [math.log(value) if line.log else value for value in line.values]
     ends = line.place(positions[0] - 0.4 * line.gap), line.place(positions[-1] + 0.4 * line.gap)
     scales.scale(axes, "x", *ends, log=line.log)
-    ticks = [line.values[index] for index in scales.spaced(positions, 0.05)]
-    scales.set_ticks(axes, "x", ticks, [words.tick(value) for value in ticks])
+    labels = [words.tick(value) for value in line.values]
+    kept = scales.spaced(positions, labels, positions[-1] - positions[0] + 0.8 * line.gap, inches=5.2)
+    scales.set_ticks(axes, "x", [line.values[index] for index in kept], [labels[index] for index in kept])
     axes.set_xlabel(words.axis_name(line.axis))
 
 
@@ -181,7 +182,7 @@ def _draw_networks(axes: Axes, values: np.ndarray, line: _Line, centre: float, s
 
 def _connect(axes: Axes, group: Facet, line: _Line, shift: float, colour: str) -> None:
     """A thin line through the means that count."""
-    used = _used(group.cells)
+    used = list(filter(marks.counts, group.cells))
     at = [line.place(line.position(cell) + shift) for cell in used]
     axes.plot(at, [cell["mean"] for cell in used], lw=0.9, alpha=0.7, color=colour, zorder=2)
 
@@ -190,12 +191,6 @@ def _draw_theory(axes: Axes, group: Facet, line: _Line, colour: str) -> None:
     known = [cell for cell in group.cells if cell["theory"] is not None]
     at = [line.place(line.position(cell)) for cell in known]
     axes.plot(at, [cell["theory"] for cell in known], color=colour, zorder=2.5, **_THEORY)
-
-
-def _ring_counterexample(axes: Axes, verdict: Mapping[str, Any], line: _Line) -> None:
-    for cell in _used(verdict["cells"]):
-        if cell["coordinates"] == verdict["counterexample"]:
-            marks.ring(axes, line.place(line.position(cell)), cell["mean"])
 
 
 def _legend(verdict: Mapping[str, Any], one_series: bool, networks: bool, beyond: int) -> list[Line2D]:

@@ -74,11 +74,11 @@ def factor(effect: Mapping[str, Any] | None) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """``< 10⁻⁶``, ``2.6×10⁻⁵``, ``0.096``, ``1``."""
+    """``<10⁻⁶``, ``2.6×10⁻⁵``, ``0.096``, ``1``."""
     if p is None:
         return MISSING
     if p < _SMALLEST_P:
-        return f"<\u00a0{power_of_ten(round(math.log10(_SMALLEST_P)))}"
+        return f"<{power_of_ten(round(math.log10(_SMALLEST_P)))}"
     if p >= 0.9995:
         return "1"
     return number(p, 2)
@@ -107,11 +107,6 @@ def headline(effect: Mapping[str, Any] | None) -> str:
 def count(n: int, singular: str, plural: str = "") -> str:
     """``1 claim``, ``21 claims``."""
     return f"{integer(n)} {singular if n == 1 else plural or singular + 's'}"
-
-
-def join(parts: Sequence[str], last: str = "and") -> str:
-    """``a, b and c``."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}" if parts else ""
 
 
 def label_counts(document: Mapping[str, Any]) -> dict[str, int]:
@@ -174,8 +169,8 @@ def short_reading(reading: Mapping[str, Any]) -> str:
     value = reading["value"]
     when = {
         "initialization": "untrained",
-        "equal scaled time": f"t·λ_max = {value:g}" if value else "",
-        "equal time": f"one t, {value:g}/λ_max" if value else "",
+        "equal scaled time": f"t·λ = {value:g}" if value else "",
+        "equal time": f"one t·λ = {value:g}" if value else "",
         "equal loss": f"loss {value:g}" if value else "",
     }.get(reading["time"]) or reading["text"]
     return when if reading["functional"] == "mean" else f"{when}, {reading['functional']}"
