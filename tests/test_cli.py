@@ -80,7 +80,9 @@ def test_doctor_passes_on_this_machine(capsys: pytest.CaptureFixture) -> None:
 def test_doctor_notices_a_wrong_law(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     import ntkrobust.doctor as doctor
 
-    monkeypatch.setattr(doctor, "exact_law", lambda net, d_in: exact_law(MLP(net.depth, net.width, initialization="lecun"), d_in))
+    monkeypatch.setattr(
+        doctor, "exact_law", lambda net, d_in: exact_law(MLP(net.depth, net.width, initialization="lecun"), d_in)
+    )
     assert run(["doctor"]) == 1
     assert "FAILED" in capsys.readouterr().out
 

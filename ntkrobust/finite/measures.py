@@ -38,6 +38,8 @@ KERNEL_POINTS = 64
 class Probe:
     """One network at one time, as a measure sees it. What several measures need is computed once.
 
+    So read it before going into a transformation such as ``jax.lax.map``: what is first computed inside stays inside.
+
     Attributes:
         parameters: of this network.
         x: test inputs (n', d).
@@ -150,7 +152,8 @@ def _perturbed_differences(probe: Probe) -> jax.Array:
     # The radius of a uniform point in the unit ball is U^{1/d}.
     radius = jax.random.uniform(key_radius, (probe.samples, n, 1), dtype=TRAINING_DTYPE) ** (1 / d)
     moved = probe.x + probe.epsilon * radius * direction
-    return jax.lax.map(lambda x: jnp.linalg.norm(probe.f(x) - probe.outputs, axis=-1), moved) / probe.epsilon
+    outputs = probe.outputs
+    return jax.lax.map(lambda x: jnp.linalg.norm(probe.f(x) - outputs, axis=-1), moved) / probe.epsilon
 
 
 def _relative_change(new: Sequence[jax.Array], old: Sequence[jax.Array]) -> jax.Array:

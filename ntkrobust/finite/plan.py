@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
@@ -86,15 +85,34 @@ def run_over_seeds(function: Callable[[Any, Any], Any], plan: Plan, shared: Any,
     Returns:
         What ``function`` returns, as numpy arrays with a leading seed axis.
     """
-    n_seeds = jax.tree.leaves(per_seed)[0].shape[0]
     compiled = _over_seeds(function, plan.batching, plan.devices)
-    pieces = []
-    for start in range(0, n_seeds, plan.chunk):
-        size = min(plan.chunk, n_seeds - start)
-        # Chunks of one size share a program, and devices take equal shares: the last seed stands in for those missing,
-        # and its copies are dropped.
-        padded = plan.chunk if n_seeds > plan.chunk else -(-size // plan.devices) * plan.devices
+    results = []
+    for start, size, padded in pieces(jax.tree.leaves(per_seed)[0].shape[0], plan):
+        # The last seed stands in for those missing, and its copies are dropped.
         index = np.minimum(np.arange(start, start + padded), start + size - 1)
-        piece = jax.tree.map(lambda leaf, index=index: jnp.asarray(leaf)[index], per_seed)
-        pieces.append(jax.tree.map(lambda leaf, size=size: np.asarray(leaf)[:size], compiled(shared, piece)))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
+        piece = jax.tree.map(lambda leaf, index=index: leaf[index], per_seed)
+        results.append(jax.tree.map(lambda leaf, size=size: np.asarray(leaf)[:size], compiled(shared, piece)))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
+
+
+def pieces(n_seeds: int, plan: Plan) -> Iterator[tuple[int, int, int]]:
+    """Split seeds into pieces of few sizes, since each size is a program of its own to compile.
+
+    Whole chunks first. What is left is padded to a power of four under ``vmap``, where idle seeds are cheap, and taken one
+    by one (per device) under ``map``, where they are not.
+
+    Yields:
+        (start, number of seeds, padded number), the last a multiple of the number of devices.
+    """
+    start = 0
+    while start < n_seeds:
+        left = n_seeds - start
+        if left >= plan.chunk:
+            size = padded = plan.chunk
+        elif plan.batching == "map":
+            size, padded = min(left, plan.devices), plan.devices
+        else:
+            size = left
+            padded = min(plan.chunk, plan.devices * 4 ** math.ceil(math.log(left / plan.devices, 4)))
+        yield start, size, max(padded, plan.devices)
+        start += size

@@ -107,8 +107,9 @@ class Run:
             InputError: the file is missing or is not such a file.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                stored = {name: file[name] for name in file.files}
+            # opened here, since np.load leaves a damaged file open
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+                stored = {name: archive[name] for name in archive.files}
             described = json.loads(str(stored["description"]))
             initialization = described["initialization"]
             net = MLP(
@@ -125,7 +126,7 @@ class Run:
                 )
                 for time in range(stored["step"].shape[1])
             ]
-            return cls(
+            run = cls(
                 net=net,
                 seeds=tuple(int(seed) for seed in stored["seeds"]),
                 key=jax.random.wrap_key_data(stored["key"], impl=described["key_implementation"]),
@@ -134,7 +135,29 @@ class Run:
                 plan=described["plan"],
                 **{name: stored[name] for name in ("x_train", "y_train", "learning_rate", "step", "loss")},
             )
+            run._check_shapes()
+            return run
         except FileNotFoundError:
             raise InputError(f"no such file: {path}") from None
         except Exception as error:  # there are as many kinds as there are ways to damage a file
             raise InputError(f"{path} is not a run saved by ntkrobust ({error})") from None
+
+    def _check_shapes(self) -> None:
+        """Raise ValueError unless the arrays fit the network and one another."""
+        seeds, times, (n, d) = len(self.seeds), len(self.snapshots), self.x_train.shape
+        layers = self.net.layer_shapes(d)
+        weights = [(seeds, *shape) for shape in layers]
+        biases = [(seeds, fan_out) for fan_out, _ in layers] if self.net.bias_std is not None else []
+        expected = {
+            "y_train": (n, self.net.d_out),
+            "learning_rate": (seeds,),
+            "status": (seeds,),
+            "step": (seeds, times),
+            "loss": (seeds, times),
+        }
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} has shape {getattr(self, name).shape} instead of {shape}")
+        for snapshot in self.snapshots:
+            if [array.shape for array in (*snapshot.weights, *snapshot.biases)] != weights + biases:
+                raise ValueError("its parameters are not of the shape of its network")

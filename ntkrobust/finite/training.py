@@ -88,8 +88,8 @@ def train(
         steps: budget of gradient-descent steps per network; 0 gives the untrained ensemble.
         learning_rate: η on the loss ½Σ over samples and outputs, or ``"auto"``: each network's own 1/λ_max, with λ_max
             the largest eigenvalue of its empirical NTK on ``x_train`` at initialization, half of the stability limit.
-            A network whose loss rises above 1.2 times its initial value under ``"auto"`` is trained again from the start
-            with half the rate, up to six times.
+            A network whose loss rises above 1.2 times its initial value under ``"auto"`` is trained again from the
+            start with half the rate, up to six times.
         record_steps: step counts to record at (default: 0 and eight log-spaced ones up to ``steps``).
         record_times: gradient-flow times ηk to record at instead, each at the nearest step; under ``"auto"`` η is
             lowered so that the last one falls on a step.

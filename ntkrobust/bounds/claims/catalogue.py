@@ -312,7 +312,8 @@ def _zhu2022(sizes: _Sizes) -> list[Claim]:
             sizes.under_widths,
             sizes.n_under,
             UNDER,
-            {"equal-scaled-time": Reading("equal scaled time", 10 * sizes.scaled_time, budget=10 * sizes.budget)},
+            # Some narrow networks have a tiny λ_max of their own: only a common time compares them.
+            {"equal-time": Reading("equal time", 4 * sizes.scaled_time, budget=10 * sizes.budget)},
         ),
         (
             "width-over",
@@ -337,7 +338,7 @@ def _zhu2022(sizes: _Sizes) -> list[Claim]:
                     {"initialization": ("he",), "depth": (2,), "width": widths, "n": (n,)},
                     reading=reading,
                     assumptions=(assumption,),
-                    draws=8 if subject == "width-under" else 2,
+                    draws=4 if subject == "width-under" else 2,
                     **paper,
                 )
             )
