@@ -51,7 +51,10 @@ _HOMES = {
     "train": "ntkrobust.finite.training",
     "verify": "ntkrobust.workflow",
 }
-"""Where each public name lives; some are modules themselves."""
+"""Where each public name lives."""
+
+_MODULES = ("claims", "data", "measures")
+"""The public names that are modules themselves."""
 
 __all__ = [
     "MLP",
@@ -84,7 +87,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = _HOMES[name]
-    value = importlib.import_module(home) if home.endswith(f".{name}") else getattr(importlib.import_module(home), name)
+    module = importlib.import_module(home)
+    value = module if name in _MODULES else getattr(module, name)
     globals()[name] = value
     return value
 

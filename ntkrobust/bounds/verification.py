@@ -249,11 +249,7 @@ def _check_formulas(claim: Claim, cell: Cell, data: Dataset) -> None:
 
 
 def _workers() -> int:
-    """Cells that run side by side: on processor cores that hides compilation and fills small matrix products; an
-    accelerator, or several devices sharing the seeds, are kept busy by one.
-    """
-    if jax.default_backend() != "cpu" or jax.local_device_count() > 1:
-        return 1
+    """Cells worked on side by side: while the program of one runs, those of others are compiled."""
     return min(4, os.cpu_count() or 1)
 
 

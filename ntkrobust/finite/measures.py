@@ -27,7 +27,7 @@ from ntkrobust.finite.plan import choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
 from ntkrobust.finite.seeds import check_key, check_seeds, seed_keys
 from ntkrobust.networks import MLP
-from ntkrobust.precision import TRAINING_DTYPE, full_matmul_precision
+from ntkrobust.precision import TRAINING_DTYPE
 
 Side = Literal["exact", "lower", "upper"]
 
@@ -340,10 +340,7 @@ def measure(
     plan = choose_plan(run.net, run.d_in, len(data["x"]))
     shared = {"scales": layer_scales(run.net, run.d_in), "data": data}
     keys = seed_keys(run.key, run.seeds)
-    with full_matmul_precision():
-        times = [
-            run_over_seeds(program, plan, shared, {"parameters": snapshot, "key": keys}) for snapshot in run.snapshots
-        ]
+    times = [run_over_seeds(program, plan, shared, {"parameters": snapshot, "key": keys}) for snapshot in run.snapshots]
     values = {one.name: np.stack([time[one.name] for time in times], axis=1) for one in program.measures}
     return _labelled(program.measures, values, ("seed", "time"), run.net, str(plan)).assign_coords(
         seed=list(run.seeds),
@@ -388,8 +385,7 @@ def measure_untrained(
             raise InputError(f"the measure {one.name!r} needs training data, which untrained networks do not have")
     plan = choose_plan(net, d_in, len(data["x"]))
     shared = {"scales": layer_scales(net, d_in), "data": data}
-    with full_matmul_precision():
-        values = run_over_seeds(program, plan, shared, {"key": seed_keys(check_key(key), seeds)})
+    values = run_over_seeds(program, plan, shared, {"key": seed_keys(check_key(key), seeds)})
     return _labelled(program.measures, values, ("seed",), net, str(plan)).assign_coords(seed=list(seeds))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Any, Literal
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from ntkrobust.networks import MLP
+from ntkrobust.precision import full_matmul_precision
 
 CHUNK_BYTES = 512 * 2**20
 """Working memory that one chunk of seeds may take."""
@@ -57,24 +59,45 @@ def choose_plan(net: MLP, d_in: int, n_points: int) -> Plan:
     return Plan(batching, chunk=-(-chunk // devices) * devices, devices=devices)
 
 
-@lru_cache(maxsize=256)
-def _over_seeds(function: Callable[..., Any], batching: str, devices: int) -> Callable[..., Any]:
-    """``function(shared, per_seed)`` of one seed, as a compiled function of arrays with a leading seed axis."""
+_RUNNING = threading.Lock()
+"""One program runs at a time: each already uses all cores, and two at once can starve each other of threads forever."""
 
-    def batched(shared: Any, per_seed: Any) -> Any:
-        if batching == "vmap":
+_COMPILED: dict[tuple, Callable[..., Any]] = {}
+_COMPILING: defaultdict[tuple, threading.Lock] = defaultdict(threading.Lock)
+
+
+def _compile(function: Callable[..., Any], plan: Plan, shared: Any, per_seed: Any) -> Callable[..., Any]:
+    """``function(shared, per_seed)`` of one seed, as a compiled program of arrays with a leading seed axis.
+
+    Compiling apart from running lets other threads compile while a program runs.
+    """
+    leaves, structure = jax.tree.flatten((shared, per_seed))
+    shapes = tuple((np.shape(leaf), leaf.dtype) for leaf in leaves)
+    # The x64 flag decides what unnamed types come to while tracing.
+    signature = (function, plan.batching, plan.devices, structure, shapes, jax.dtypes.canonicalize_dtype(np.float64))
+    with _COMPILING[signature], full_matmul_precision():
+        if signature not in _COMPILED:
+            _COMPILED[signature] = jax.jit(_batched(function, plan)).lower(shared, per_seed).compile()
+    return _COMPILED[signature]
+
+
+def _batched(function: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
+    def over_seeds(shared: Any, per_seed: Any) -> Any:
+        if plan.batching == "vmap":
             return jax.vmap(lambda one: function(shared, one))(per_seed)
         return jax.lax.map(lambda one: function(shared, one), per_seed)
 
-    if devices > 1:
-        mesh = Mesh(np.array(jax.local_devices()[:devices]), ("seed",))
-        seeds, copied = PartitionSpec("seed"), PartitionSpec()
-        batched = jax.shard_map(batched, mesh=mesh, in_specs=(copied, seeds), out_specs=seeds, check_vma=False)
-    return jax.jit(batched)
+    if plan.devices == 1:
+        return over_seeds
+    mesh = Mesh(np.array(jax.local_devices()[: plan.devices]), ("seed",))
+    seeds, copied = PartitionSpec("seed"), PartitionSpec()
+    return jax.shard_map(over_seeds, mesh=mesh, in_specs=(copied, seeds), out_specs=seeds, check_vma=False)
 
 
 def run_over_seeds(function: Callable[[Any, Any], Any], plan: Plan, shared: Any, per_seed: Any) -> Any:
     """Evaluate ``function(shared, one_seed)`` for every seed, one chunk of the plan after the other.
+
+    Matrix products keep all of float32.
 
     Args:
         function: a hashable, traceable function of one seed; what it returns is a pytree of arrays.
@@ -85,21 +108,22 @@ def run_over_seeds(function: Callable[[Any, Any], Any], plan: Plan, shared: Any,
     Returns:
         What ``function`` returns, as numpy arrays with a leading seed axis.
     """
-    compiled = _over_seeds(function, plan.batching, plan.devices)
     results = []
     for start, size, padded in pieces(jax.tree.leaves(per_seed)[0].shape[0], plan):
         # The last seed stands in for those missing, and its copies are dropped.
         index = np.minimum(np.arange(start, start + padded), start + size - 1)
         piece = jax.tree.map(lambda leaf, index=index: leaf[index], per_seed)
-        results.append(jax.tree.map(lambda leaf, size=size: np.asarray(leaf)[:size], compiled(shared, piece)))
+        program = _compile(function, plan, shared, piece)
+        with _RUNNING:
+            results.append(jax.tree.map(lambda leaf, size=size: np.asarray(leaf)[:size], program(shared, piece)))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
 
 
 def pieces(n_seeds: int, plan: Plan) -> Iterator[tuple[int, int, int]]:
     """Split seeds into pieces of few sizes, since each size is a program of its own to compile.
 
-    Whole chunks first. What is left is padded to a power of four under ``vmap``, where idle seeds are cheap, and taken one
-    by one (per device) under ``map``, where they are not.
+    Whole chunks first. What is left is padded to a power of four under ``vmap``, where idle seeds are cheap, and taken
+    one by one (per device) under ``map``, where they are not.
 
     Yields:
         (start, number of seeds, padded number), the last a multiple of the number of devices.

@@ -25,7 +25,7 @@ from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
 from ntkrobust.finite.seeds import check_key, check_seeds, seed_keys
 from ntkrobust.networks import MLP
-from ntkrobust.precision import TRAINING_DTYPE, full_matmul_precision
+from ntkrobust.precision import TRAINING_DTYPE
 
 AUTO_FRACTION = 0.5
 """``learning_rate="auto"`` takes this fraction of 2/λ_max(Θ), the stability limit of the linearised dynamics."""
@@ -125,32 +125,31 @@ def train(
     scales = layer_scales(net, x.shape[1])
     shared = {"scales": scales, "x": x, "y": y, "tolerated_rise": np.float32(AUTO_CEILING if auto else DIVERGED)}
     keys = seed_keys(key, seeds)
-    with full_matmul_precision():
-        initial = initialize(net, x.shape[1], keys)
-        if not steps:
-            return _untrained(net, plan, shared, initial, seeds, key)
-        largest = np.ones(len(seeds))
-        if auto or schedule.kernel_times:
-            largest = run_over_seeds(_LargestEigenvalue(net.phi), plan, shared, {"parameters": initial, "key": keys})
-            # A network whose every gate is closed on every point has λ_max = 0 and never moves: any rate will do.
-            largest = np.where(largest > 0, largest, 1.0).astype(np.float64)
-        rate = AUTO_FRACTION * 2 / largest if auto else np.full(len(seeds), float(learning_rate))
-        if schedule.kernel_times:
-            times = np.array(schedule.kernel_times) / largest[:, None]
-        else:
-            times = np.tile(np.array(schedule.times), (len(seeds), 1))
-        if auto:
-            rate = _rate_that_meets(times, rate)
-        history = _descend(net, plan, shared, initial, rate, times, schedule, steps)
-        if auto:
-            for _ in range(RETRIES):
-                lost = np.flatnonzero(history["diverged"])
-                if not lost.size:
-                    break
-                rate[lost] = _rate_that_meets(times[lost], rate[lost] / 2)
-                again = jax.tree.map(lambda leaf, lost=lost: leaf[lost], initial)
-                retried = _descend(net, plan, shared, again, rate[lost], times[lost], schedule, steps)
-                history = jax.tree.map(lambda old, new, lost=lost: _with_rows(old, lost, new), history, retried)
+    initial = initialize(net, x.shape[1], keys)
+    if not steps:
+        return _untrained(net, plan, shared, initial, seeds, key)
+    largest = np.ones(len(seeds))
+    if auto or schedule.kernel_times:
+        largest = run_over_seeds(_LargestEigenvalue(net.phi), plan, shared, {"parameters": initial, "key": keys})
+        # A network whose every gate is closed on every point has λ_max = 0 and never moves: any rate will do.
+        largest = np.where(largest > 0, largest, 1.0).astype(np.float64)
+    rate = AUTO_FRACTION * 2 / largest if auto else np.full(len(seeds), float(learning_rate))
+    if schedule.kernel_times:
+        times = np.array(schedule.kernel_times) / largest[:, None]
+    else:
+        times = np.tile(np.array(schedule.times), (len(seeds), 1))
+    if auto:
+        rate = _rate_that_meets(times, rate)
+    history = _descend(net, plan, shared, initial, rate, times, schedule, steps)
+    if auto:
+        for _ in range(RETRIES):
+            lost = np.flatnonzero(history["diverged"])
+            if not lost.size:
+                break
+            rate[lost] = _rate_that_meets(times[lost], rate[lost] / 2)
+            again = jax.tree.map(lambda leaf, lost=lost: leaf[lost], initial)
+            retried = _descend(net, plan, shared, again, rate[lost], times[lost], schedule, steps)
+            history = jax.tree.map(lambda old, new, lost=lost: _with_rows(old, lost, new), history, retried)
 
     loss = history["loss"]
     reached = np.zeros(len(seeds), dtype=bool)
@@ -189,7 +188,7 @@ def _untrained(net: MLP, plan: Plan, shared: dict, initial: Parameters, seeds: t
         step=np.zeros((len(seeds), 1), dtype=np.int32),
         loss=run_over_seeds(_Loss(net.phi), plan, shared, initial)[:, None],
         status=np.full(len(seeds), "budget", dtype="U9"),
-        snapshots=(jax.tree.map(np.asarray, initial),),
+        snapshots=(initial,),
         plan=str(plan),
     )
 
@@ -322,9 +321,8 @@ def largest_kernel_eigenvalue(
     keys = seed_keys(check_key(key), check_seeds(seeds))
     plan = choose_plan(net, x.shape[1], len(x))
     shared = {"scales": layer_scales(net, x.shape[1]), "x": x, "y": np.zeros((len(x), net.d_out), np.float32)}
-    with full_matmul_precision():
-        drawn = initialize(net, x.shape[1], keys)
-        return run_over_seeds(_LargestEigenvalue(net.phi), plan, shared, {"parameters": drawn, "key": keys})
+    drawn = initialize(net, x.shape[1], keys)
+    return run_over_seeds(_LargestEigenvalue(net.phi), plan, shared, {"parameters": drawn, "key": keys})
 
 
 def check_training_data(net: MLP, x_train: np.ndarray, y_train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
