@@ -76,8 +76,8 @@ for name in ("perturbation_stability", "natural_accuracy", "kernel_change"):
 # %% [markdown]
 # ## 3. A claim, and its verdict
 #
-# A claim names a measure, a relation, a grid and a reading (when networks are compared). The verdict comes with an effect
-# size, its interval, and the cells behind it.
+# A claim names a measure, a relation, a grid and a reading (when networks are compared). The verdict comes with an
+# effect size, its interval, and the cells behind it.
 
 # %%
 claim = ntr.Claim(

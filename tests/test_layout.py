@@ -117,6 +117,9 @@ def test_public_names_resolve() -> None:
 
     for name in ntkrobust.__all__:
         assert getattr(ntkrobust, name) is not None
+    assert callable(ntkrobust.exact_law)
+    assert callable(ntkrobust.verify)
+    assert ntkrobust.claims.load("law/jensen").id == "law/jensen"
     assert sorted(ntkrobust.__all__) == sorted(ntkrobust._HOMES)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         ntkrobust.nonsense  # noqa: B018

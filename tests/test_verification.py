@@ -91,6 +91,18 @@ def test_times_of_readings_are_met(time: str, value: float) -> None:
         assert (measured.step >= value).all()
 
 
+def test_the_counterexample_can_be_reproduced(tmp_path: Path) -> None:
+    found = ntr.verify("zhu2022/depth-he/measured@initialization", seeds=2)
+    assert found.command == (
+        "ntkrobust verify zhu2022/depth-he/measured@initialization --preset quick --data digits --seeds 2"
+    )
+    from ntkrobust.cli import run
+
+    assert run([*found.command.split()[1:], "--out", str(tmp_path)]) == 0
+    (again,) = json.loads((tmp_path / "verdicts.json").read_text())["values"]["verdicts"]
+    assert [cell["mean"] for cell in again["cells"]] == [pytest.approx(cell.values.mean()) for cell in found.cells]
+
+
 def test_out_of_scope_says_which_assumption_fails() -> None:
     claim = ntr.Claim(
         "test/lazy",

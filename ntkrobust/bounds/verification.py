@@ -10,7 +10,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
@@ -119,7 +119,7 @@ def examine(
     seeds: int,
     key: jax.Array,
     points: int,
-    command: str,
+    commands: Mapping[str, str],
     progress: Callable[[str, int, int], None],
 ) -> Examination:
     """Run every cell that the claims need, once, and judge the claims together.
@@ -130,7 +130,7 @@ def examine(
         seeds: networks per trained cell; claims that need no training use ``claim.draws`` times as many.
         key: a typed key.
         points: number of test points that measures are averaged over (the first so many).
-        command: reproduces a verdict; ``{claim}`` in it stands for the claim's id.
+        commands: claim id → what reproduces its verdict.
         progress: called after each cell with its description, how many are done, and the number of cells.
 
     Raises:
@@ -168,8 +168,11 @@ def examine(
             _sample(claim, shown, records[cell], seeds * claim.draws, data) for shown, cell in cells[claim.id]
         )
         judged.append((claim, samples, measures.get(claim.measure).side))
+    verdicts = tuple(
+        dataclasses.replace(verdict, command=commands[verdict.claim.id]) for verdict in decide(judged, points)
+    )
     return Examination(
-        verdicts=tuple(decide(judged, points, command)),
+        verdicts=verdicts,
         cells=tuple(tuple(cell for _, cell in cells[claim.id]) for claim in claims),
         records=tuple(records[cell] for cell in order),
         data=data,
@@ -205,6 +208,11 @@ def _cells(claim: Claim, data: Dataset) -> Iterator[tuple[dict[str, Any], Cell]]
     untrained = claim.reading.time == "initialization"
     if not untrained and set(claim.grid.get("d_out", ())) - {data.o}:
         raise InputError(f"claim {claim.id}: trained networks have the {data.o} output(s) of the data")
+    sizes = [min(int(n), data.n) for n in claim.grid.get("n", ())]
+    if len(set(sizes)) < len(sizes):
+        raise InputError(
+            f"claim {claim.id}: n goes up to {max(claim.grid['n'])}, and the data have {data.n} training points"
+        )
     for values in itertools.product(*claim.grid.values()):
         shown = dict(zip(claim.grid, values, strict=True))
         # Untrained networks see no labels; their number of training points doesn't matter.
@@ -293,7 +301,9 @@ def _run_trained(cell: Cell, demand: _Demand, data: Dataset, key: jax.Array, x_t
     else:
         assert cell.reference is not None
         assert cell.value is not None
-        largest = np.mean(largest_kernel_eigenvalue(cell.reference, x, seeds=REFERENCE_SEEDS, key=key))
+        # Other networks than those that are measured.
+        others = jax.random.fold_in(key, 2**32 - 1)
+        largest = np.mean(largest_kernel_eigenvalue(cell.reference, x, seeds=REFERENCE_SEEDS, key=others))
         schedule = {"record_times": [cell.value / float(largest)]}
     parts: list[_Part] = []
     # Parameters of one chunk at a time; whole chunks, since a few networks too many cost less than another program.
@@ -349,6 +359,7 @@ def _sample(claim: Claim, shown: dict[str, Any], record: CellRecord, networks: i
         reference=None if claim.formula is None else float(evaluate(claim.formula, known)),
         theory=None if claim.theory is None else float(evaluate(claim.theory, known)),
         problem=problem,
-        in_scope=all(bool(evaluate(one.holds, known | checked)) for one in claim.assumptions),
+        # Where networks diverged, measures say nothing about assumptions.
+        in_scope=bool(problem) or all(bool(evaluate(one.holds, known | checked)) for one in claim.assumptions),
         checked=checked,
     )

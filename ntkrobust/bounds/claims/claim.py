@@ -28,6 +28,9 @@ COORDINATES = ("d_in", "d_out", "n", "depth", "width", "initialization", "activa
 class Reading:
     """When networks are compared, and what is averaged over them: a statement's words leave both open.
 
+    Trained networks follow gradient descent with η ≤ 1/λ_max, λ_max at initialization; outside the lazy regime that is
+    not gradient flow at the same t.
+
     Attributes:
         time: ``initialization``; ``equal scaled time``: after t with t·λ_max = value, λ_max being the largest
             eigenvalue of that network's own empirical NTK at initialization; ``equal time``: at one gradient-flow
@@ -60,7 +63,7 @@ class Reading:
         when = {
             "initialization": "at initialization",
             "equal scaled time": f"after t = {self.value:g}/λ_max of each network" if self.value else "",
-            "equal time": f"after one time for all, {self.value:g}/λ_max of the first cell" if self.value else "",
+            "equal time": f"after one t for all, {self.value:g}/λ_max of the first cell" if self.value else "",
             "equal loss": f"at training loss {self.value:g}·½Σ‖y‖²" if self.value else "",
         }[self.time]
         return when if self.functional == "mean" else f"{when}, {self.functional}"
