@@ -236,8 +236,9 @@ def test_their_standard_error_is_honest(linear_perturbations):
     for wrong in (1 / math.sqrt(2), math.sqrt(2)):
         covered = int(np.sum(abs(scores) * wrong < stats.t(SAMPLES - 1).ppf(0.975)))
         assert stats.binomtest(covered, scores.size, 0.95).pvalue < 1e-3
-    # and points have their own draws: neighbouring errors are uncorrelated
-    assert abs(np.corrcoef(scores[1:], scores[:-1])[0, 1]) * math.sqrt(scores.size) < Z
+    # and points and networks have their own draws: errors of neighbours, and of two networks, are uncorrelated
+    for one, other in ((scores[1:], scores[:-1]), (scores[:POINTS], scores[POINTS:])):
+        assert abs(np.corrcoef(one, other)[0, 1]) * math.sqrt(one.size) < Z
 
 
 # --- every measure against numpy
