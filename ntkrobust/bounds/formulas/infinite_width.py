@@ -49,9 +49,9 @@ def relu_gradient_covariance(
 def relu_squared_difference(
     x: np.ndarray, moved: np.ndarray, weight_variances: Sequence[float], bias_variance: float = 0.0
 ) -> float:
-    """E|f(x̂) − f(x)|² = K(x, x) + K(x̂, x̂) − 2K(x, x̂) of an infinitely wide ReLU network; exact at any width for L = 2.
+    """E|f(x̂) − f(x)|² = K(x, x) + K(x̂, x̂) − 2K(x, x̂) of an infinitely wide ReLU network (L = 2: of any width).
 
-    """E|f(x̂) − f(x)|² = K(x, x) + K(x̂, x̂) − 2K(x, x̂) of an infinitely wide ReLU network; for L = 2 at any width.
+    E φ(u)φ(u') = s(sin θ + (π − θ) cos θ)/2π with s = √(K₁₁K₂₂), cos θ = K₁₂/s (Cho & Saul 2009, arc-cosine kernel of
     order one); sin θ is taken from K₁₁K₂₂ − K₁₂², which keeps its digits near θ = 0.
 
     Args:
