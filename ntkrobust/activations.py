@@ -58,7 +58,7 @@ class Activation:
 
     def __call__(self, u: jax.Array) -> jax.Array:
         """φ(u), entrywise; φ'(0) = 0 for relu."""
-        if self.name == "leaky_relu":
+        if self.slope is not None:
             return jnp.where(u >= 0, u, self.slope * u)
         return _FUNCTIONS[self.name](u)
 

@@ -75,8 +75,7 @@ class Initialization:
         ``parameterization="ntk"`` the law at initialization stays the same and training changes.
         """
         first, hidden, last = (
-            _positive(gain, f"gain {name!r}")
-            for name, gain in (("first", first), ("hidden", hidden), ("last", last))
+            _positive(gain, f"gain {name!r}") for name, gain in (("first", first), ("hidden", hidden), ("last", last))
         )
         return cls(_FanInGain(first, first=True), _FanInGain(hidden), _FanInGain(last))
 
@@ -132,9 +131,7 @@ NAMED: dict[str, Initialization] = {
     # β₁² = 2/d, β² = β_L² = 2/m
     "he": _gains("he", 2.0),
     # β₁² = β² = 2/m, β_L² = 1: the "NTK initialization" of the theory papers, not the NTK parameterization
-    "ntk": Initialization(
-        lambda d, m, o: math.sqrt(2 / m), lambda d, m, o: math.sqrt(2 / m), 1.0, name="ntk"
-    ),
+    "ntk": Initialization(lambda d, m, o: math.sqrt(2 / m), lambda d, m, o: math.sqrt(2 / m), 1.0, name="ntk"),
     # β₁² = 2/(d+m), β² = 1/m, β_L² = 2/(m+o)
     "xavier": Initialization(
         lambda d, m, o: math.sqrt(2 / (d + m)),

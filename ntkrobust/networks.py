@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from numbers import Integral
 from typing import Literal
 
 from ntkrobust.activations import Activation, as_activation
+from ntkrobust.checks import check_integer
 from ntkrobust.errors import InputError
 from ntkrobust.initializations import Initialization, Scales, as_initialization
 
@@ -91,9 +91,7 @@ class MLP:
 
     def count_parameters(self, d_in: int) -> int:
         """Number of trained weights and biases."""
-        return sum(
-            fan_out * (fan_in + (self.bias_std is not None)) for fan_out, fan_in in self.layer_shapes(d_in)
-        )
+        return sum(fan_out * (fan_in + (self.bias_std is not None)) for fan_out, fan_in in self.layer_shapes(d_in))
 
     def __repr__(self) -> str:
         parts = [f"depth={self.depth}", f"width={self.width}"]
@@ -105,15 +103,3 @@ class MLP:
         if self.bias_std is not None:
             parts.append(f"bias_std={self.bias_std!r}")
         return f"MLP({', '.join(parts)})"
-
-
-def check_integer(name: str, value: object, minimum: int, because: str = "") -> int:
-    """``value`` as an int of at least ``minimum``.
-
-    Raises:
-        InputError: it is not an integer, or it is smaller.
-    """
-    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < minimum:
-        reason = f" ({because})" if because else ""
-        raise InputError(f"{name} must be an integer of at least {minimum}{reason}, got {value!r}")
-    return int(value)

@@ -1,0 +1,1 @@
+"""Do networks obey what theorems say? The exact law, claims, statistics and verdicts."""

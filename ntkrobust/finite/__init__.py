@@ -1,0 +1,1 @@
+"""Finite networks: parameters, training, measures."""

@@ -39,7 +39,7 @@ def empirical_ntk(phi: Activation, scales: LayerScales, parameters: Parameters, 
     each bias), without forming any Jacobian with respect to parameters.
     """
     inputs, deltas = _backward(phi, scales, parameters, x)
-    theta = jnp.zeros((), x.dtype)
+    theta = jnp.zeros((), dtype=x.dtype)
     for layer, (h, delta) in enumerate(zip(inputs, deltas, strict=True)):
         gram = scales.weight_gain[layer] ** 2 * (h @ h.T)
         if parameters.biases:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +17,13 @@ import numpy as np
 import xarray as xr
 
 from ntkrobust.activations import Activation
+from ntkrobust.checks import check_integer
 from ntkrobust.data import targets
 from ntkrobust.errors import InputError
 from ntkrobust.finite import derivatives, stability
 from ntkrobust.finite.parameters import LayerScales, Parameters, draw, forward, layer_scales, seed_keys
 from ntkrobust.finite.plan import choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
-from ntkrobust.networks import check_integer
 from ntkrobust.precision import TRAINING_DTYPE, full_matmul_precision
 
 Side = Literal["exact", "lower", "upper"]
@@ -37,11 +37,9 @@ class Probe:
 
     Attributes:
         parameters: of this network.
-        initial: the same network's parameters before training.
-        x, y: test inputs (n', d) and targets (n', o) (y is None if none were given).
+        x: test inputs (n', d).
         x_train, y_train: training inputs (n, d) and targets (n, o).
         key: a typed key of this seed, for measures that sample.
-        epsilon: radius of finite perturbations, in the units of x.
         samples: draws per point for measures that sample.
     """
 
@@ -50,16 +48,28 @@ class Probe:
         phi: Activation,
         scales: LayerScales,
         parameters: Parameters,
-        initial: Parameters,
+        draw_again: Callable[[], Parameters],
         data: dict[str, jax.Array],
         key: jax.Array,
         samples: int,
     ) -> None:
         self._phi, self._scales = phi, scales
-        self.parameters, self.initial = parameters, initial
-        self.x, self.y = data["x"], data.get("y")
+        self.parameters, self._draw_again = parameters, draw_again
+        self.x, self._y = data["x"], data.get("y")
         self.x_train, self.y_train = data["x_train"], data["y_train"]
-        self.key, self.epsilon, self.samples = key, data.get("epsilon"), samples
+        self.key, self._epsilon, self.samples = key, data.get("epsilon"), samples
+
+    @property
+    def labels(self) -> jax.Array:
+        """Test targets (n', o); for measures that need ``y_test``."""
+        assert self._y is not None
+        return self._y
+
+    @property
+    def epsilon(self) -> jax.Array:
+        """Radius of finite perturbations, in the units of x; for measures that need ``epsilon``."""
+        assert self._epsilon is not None
+        return self._epsilon
 
     def f(self, x: jax.Array) -> jax.Array:
         """f(x) (n, o) at any inputs x (n, d)."""
@@ -68,6 +78,11 @@ class Probe:
     def kernel(self, parameters: Parameters, x: jax.Array) -> jax.Array:
         """The empirical NTK Θ(x, x) (n, o, n, o) at these parameters."""
         return derivatives.empirical_ntk(self._phi, self._scales, parameters, x)
+
+    @cached_property
+    def initial(self) -> Parameters:
+        """The same network's parameters before training, drawn again from its key."""
+        return self._draw_again()
 
     @cached_property
     def outputs(self) -> jax.Array:
@@ -110,7 +125,6 @@ class Measure:
 
 def _perturbed_differences(probe: Probe) -> jax.Array:
     """‖f(x̂) − f(x)‖/ε (samples, n') for x̂ uniform in B₂(x, ε)."""
-    assert probe.epsilon is not None
     n, d = probe.x.shape
     key_direction, key_radius = jax.random.split(probe.key)
     direction = jax.random.normal(key_direction, (probe.samples, n, d), dtype=TRAINING_DTYPE)
@@ -235,7 +249,7 @@ MEASURES: dict[str, Measure] = {
         Measure(
             "test_mse",
             r"\mathrm{mean}_x \|f(x) - y\|^2 \text{ over the test set}",
-            lambda probe: jnp.mean(jnp.sum((probe.outputs - probe.y) ** 2, axis=-1)),
+            lambda probe: jnp.mean(jnp.sum((probe.outputs - probe.labels) ** 2, axis=-1)),
             dims=(),
             needs=("y_test",),
         ),
@@ -248,7 +262,7 @@ MEASURES: dict[str, Measure] = {
         Measure(
             "natural_accuracy",
             r"\text{share of test points whose class is predicted}",
-            lambda probe: _accuracy(probe.outputs, probe.y),  # type: ignore[arg-type]
+            lambda probe: _accuracy(probe.outputs, probe.labels),
             dims=(),
             needs=("y_test",),
         ),
@@ -303,7 +317,7 @@ def measure(
         raise InputError(f"x_test must have shape (n, {run.d_in}), got {x.shape}")
     if not np.isfinite(x).all():
         raise InputError(f"x_test must be finite, got a NaN or infinity in row {np.argwhere(~np.isfinite(x))[0][0]}")
-    data: dict[str, np.ndarray] = {"x": x, "x_train": run.x_train, "y_train": run.y_train}
+    data: dict[str, Any] = {"x": x, "x_train": run.x_train, "y_train": run.y_train}
     if y_test is not None:
         data["y"] = targets(np.asarray(y_test)).astype(np.float32)
         if data["y"].shape != (len(x), run.net.d_out):
@@ -363,12 +377,11 @@ class _Measurements:
     samples: int
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
-        initial = draw(self.shapes, self.has_bias, shared["scales"], one["key"])
         probe = Probe(
             self.phi,
             shared["scales"],
             one["parameters"],
-            initial,
+            lambda: draw(self.shapes, self.has_bias, shared["scales"], one["key"]),
             shared["data"],
             # Index past the layers' draws, so that perturbations are independent of the weights.
             jax.random.fold_in(one["key"], 2**32 - 1),

@@ -6,9 +6,10 @@ so that networks of one shape share one compiled program.
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,10 +42,10 @@ class LayerScales(NamedTuple):
         bias_gain: factor on the biases in the forward pass.
     """
 
-    weight_std: np.ndarray
-    weight_gain: np.ndarray
-    bias_std: np.ndarray
-    bias_gain: np.ndarray
+    weight_std: Any
+    weight_gain: Any
+    bias_std: Any
+    bias_gain: Any
 
 
 def layer_scales(net: MLP, d_in: int) -> LayerScales:
@@ -81,25 +82,25 @@ def draw(shapes: tuple[tuple[int, int], ...], has_bias: bool, scales: LayerScale
         scales: see :class:`LayerScales`.
         key: a typed key.
     """
-    depth = len(shapes)
     # Draws of different shape from one key share a prefix, which would tie widths and depths to each other.
     key = jax.random.fold_in(key, zlib.crc32(repr(shapes).encode()))
 
     def normal(index: int, shape: tuple[int, ...]) -> jax.Array:
         return jax.random.normal(jax.random.fold_in(key, index), shape, dtype=TRAINING_DTYPE)
 
-    weights = tuple(scales.weight_std[layer] * normal(layer, shape) for layer, shape in enumerate(shapes))
+    # Hidden layers and biases are drawn as one array each: what has to be compiled doesn't grow with depth.
+    hidden = normal(1, (len(shapes) - 2, *shapes[-1][1:] * 2))
+    drawn = (normal(0, shapes[0]), *hidden, normal(2, shapes[-1]))
+    weights = tuple(std * weight for std, weight in zip(scales.weight_std, drawn, strict=True))
     if not has_bias:
         return Parameters(weights, ())
-    return Parameters(
-        weights, tuple(scales.bias_std * normal(depth + layer, shape[:1]) for layer, shape in enumerate(shapes))
-    )
+    sizes = [fan_out for fan_out, _ in shapes]
+    biases = jnp.split(scales.bias_std * normal(3, (sum(sizes),)), list(itertools.accumulate(sizes[:-1])))
+    return Parameters(weights, tuple(biases))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _draw_many(
-    shapes: tuple[tuple[int, int], ...], has_bias: bool, scales: LayerScales, keys: jax.Array
-) -> Parameters:
+def _draw_many(shapes: tuple[tuple[int, int], ...], has_bias: bool, scales: LayerScales, keys: jax.Array) -> Parameters:
     return jax.vmap(lambda key: draw(shapes, has_bias, scales, key))(keys)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal
@@ -16,6 +17,9 @@ from ntkrobust.networks import MLP
 
 CHUNK_BYTES = 512 * 2**20
 """Working memory that one chunk of seeds may take."""
+
+MAX_CHUNK = 512
+"""Seeds per chunk at most: more gain nothing, and chunks of one size share one compiled program."""
 
 MAP_FROM_WIDTH = 64
 """Below this width many networks per matrix product are faster, from it on one after the other (measured, 2 cores)."""
@@ -47,7 +51,8 @@ def choose_plan(net: MLP, d_in: int, n_points: int) -> Plan:
     """
     floats = 4 * net.count_parameters(d_in) + 3 * n_points * net.d_out * (d_in + net.depth * net.finite_width)
     devices = jax.local_device_count()
-    chunk = max(1, int(CHUNK_BYTES // (4 * floats)))
+    # A power of two, so that a chunk size says little about the memory of the machine and programs are shared.
+    chunk = 2 ** max(0, math.floor(math.log2(min(MAX_CHUNK, max(1, CHUNK_BYTES / (4 * floats))))))
     batching: Literal["vmap", "map"] = "vmap" if net.finite_width < MAP_FROM_WIDTH else "map"
     return Plan(batching, chunk=-(-chunk // devices) * devices, devices=devices)
 

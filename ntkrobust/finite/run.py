@@ -96,7 +96,7 @@ class Run:
                 seeds=np.asarray(self.seeds, dtype=np.uint32),
                 status=self.status.astype("U9"),
                 **{name: getattr(self, name) for name in ("x_train", "y_train", "learning_rate", "step", "loss")},
-                **arrays,  # type: ignore[arg-type]
+                **arrays,
             )
 
     @classmethod

@@ -6,23 +6,15 @@ u uniform on the unit sphere and R independent of it; E R = d/(d+1).
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
-import numpy as np
-from scipy.special import gammaln
+
+from ntkrobust.special import log_chi_moment
 
 _STEP, _LOWEST, _HIGHEST = 0.5, -36.0, 20.0
 """Trapezoidal rule in log s: its error is exp(−2π²/step); the limits leave out less than 1e-7 of the integral."""
-
-
-def mean_abs_coordinate(d: int) -> float:
-    """E|u_1| = Γ(d/2)/(√π Γ((d+1)/2)) for u uniform on the unit sphere of R^d."""
-    return float(np.exp(gammaln(d / 2) - gammaln((d + 1) / 2)) / np.sqrt(np.pi))
-
-
-def mean_chi(d: int) -> float:
-    """E χ_d = √2 Γ((d+1)/2)/Γ(d/2)."""
-    return float(np.sqrt(2) * np.exp(gammaln((d + 1) / 2) - gammaln(d / 2)))
 
 
 def ball_stability(jacobian: jax.Array) -> jax.Array:
@@ -35,9 +27,11 @@ def ball_stability(jacobian: jax.Array) -> jax.Array:
         E√S = (1/√π) ∫_0^∞ s^{−1/2} (−M'(s)) ds,   M(s) = E e^{−sS} = ∏_i (1 + 2σ_i²s)^{−1/2}.
     """
     o, d = jacobian.shape[-2:]
+    mean_chi_d = math.exp(log_chi_moment(d, 1))
     if o == 1:
-        return d / (d + 1) * mean_abs_coordinate(d) * jnp.linalg.norm(jacobian[..., 0, :], axis=-1)
-    return d / (d + 1) / mean_chi(d) * mean_root(squared_singular_values(jacobian))
+        # E|u_1| = E|g_1|/E χ_d = √(2/π)/E χ_d
+        return d / (d + 1) * math.sqrt(2 / math.pi) / mean_chi_d * jnp.linalg.norm(jacobian[..., 0, :], axis=-1)
+    return d / (d + 1) / mean_chi_d * mean_root(squared_singular_values(jacobian))
 
 
 def squared_singular_values(jacobian: jax.Array) -> jax.Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, Literal, NamedTuple
@@ -13,13 +14,14 @@ import numpy as np
 import optax
 
 from ntkrobust.activations import Activation
+from ntkrobust.checks import check_integer
 from ntkrobust.data import targets
 from ntkrobust.errors import InputError
 from ntkrobust.finite.derivatives import ntk_largest_eigenvalue
 from ntkrobust.finite.parameters import Parameters, forward, initialize, layer_scales, seed_keys
-from ntkrobust.finite.plan import choose_plan, run_over_seeds
+from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
-from ntkrobust.networks import MLP, check_integer
+from ntkrobust.networks import MLP
 from ntkrobust.precision import TRAINING_DTYPE, full_matmul_precision
 
 AUTO_FRACTION = 0.5
@@ -33,16 +35,18 @@ RETRIES = 4
 
 
 class Schedule(NamedTuple):
-    """When to record: exactly one of the three is given, increasing.
+    """When to record: exactly one of the four is given, increasing.
 
     Attributes:
         steps: numbers of gradient-descent steps.
         times: gradient-flow times ηk of the loss ½Σ.
+        kernel_times: the same in units of 1/λ_max of each network's own empirical NTK at initialization.
         losses: losses as fractions of ½Σ‖y‖² (the loss of f = 0), decreasing.
     """
 
     steps: tuple[int, ...] = ()
     times: tuple[float, ...] = ()
+    kernel_times: tuple[float, ...] = ()
     losses: tuple[float, ...] = ()
 
 
@@ -63,6 +67,7 @@ def train(
     learning_rate: float | Literal["auto"] = "auto",
     record_steps: Sequence[int] | None = None,
     record_times: Sequence[float] | None = None,
+    record_kernel_times: Sequence[float] | None = None,
     record_losses: Sequence[float] | None = None,
     key: jax.Array | None = None,
 ) -> Run:
@@ -80,6 +85,8 @@ def train(
         record_steps: step counts to record at (default: 0 and eight log-spaced ones up to ``steps``).
         record_times: gradient-flow times ηk to record at instead; under ``"auto"`` η is lowered so that the last one
             falls on a step.
+        record_kernel_times: the same in units of 1/λ_max of each network's own empirical NTK on ``x_train`` at
+            initialization.
         record_losses: losses to record at instead, as fractions of ½Σ‖y‖²; each network stops at the first step at or
             below each.
         key: a typed key, by default ``jax.random.key(0)``.
@@ -95,7 +102,13 @@ def train(
     x, y = check_training_data(net, x_train, y_train)
     seeds = check_seeds(seeds)
     key = check_key(key)
-    schedule = check_schedule(check_integer("steps", steps, 0), record_steps, record_times, record_losses)
+    schedule = check_schedule(
+        check_integer("steps", steps, 0),
+        record_steps=record_steps,
+        record_times=record_times,
+        record_kernel_times=record_kernel_times,
+        record_losses=record_losses,
+    )
     if learning_rate != "auto" and not (isinstance(learning_rate, int | float) and 0 < learning_rate < np.inf):
         raise InputError(f"learning_rate must be 'auto' or a positive number, got {learning_rate!r}")
 
@@ -105,13 +118,19 @@ def train(
     keys = seed_keys(key, seeds)
     with full_matmul_precision():
         initial = initialize(net, x.shape[1], keys)
-        if learning_rate == "auto" and steps:
+        if not steps:
+            return _untrained(net, plan, shared, initial, seeds, key)
+        largest = np.ones(len(seeds))
+        if learning_rate == "auto" or schedule.kernel_times:
             largest = run_over_seeds(_LargestEigenvalue(net.phi), plan, shared, {"parameters": initial, "key": keys})
-            rate = AUTO_FRACTION * 2 / largest
+            # A network whose every gate is closed on every point has λ_max = 0 and never moves: any rate will do.
+            largest = np.where(largest > 0, largest, 1.0).astype(np.float64)
+        rate = AUTO_FRACTION * 2 / largest if learning_rate == "auto" else np.full(len(seeds), float(learning_rate))
+        if schedule.kernel_times:
+            times = np.array(schedule.kernel_times) / largest[:, None]
         else:
-            # An untrained ensemble takes no step, so any rate describes it.
-            rate = np.full(len(seeds), 1.0 if learning_rate == "auto" else learning_rate)
-        history = _descend(net, plan, shared, initial, rate, schedule, steps)
+            times = np.tile(np.array(schedule.times), (len(seeds), 1))
+        history = _descend(net, plan, shared, initial, rate, times, schedule, steps)
         if learning_rate == "auto":
             for _ in range(RETRIES):
                 lost = np.flatnonzero(history["diverged"])
@@ -119,9 +138,8 @@ def train(
                     break
                 rate[lost] /= 2
                 again = jax.tree.map(lambda leaf, lost=lost: leaf[lost], initial)
-                retried = _descend(net, plan, shared, again, rate[lost], schedule, steps)
-                for old, new in zip(jax.tree.leaves(history), jax.tree.leaves(retried), strict=True):
-                    old[lost] = new
+                retried = _descend(net, plan, shared, again, rate[lost], times[lost], schedule, steps)
+                history = jax.tree.map(lambda old, new, lost=lost: _with_rows(old, lost, new), history, retried)
 
     loss = history["loss"]
     reached = np.zeros(len(seeds), dtype=bool)
@@ -147,17 +165,46 @@ def _zero_loss(y: np.ndarray) -> float:
     return 0.5 * float(np.sum(np.square(y, dtype=np.float64)))
 
 
+def _untrained(net: MLP, plan: Plan, shared: dict, initial: Parameters, seeds: tuple[int, ...], key: jax.Array) -> Run:
+    """The ensemble as it was drawn, at step 0."""
+    return Run(
+        net=net,
+        seeds=seeds,
+        key=key,
+        x_train=shared["x"],
+        y_train=shared["y"],
+        # No step is taken, so any rate describes it.
+        learning_rate=np.ones(len(seeds)),
+        step=np.zeros((len(seeds), 1), dtype=np.int32),
+        loss=run_over_seeds(_Loss(net.phi), plan, shared, initial)[:, None],
+        status=np.full(len(seeds), "budget", dtype="U9"),
+        snapshots=(jax.tree.map(np.asarray, initial),),
+        plan=str(plan),
+    )
+
+
+def _with_rows(array: np.ndarray, rows: np.ndarray, new: np.ndarray) -> np.ndarray:
+    array = array.copy()
+    array[rows] = new
+    return array
+
+
 def _descend(
-    net: MLP, plan: Any, shared: dict, initial: Parameters, rate: np.ndarray, schedule: Schedule, steps: int
+    net: MLP,
+    plan: Plan,
+    shared: dict,
+    initial: Parameters,
+    rate: np.ndarray,
+    times: np.ndarray,
+    schedule: Schedule,
+    steps: int,
 ) -> dict[str, Any]:
-    """Run gradient descent from record to record; arrays with a leading seed axis."""
+    """Run gradient descent from record to record (times: (seed, record), empty if not asked for by time)."""
     n_seeds = len(rate)
-    rate = rate.astype(np.float64)
-    if schedule.times:
+    if times.size:
         # Lower η so that the last time is a whole number of steps; if the budget is too small, the run stops short.
-        last = np.ceil(schedule.times[-1] / rate * (1 - 1e-12))
-        rate = schedule.times[-1] / np.maximum(last, 1)
-        stops = [np.rint(time / rate) for time in schedule.times]
+        rate = times[:, -1] / np.maximum(np.ceil(times[:, -1] / rate * (1 - 1e-6)), 1)
+        stops = [np.rint(time / rate) for time in times.T]
     elif schedule.steps:
         stops = [np.full(n_seeds, step) for step in schedule.steps]
     else:
@@ -166,7 +213,11 @@ def _descend(
     levels = [level * zero_loss for level in schedule.losses] or [-np.inf] * len(stops)
 
     segment = _Segment(net.phi)
-    state = {"parameters": initial, "step": np.zeros(n_seeds, np.int32), "ceiling": np.full(n_seeds, np.inf)}
+    state: dict[str, Any] = {
+        "parameters": initial,
+        "step": np.zeros(n_seeds, np.int32),
+        "ceiling": np.full(n_seeds, np.inf),
+    }
     snapshots, losses, taken = [], [], []
     for stop, level in zip(stops, levels, strict=True):
         state = run_over_seeds(
@@ -208,17 +259,24 @@ class _LargestEigenvalue:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Loss:
+    """½Σ‖f − y‖² of one network on the training set."""
+
+    phi: Activation
+
+    def __call__(self, shared: dict, parameters: Parameters) -> jax.Array:
+        residual = forward(self.phi, shared["scales"], parameters, shared["x"]) - shared["y"]
+        return 0.5 * jnp.sum(residual**2)
+
+
+@dataclasses.dataclass(frozen=True)
 class _Segment:
     """Gradient descent of one network until a step count or a loss is reached, or it diverges."""
 
     phi: Activation
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
-        def loss_of(parameters: Parameters) -> jax.Array:
-            residual = forward(self.phi, shared["scales"], parameters, shared["x"]) - shared["y"]
-            return 0.5 * jnp.sum(residual**2)
-
-        value_and_gradient = jax.value_and_grad(loss_of)
+        value_and_gradient = jax.value_and_grad(lambda parameters: _Loss(self.phi)(shared, parameters))
         optimizer = optax.sgd(one["rate"])
         loss, gradient = value_and_gradient(one["parameters"])
         # The first segment starts at step 0 and sets what counts as diverged for the whole run.
@@ -237,6 +295,19 @@ class _Segment:
         start = (one["parameters"], optimizer.init(one["parameters"]), one["step"], loss, gradient)
         parameters, _, step, loss, _ = jax.lax.while_loop(unfinished, descend, start)
         return {"parameters": parameters, "step": step, "loss": loss, "ceiling": ceiling}
+
+
+def largest_kernel_eigenvalue(
+    net: MLP, x: np.ndarray, *, seeds: int | Sequence[int] = 8, key: jax.Array | None = None
+) -> np.ndarray:
+    """λ_max (seed,) of each network's empirical NTK on x (n, d) at initialization."""
+    x = np.asarray(x, dtype=np.float32)
+    keys = seed_keys(check_key(key), check_seeds(seeds))
+    plan = choose_plan(net, x.shape[1], len(x))
+    shared = {"scales": layer_scales(net, x.shape[1]), "x": x, "y": np.zeros((len(x), net.d_out), np.float32)}
+    with full_matmul_precision():
+        drawn = initialize(net, x.shape[1], keys)
+        return run_over_seeds(_LargestEigenvalue(net.phi), plan, shared, {"parameters": drawn, "key": keys})
 
 
 def check_training_data(net: MLP, x_train: np.ndarray, y_train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -290,22 +361,12 @@ def check_key(key: jax.Array | None) -> jax.Array:
     return key
 
 
-def check_schedule(
-    steps: int,
-    record_steps: Sequence[int] | None,
-    record_times: Sequence[float] | None,
-    record_losses: Sequence[float] | None,
-) -> Schedule:
+def check_schedule(steps: int, **given: Sequence[float] | None) -> Schedule:
     """The records asked for, by default log-spaced steps.
 
     Raises:
         InputError: more than one kind is given, or the records are not increasing (losses: decreasing).
     """
-    given = {
-        "record_steps": record_steps,
-        "record_times": record_times,
-        "record_losses": record_losses,
-    }
     named = {name: tuple(values) for name, values in given.items() if values is not None}
     if not named:
         return Schedule(steps=log_spaced(steps))
@@ -313,10 +374,10 @@ def check_schedule(
         raise InputError(f"give one of {', '.join(given)}, got {' and '.join(named)}")
     ((name, values),) = named.items()
     ordered = values[::-1] if name == "record_losses" else values
-    increasing = all(a < b for a, b in zip(ordered, ordered[1:], strict=False))
+    increasing = all(a < b for a, b in itertools.pairwise(ordered))
     if not values or not increasing or not all(np.isfinite(value) and value >= 0 for value in values):
         direction = "decreasing" if name == "record_losses" else "increasing"
         raise InputError(f"{name} must be {direction} numbers that are not negative, got {list(values)}")
     if name == "record_steps" and values[-1] > steps:
         raise InputError(f"record_steps goes to {values[-1]}, past the budget of {steps} steps")
-    return Schedule(**{name.removeprefix("record_"): values})
+    return Schedule(**{name.removeprefix("record_"): values})  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""Mathematics only: one file per law or paper."""

@@ -1,0 +1,209 @@
+"""What a verification leaves behind: a labelled table of everything measured, and the verdicts as one JSON object."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from importlib.metadata import version
+from platform import python_version
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from ntkrobust.bounds import statistics
+from ntkrobust.bounds.claims.claim import Claim
+from ntkrobust.bounds.claims.relations import Trend
+from ntkrobust.bounds.verdict import LEVEL, CellSample, Effect, Verdict
+from ntkrobust.bounds.verification import Examination, coordinates
+from ntkrobust.finite import measures
+
+SCHEMA_VERSION = 1
+PACKAGES = ("ntkrobust", "jax", "jaxlib", "numpy", "scipy", "xarray")
+CELL_COORDINATES = ("initialization", "depth", "width", "activation", "parameterization", "d_out", "n", "parameters")
+
+
+def environment() -> dict[str, str]:
+    """Versions, devices and precision, as text."""
+    devices = jax.devices()
+    return {
+        **{package: version(package) for package in PACKAGES},
+        "python": python_version(),
+        "devices": f"{len(devices)} × {devices[0].device_kind} ({devices[0].platform})",
+        "precision": "networks float32 with full-precision matrix products, law and statistics float64",
+    }
+
+
+def evidence_tree(examination: Examination, inputs: Mapping[str, Any]) -> xr.DataTree:
+    """Everything measured and everything it is compared with, in plain xarray.
+
+    Groups:
+        measured: dims ``cell``, ``seed``; one variable per measure (averaged over test points), with the training
+            state of each network. Coordinates along ``cell`` say which networks: ``initialization``, ``depth``,
+            ``width``, …, ``time`` and ``time_value``. Cells with fewer networks are filled with NaN.
+        theory: dims ``claim``, ``cell``; the theory line that goes with a claim.
+        bounds: dims ``claim``, ``cell``; the value or bound that a claim states.
+
+    The grids of claims differ, so one row per cell says more than a cube that is mostly empty; ``set_index`` and
+    ``unstack`` make a cube of any part.
+    """
+    cells = [record.cell for record in examination.records]
+    index = {cell: position for position, cell in enumerate(cells)}
+    described = [coordinates(cell, examination.data) for cell in cells]
+    along_cells: dict[str, Any] = {
+        **{name: ("cell", [row[name] for row in described]) for name in CELL_COORDINATES},
+        "bias_std": ("cell", [math.nan if row["bias_std"] is None else row["bias_std"] for row in described]),
+        "time": ("cell", [cell.time for cell in cells]),
+        "time_value": ("cell", [math.nan if cell.value is None else cell.value for cell in cells]),
+    }
+    networks = max(len(record.seeds) for record in examination.records)
+
+    def filled(of: Any) -> tuple[tuple[str, str], np.ndarray]:
+        table = np.full((len(cells), networks), np.nan)
+        for row, record in enumerate(examination.records):
+            values = of(record)
+            if values is not None:
+                table[row, : len(values)] = values
+        return ("cell", "seed"), table
+
+    names = list(dict.fromkeys(name for record in examination.records for name in record.values))
+    measured = xr.Dataset(
+        {
+            **{name: filled(lambda record, name=name: record.values.get(name)) for name in names},
+            **{
+                state: filled(lambda record, state=state: getattr(record, state))
+                for state in ("loss", "step", "gradient_flow_time", "learning_rate")
+            },
+            "diverged": filled(lambda record: (record.status == "diverged").astype(float)),
+        },
+        coords={**along_cells, "cell": np.arange(len(cells)), "seed": np.arange(networks)},
+    )
+    for name in names:
+        described_measure = measures.get(name)
+        measured[name].attrs = {
+            "definition": described_measure.definition,
+            "side": described_measure.side,
+            "source": described_measure.source,
+        }
+    plans = ("cell", [record.plan for record in examination.records])
+    measured = measured.assign_coords(plan=plans)
+
+    def stated(attribute: str) -> xr.Dataset:
+        table = np.full((len(examination.verdicts), len(cells)), np.nan)
+        for row, (verdict, of_claim) in enumerate(zip(examination.verdicts, examination.cells, strict=True)):
+            for sample, cell in zip(verdict.cells, of_claim, strict=True):
+                value = getattr(sample, attribute)
+                if value is not None:
+                    table[row, index[cell]] = value
+        return xr.Dataset(
+            {attribute: (("claim", "cell"), table)},
+            coords={
+                **along_cells,
+                "claim": [verdict.claim.id for verdict in examination.verdicts],
+                "measure": ("claim", [verdict.claim.measure for verdict in examination.verdicts]),
+                "cell": np.arange(len(cells)),
+            },
+        )
+
+    tree = xr.DataTree.from_dict({"measured": measured, "theory": stated("theory"), "bounds": stated("reference")})
+    tree.attrs = {"schema_version": SCHEMA_VERSION, "inputs": json.dumps(inputs), **environment()}
+    return tree
+
+
+def verdicts_document(examination: Examination, inputs: Mapping[str, Any], timing: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of ``verdicts.json``: ``schema_version``, ``inputs``, ``values`` (with the verdicts),
+    ``environment`` and ``timing``. No NaN: what is missing is null.
+    """
+    index = {record.cell: position for position, record in enumerate(examination.records)}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "inputs": dict(inputs),
+        "values": {
+            "verdicts": [
+                _describe(verdict, [index[cell] for cell in of_claim])
+                for verdict, of_claim in zip(examination.verdicts, examination.cells, strict=True)
+            ]
+        },
+        "environment": environment(),
+        "timing": dict(timing),
+    }
+
+
+def _describe(verdict: Verdict, positions: list[int]) -> dict[str, Any]:
+    claim = verdict.claim
+    relation = claim.relation
+    trend = isinstance(relation, Trend)
+    measure = measures.get(claim.measure)
+    return {
+        "claim": claim.id,
+        "label": verdict.label,
+        "reason": verdict.reason,
+        "statement": claim.statement,
+        "relation": {
+            "kind": "trend" if trend else type(relation).__name__.lower().replace("atmost", "at_most"),
+            "text": str(relation),
+            "axis": relation.axis if isinstance(relation, Trend) else None,
+            "margin": getattr(relation, "margin", None),
+        },
+        "measure": {"name": measure.name, "definition": measure.definition, "side": measure.side},
+        "reading": {
+            "text": str(claim.reading),
+            "time": claim.reading.time,
+            "value": claim.reading.value,
+            "functional": claim.reading.functional,
+        },
+        "source": claim.source,
+        "provenance": claim.provenance,
+        "assumptions": [one.text for one in claim.assumptions],
+        "effect": _effect(verdict.effect),
+        "p_value": _number(verdict.p_value),
+        "level": LEVEL,
+        "seeds": verdict.seeds,
+        "points": verdict.points,
+        "seeds_needed": verdict.seeds_needed,
+        "tightness": None if verdict.tightness is None else [_number(end) for end in verdict.tightness],
+        "range": verdict.range,
+        "counterexample": None if verdict.counterexample is None else dict(verdict.counterexample.coordinates),
+        "command": verdict.command,
+        "theory_label": claim.theory_label,
+        "cells": [
+            _describe_cell(claim, sample, position) for sample, position in zip(verdict.cells, positions, strict=True)
+        ],
+    }
+
+
+def _describe_cell(claim: Claim, sample: CellSample, position: int) -> dict[str, Any]:
+    mean = low = high = None
+    values = sample.values
+    if not sample.problem and len(values) > 1:
+        if claim.reading.functional == "geometric mean":
+            estimate = statistics.log_mean(values, claim.reading.functional)
+            mean, low, high = (float(np.exp(end)) for end in (estimate.value, *estimate.interval()))
+        else:
+            estimate = statistics.mean(values)
+            mean, (low, high) = estimate.value, estimate.interval()
+    return {
+        "coordinates": dict(sample.coordinates),
+        "networks": len(values),
+        "mean": _number(mean),
+        "interval": None if low is None else [_number(low), _number(high)],
+        "reference": _number(sample.reference),
+        "theory": _number(sample.theory),
+        "in_scope": sample.in_scope,
+        "problem": sample.problem,
+        "checked": {name: _number(value) for name, value in sample.checked.items()},
+        "evidence_cell": position,
+    }
+
+
+def _effect(effect: Effect | None) -> dict[str, Any] | None:
+    if effect is None:
+        return None
+    return {"name": effect.name, "estimate": _number(effect.estimate), "interval": [effect.low, effect.high]}
+
+
+def _number(value: float | None) -> float | None:
+    """A float that JSON can hold, or None."""
+    return None if value is None or not math.isfinite(value) else float(value)

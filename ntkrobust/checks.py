@@ -1,0 +1,19 @@
+"""Checks of arguments that several modules share. Nothing here needs JAX."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+from ntkrobust.errors import InputError
+
+
+def check_integer(name: str, value: object, minimum: int, because: str = "") -> int:
+    """``value`` as an int of at least ``minimum``.
+
+    Raises:
+        InputError: it is not an integer, or it is smaller.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < minimum:
+        reason = f" ({because})" if because else ""
+        raise InputError(f"{name} must be an integer of at least {minimum}{reason}, got {value!r}")
+    return int(value)

@@ -1,0 +1,106 @@
+"""Data that come with an installed library: scikit-learn's handwritten digits."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ntkrobust.checks import check_integer
+from ntkrobust.data.checks import Array, as_choice, as_real
+from ntkrobust.data.dataset import Dataset, split
+from ntkrobust.data.encoding import targets
+from ntkrobust.errors import InputError
+
+DigitsTask = Literal["parity", "classes", "one-vs-rest"]
+Normalization = Literal["unit", "pixel", "raw"]
+
+NORMALIZATIONS = {
+    "unit": "rows of unit norm",
+    "pixel": "pixels in [0, 1]",
+    "raw": "pixels in 0..16",
+}
+"""The normalizations of ``digits``, in the words a data set's name uses."""
+
+
+def digits(
+    task: DigitsTask = "parity",
+    positive: int = 0,
+    normalization: Normalization = "unit",
+    test_share: float = 0.2,
+    label_noise: float = 0.0,
+    seed: int = 0,
+) -> Dataset:
+    """The 1797 handwritten digits of scikit-learn: 8×8 grey images, d = 64.
+
+    Args:
+        task: ``"parity"`` (even +1, odd −1), ``"classes"`` (one-hot, o = 10), or ``"one-vs-rest"`` (the digit
+            ``positive`` +1, all others −1).
+        positive: the digit 0..9 of ``"one-vs-rest"``.
+        normalization: ``"unit"`` (each image divided by its ℓ2 norm), ``"pixel"`` (divided by 16, so in [0, 1]), or
+            ``"raw"`` (0..16).
+        test_share: share of the points in the test part, in (0, 1), of a seeded random split (not stratified).
+        label_noise: share of the *training* labels that are wrong, in [0, 1): round(label_noise·n) of them have the
+            sign flipped, or for ``"classes"`` a class drawn uniformly from the nine others.
+        seed: an integer ≥ 0. The split depends on it and on ``test_share`` alone; with more label noise the labels
+            already wrong stay the same.
+
+    Raises:
+        InputError: an argument is out of its range.
+    """
+    as_choice("task", task, ("parity", "classes", "one-vs-rest"))
+    as_choice("normalization", normalization, tuple(NORMALIZATIONS))
+    if check_integer("positive", positive, 0) > 9:
+        raise InputError(f"positive must be a digit from 0 to 9, got {positive}")
+    if positive and task != "one-vs-rest":
+        raise InputError(f"positive chooses a digit for the task one-vs-rest only, got {positive} for the task {task}")
+    test_share, label_noise = as_real("test_share", test_share), as_real("label_noise", label_noise)
+    if not 0 < test_share < 1:
+        raise InputError(f"test_share must lie strictly between 0 and 1, got {test_share}")
+    if not 0 <= label_noise < 1:
+        raise InputError(f"label_noise must be at least 0 and below 1, got {label_noise}")
+    rng = np.random.default_rng(check_integer("seed", seed, 0))
+
+    images, digit = _load()
+    train, test = split(len(images), test_share, rng)
+    if task == "classes":
+        labels, description = digit, "classes 0..9"
+    elif task == "parity":
+        labels, description = (digit % 2 == 0).astype(np.int64), "even (+1) against odd (-1)"
+    else:
+        labels, description = (digit == positive).astype(np.int64), f"{positive} (+1) against the rest (-1)"
+    y = targets(labels)
+    # The encoding precedes the split and the noise, so a class that a small training part misses keeps its column.
+    y_train = _with_label_noise(y[train], label_noise, rng)
+    x = _normalized(images, normalization)
+    noise = f"label noise {label_noise}" if label_noise else "no label noise"
+    name = f"digits, {description}, {NORMALIZATIONS[normalization]}, test share {test_share}, seed {seed}, {noise}"
+    return Dataset(x[train], y_train, x[test], y[test], name, "classification")
+
+
+def _load() -> tuple[Array, npt.NDArray[np.int64]]:
+    """Images (1797, 64) with values 0..16, and digits (1797,)."""
+    # Imported here because it takes a second, which only those who ask for the digits should wait for.
+    from sklearn.datasets import load_digits
+
+    images, digit = load_digits(return_X_y=True)
+    return np.asarray(images, dtype=np.float64), np.asarray(digit, dtype=np.int64)
+
+
+def _normalized(images: Array, normalization: str) -> Array:
+    if normalization == "unit":
+        return images / np.linalg.norm(images, axis=1, keepdims=True)
+    return images / 16 if normalization == "pixel" else images
+
+
+def _with_label_noise(y: Array, share: float, rng: np.random.Generator) -> Array:
+    """``y`` (n, o), ±1 or one-hot, with the labels of exactly round(share·n) rows replaced by wrong ones."""
+    n, o = y.shape
+    # Drawn for all rows and used for some: this is what makes the noise of a smaller share part of that of a larger.
+    order = rng.permutation(n)
+    shifts = rng.integers(1, max(o, 2), size=n)
+    noisy = y.copy()
+    for row in order[: round(share * n)]:
+        noisy[row] = -y[row] if o == 1 else np.roll(y[row], shifts[row])
+    return noisy

@@ -1,0 +1,117 @@
+"""The one form in which data reaches training, kernels and measures."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ntkrobust.checks import check_integer
+from ntkrobust.data.checks import Array, as_choice, as_matrix, as_points, check_same_rows
+from ntkrobust.errors import InputError
+
+Task = Literal["classification", "regression"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Training and test points with real targets, checked when built.
+
+    Attributes:
+        x_train: (n, d) training inputs; no row has norm zero.
+        y_train: (n, o) training targets.
+        x_test: (n', d) test inputs; no row has norm zero.
+        y_test: (n', o) test targets.
+        name: what exactly this is: source, task, normalization, split, seed, label noise.
+        task: ``"classification"`` (targets ±1 in one column, or one-hot) or ``"regression"``.
+
+    The arrays are read-only, C-contiguous float64 copies of what was given. Rows of both parts are in random order
+    where this package made the split, so a leading slice is a random subset.
+
+    Raises:
+        InputError: an array isn't finite, two-dimensional and non-empty, shapes disagree, an input has norm zero,
+            targets are integers (encode labels with :func:`~ntkrobust.data.targets`), or the task is unknown.
+    """
+
+    x_train: Array
+    y_train: Array
+    x_test: Array
+    y_test: Array
+    name: str
+    task: Task
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise InputError(f"name must be a text that says what the data are, got {self.name!r}")
+        as_choice("task", self.task, ("classification", "regression"))
+        for name in ("x_train", "x_test"):
+            object.__setattr__(self, name, as_points(name, getattr(self, name)))
+        for name in ("y_train", "y_test"):
+            y = np.asarray(getattr(self, name))
+            # Integers here are most likely labels 0, 1, 2, …, which as real targets would mean something else.
+            if y.dtype.kind in "biu":
+                raise InputError(f"{name} must hold real targets, got dtype {y.dtype}: encode labels with targets()")
+            object.__setattr__(self, name, as_matrix(name, y))
+        for part in ("train", "test"):
+            x_name, y_name = f"x_{part}", f"y_{part}"
+            check_same_rows(x_name, getattr(self, x_name), y_name, getattr(self, y_name))
+        for letter, what in (("x", "inputs"), ("y", "targets")):
+            train, test = (getattr(self, f"{letter}_{part}").shape[1] for part in ("train", "test"))
+            if train != test:
+                raise InputError(
+                    f"{what} must have one dimension, got {train} in {letter}_train, {test} in {letter}_test"
+                )
+
+    @property
+    def n(self) -> int:
+        """Number of training points."""
+        return len(self.x_train)
+
+    @property
+    def d(self) -> int:
+        """Dimension of the inputs."""
+        return self.x_train.shape[1]
+
+    @property
+    def o(self) -> int:
+        """Number of outputs."""
+        return self.y_train.shape[1]
+
+    def subset(self, n_train: int, n_test: int) -> Dataset:
+        """The first ``n_train`` training and ``n_test`` test points.
+
+        Raises:
+            InputError: there are fewer, or a number is below one.
+        """
+        for name, asked, there in (("n_train", n_train, self.n), ("n_test", n_test, len(self.x_test))):
+            if check_integer(name, asked, 1) > there:
+                raise InputError(f"{name} must be at most {there}, the points there are in {self.name}; got {asked}")
+        return Dataset(
+            self.x_train[:n_train],
+            self.y_train[:n_train],
+            self.x_test[:n_test],
+            self.y_test[:n_test],
+            f"{self.name}, first {n_train} training and {n_test} test points",
+            self.task,
+        )
+
+    def __repr__(self) -> str:
+        sizes = f"n={self.n}, n_test={len(self.x_test)}, d={self.d}, o={self.o}"
+        return f"<Dataset {self.name!r}: {self.task}, {sizes}>"
+
+
+def split(n: int, test_share: float, rng: np.random.Generator) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Indices of a random training and test part of ``n`` points, in random order.
+
+    The test part is ``test_share`` of the points, rounded, and at least one point stays on either side.
+
+    Raises:
+        InputError: n < 2.
+    """
+    if n < 2:
+        raise InputError(f"a split needs at least two points, one for training and one for testing, got {n}")
+    order = rng.permutation(n)
+    n_test = min(max(round(test_share * n), 1), n - 1)
+    return order[n_test:], order[:n_test]

@@ -1,0 +1,248 @@
+"""``verify``: from claims, by name or as objects, to verdicts, a report and data."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ntkrobust.bounds.claims import Claim, catalogue, select
+from ntkrobust.bounds.evidence import evidence_tree, verdicts_document
+from ntkrobust.bounds.verdict import Verdict
+from ntkrobust.bounds.verification import examine
+from ntkrobust.checks import check_integer
+from ntkrobust.data import Dataset, load
+from ntkrobust.errors import InputError
+from ntkrobust.finite.training import check_key
+from ntkrobust.reports.page import write_report
+
+SEEDS = {"quick": 16, "standard": 32, "paper": 64}
+"""Networks per trained cell, by preset."""
+
+POINTS = 64
+"""Test points over which measures are averaged."""
+
+
+class Verdicts(Sequence[Verdict]):
+    """Verdicts on claims examined together, in the order the claims were given.
+
+    Attributes:
+        evidence: everything measured, as an :class:`xarray.DataTree`.
+        document: what ``verdicts.json`` holds.
+    """
+
+    def __init__(self, verdicts: Sequence[Verdict], evidence: xr.DataTree, document: dict[str, Any]) -> None:
+        self._verdicts = tuple(verdicts)
+        self.evidence = evidence
+        self.document = document
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._verdicts[index]
+
+    def __len__(self) -> int:
+        return len(self._verdicts)
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self._verdicts))
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row per claim: label, effect with its interval, adjusted p-value, seeds, reason."""
+        return pd.DataFrame(
+            [
+                {
+                    "claim": one.claim.id,
+                    "label": one.label,
+                    "effect": one.effect.estimate if one.effect else np.nan,
+                    "low": one.effect.low if one.effect else np.nan,
+                    "high": one.effect.high if one.effect else np.nan,
+                    "p_value": np.nan if one.p_value is None else one.p_value,
+                    "seeds": one.seeds,
+                    "reading": str(one.claim.reading),
+                    "reason": one.reason,
+                }
+                for one in self
+            ]
+        )
+
+    def _repr_html_(self) -> str:
+        return self.to_dataframe().to_html(index=False)
+
+
+def verify(
+    claims: Claim | str | Sequence[Claim | str] | None = None,
+    *,
+    data: str | Path | Dataset = "digits",
+    preset: str = "quick",
+    seeds: int | None = None,
+    points: int = POINTS,
+    out: str | Path | None = None,
+    key: jax.Array | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Verdict | Verdicts:
+    """Check claims on networks and say which hold.
+
+    Args:
+        claims: a :class:`Claim`, the id of one, a paper's name, a ``.py`` file that defines claims, or several of
+            these; by default all the claims of the catalogue.
+        data: a name (``digits``, ``digits-classes``, …), an ``.npz`` or ``.csv`` file, or a
+            :class:`~ntkrobust.data.Dataset`.
+        preset: ``quick`` (minutes on a laptop), ``standard`` or ``paper``: sizes of the catalogue's grids.
+        seeds: networks per trained cell; claims about untrained networks draw ``claim.draws`` times as many. By default
+            16, 32 or 64 by preset.
+        points: test points that measures are averaged over (the first so many).
+        out: folder for ``report.html``, ``verdicts.json`` and ``evidence/``; None writes nothing.
+        key: a typed key, by default ``jax.random.key(0)``.
+        progress: called with a description, an index and a total, before each cell.
+
+    Returns:
+        A :class:`Verdict` for a single claim; :class:`Verdicts` for several, a file or a paper.
+
+    Raises:
+        InputError: anything about the arguments that can't work, before anything is run.
+    """
+    started, clock = datetime.now(UTC), time.perf_counter()
+    single = isinstance(claims, Claim)
+    chosen = resolve(claims, preset)
+    seeds = check_integer("seeds", SEEDS[preset] if seeds is None else seeds, 1)
+    points = check_integer("points", points, 1)
+    loaded = data if isinstance(data, Dataset) else load(data)
+    key = check_key(key)
+    folder = None if out is None else prepare_folder(out)
+
+    name = loaded.name if isinstance(data, Dataset) else str(data)
+    command = f"ntkrobust verify {{claim}} --preset {preset} --data {shlex.quote(name)} --seeds {seeds}"
+    examination = examine(
+        chosen,
+        loaded,
+        seeds=seeds,
+        key=key,
+        points=min(points, len(loaded.x_test)),
+        command=command,
+        progress=progress or (lambda text, index, total: None),
+    )
+    inputs = {
+        "claims": [claim.id for claim in chosen],
+        "data": {"name": loaded.name, "n": loaded.n, "d": loaded.d, "o": loaded.o, "n_test": len(loaded.x_test)},
+        "preset": preset,
+        "seeds": seeds,
+        "points": examination.points,
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+    }
+    timing = {
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": time.perf_counter() - clock,
+        "networks": sum(len(record.seeds) for record in examination.records),
+        "cells": len(examination.records),
+    }
+    verdicts = Verdicts(
+        examination.verdicts, evidence_tree(examination, inputs), verdicts_document(examination, inputs, timing)
+    )
+    if folder is not None:
+        write(verdicts, folder)
+    return verdicts[0] if single or (isinstance(claims, str) and claims in _single_ids(preset)) else verdicts
+
+
+def _single_ids(preset: str) -> set[str]:
+    return {claim.id for claim in catalogue(preset)}
+
+
+def resolve(claims: Claim | str | Sequence[Claim | str] | None, preset: str) -> tuple[Claim, ...]:
+    """The claims meant, in the order given.
+
+    Raises:
+        InputError: a name means nothing, a file has no claims, or two claims share an id.
+    """
+    if claims is None:
+        return catalogue(preset)
+    chosen: list[Claim] = []
+    for one in [claims] if isinstance(claims, str | Claim) else claims:
+        if isinstance(one, Claim):
+            found: Sequence[Claim] = [one]
+        elif isinstance(one, str) and (one.endswith(".py") or (os.sep in one and Path(one).is_file())):
+            found = claims_in_file(one)
+        elif isinstance(one, str):
+            found = select([one], preset)
+        else:
+            raise InputError(f"a claim is a Claim, an id, a paper or a .py file, got {one!r}")
+        chosen += [claim for claim in found if claim not in chosen]
+    catalogue(preset)  # an unknown preset is refused also where no catalogued claim is asked for
+    ids = [claim.id for claim in chosen]
+    for claim_id in ids:
+        if ids.count(claim_id) > 1:
+            raise InputError(f"two claims have the id {claim_id!r}: give one of them another")
+    if not chosen:
+        raise InputError("no claims were given")
+    return tuple(chosen)
+
+
+def claims_in_file(path: str) -> list[Claim]:
+    """The :class:`Claim` objects that a Python file defines at its top level, in order.
+
+    The file is your own code and is run as such; nothing that this package stores is ever executed.
+
+    Raises:
+        InputError: there is no such file, it fails, or it defines no claims.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"no such file: {path}")
+    spec = importlib.util.spec_from_file_location(f"claims_of_{Path(path).stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path} could not be run: {type(error).__name__}: {error}") from error
+    found = [value for value in vars(module).values() if isinstance(value, Claim)]
+    if not found:
+        raise InputError(f"{path} defines no Claim at its top level")
+    return found
+
+
+def prepare_folder(out: str | Path) -> Path:
+    """Make the folder and see that it can be written to.
+
+    Raises:
+        InputError: it can't.
+    """
+    folder = Path(out)
+    try:
+        (folder / "evidence").mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
+    return folder
+
+
+def write(verdicts: Verdicts, folder: Path) -> None:
+    """Write ``verdicts.json``, ``evidence/evidence.nc`` and ``report.html``, each whole or not at all."""
+    _replace(
+        folder / "verdicts.json",
+        lambda path: path.write_text(
+            json.dumps(verdicts.document, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
+        ),
+    )
+    _replace(folder / "evidence" / "evidence.nc", lambda path: verdicts.evidence.to_netcdf(path, engine="h5netcdf"))
+    write_report(folder)
+
+
+def _replace(target: Path, writer: Callable[[Path], Any]) -> None:
+    """Write beside the target, then move into place, so that an interrupted run never leaves half a file."""
+    partial = target.with_name(f".{target.name}.partial")
+    writer(partial)
+    partial.replace(target)
