@@ -1,35 +1,37 @@
 """What the infinite-width limit says: kernels of any architecture, and neural-tangents on current JAX.
 
 ``from ntkrobust.kernels import neural_tangents as nt`` gives neural-tangents itself, made to work where it doesn't by
-itself; it is loaded at that moment and not before.
+itself. Names are loaded when they are first used.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ntkrobust.kernels._neural_tangents import adapter_state
-    from ntkrobust.kernels.architectures import stax
+    import neural_tangents
 
-__all__ = ["adapter_state", "neural_tangents", "stax"]
+    from ntkrobust.kernels._neural_tangents import adapter_state
+    from ntkrobust.kernels.architectures import Stax, stax, stax_parameters
+
+_HOMES = {
+    "adapter_state": "ntkrobust.kernels._neural_tangents",
+    "Stax": "ntkrobust.kernels.architectures",
+    "stax": "ntkrobust.kernels.architectures",
+    "stax_parameters": "ntkrobust.kernels.architectures",
+}
+
+__all__ = ["Stax", "adapter_state", "neural_tangents", "stax", "stax_parameters"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "neural_tangents":
-        from ntkrobust.kernels._neural_tangents import load
-
-        return load()
-    if name == "adapter_state":
-        from ntkrobust.kernels._neural_tangents import adapter_state
-
-        return adapter_state
-    if name == "stax":
-        from ntkrobust.kernels.architectures import stax
-
-        return stax
+        return importlib.import_module("ntkrobust.kernels._neural_tangents").load()
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return sorted({*globals(), *__all__})

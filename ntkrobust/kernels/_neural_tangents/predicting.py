@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import scipy.linalg
 
 
@@ -60,11 +59,19 @@ def keep_train_kernel_concrete(make_predict_fn: Callable[..., Any]) -> Callable[
 
 
 def eigvalsh(a: Any, eigvals: tuple[int, int] | None = None, **options: Any) -> Any:
-    """:func:`scipy.linalg.eigvalsh` with the argument ``eigvals``, which scipy 1.14 removed; traced arrays may come."""
-    if isinstance(a, jax.core.Tracer):
-        values = jnp.linalg.eigvalsh(a)
-        return values if eigvals is None else values[eigvals[0] : eigvals[1] + 1]
+    """:func:`scipy.linalg.eigvalsh` with the argument ``eigvals``, which scipy 1.14 removed."""
     return scipy.linalg.eigvalsh(a, subset_by_index=eigvals, **options)
+
+
+def is_on_cpu(original: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """``_is_on_cpu``, which decides whether scipy may compute; traced arrays are on no device, and JAX must."""
+
+    @functools.wraps(original)
+    def replacement(x: Any) -> bool:
+        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(x))
+        return not traced and original(x)
+
+    return replacement
 
 
 def flops(function: Callable[..., Any], optimize: bool, *args: Any, **kwargs: Any) -> float:

@@ -65,6 +65,12 @@ def replacements(rewritten: bool) -> list[Replacement]:
                 predicting.keep_train_kernel_concrete,
                 "predict: so is the kept kernel of the training points",
             ),
+            Replacement(
+                "neural_tangents._src.predict",
+                "_is_on_cpu",
+                predicting.is_on_cpu,
+                "predict: max_learning_rate also works under jit",
+            ),
         ]
     if "eigvals" not in inspect.signature(scipy.linalg.eigvalsh).parameters:
         needed.append(
