@@ -28,10 +28,9 @@ from ntkrobust.kernels import neural_tangents
 from ntkrobust.kernels._neural_tangents import JAX_REWRITE, loading
 from ntkrobust.kernels._neural_tangents.views import make_views
 
-if jax.__version_info__ >= JAX_REWRITE:
-    views = make_views()
-    views["jax"].__dict__["tree_map"] = jax.tree.map
-    sys.meta_path.insert(0, loading.ViewFinder("tests", views))
+views = make_views(jax.__version_info__ >= JAX_REWRITE)
+views["jax"].__dict__["tree_map"] = jax.tree.map
+sys.meta_path.insert(0, loading.ViewFinder("tests", views))
 """
 RUN_EXAMPLES = (
     "elementwise_numerical_test.py",

@@ -1,14 +1,13 @@
 """neural-tangents on current JAX and without TensorFlow: the only place that imports it.
 
-neural-tangents 0.6.5 (December 2023) was written for JAX 0.4.x. It works by itself up to JAX 0.4.35, with TensorFlow
-installed and scipy before 1.14, and is left as it is there. Elsewhere each difference is met on its own, inside
-neural-tangents' modules only; ``docs/neural-tangents.md`` lists them with their reasons.
+neural-tangents 0.6.5 (December 2023) was written for the JAX of its time. Where nothing that it needs is missing it is
+left as it is. Elsewhere each difference is met on its own, inside neural-tangents' modules only;
+``docs/neural-tangents.md`` lists them with their reasons.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
 import sys
 import threading
@@ -18,11 +17,9 @@ from typing import Any
 import jax
 
 from ntkrobust.kernels._neural_tangents import loading
-from ntkrobust.kernels._neural_tangents.replacements import replacements
-from ntkrobust.kernels._neural_tangents.views import make_views
 
 JAX_REWRITE = (0, 4, 36)
-"""Before this version JAX has the names and the way of tracing that neural-tangents was written for."""
+"""From this version on JAX traces in another way than neural-tangents was written for."""
 
 _lock = threading.Lock()
 _state: dict[str, Any] = {}
@@ -35,12 +32,12 @@ def load() -> types.ModuleType:
     module is kept and adapted in place; what a failed import left behind is dropped.
 
     Raises:
-        ImportError: neural-tangents is not installed.
+        ImportError: neural-tangents is not installed, or can't be adapted to this JAX.
     """
     with _lock:
         if not _state or loading.PACKAGE not in sys.modules:
             _state.clear()
-            _state.update(_load(rewritten=jax.__version_info__ >= JAX_REWRITE))
+            _state.update(_load())
         return sys.modules[loading.PACKAGE]
 
 
@@ -48,14 +45,12 @@ def adapter_state() -> dict[str, Any]:
     """What was done for neural-tangents, as plain data; loads it.
 
     Returns:
-        ``neural_tangents``, ``jax``: versions (None if not installed); ``works``: whether it could be loaded;
-        ``problem``: one sentence, or None; ``imported_by``: ``ntkrobust`` or ``other code``, whichever came first;
-        ``adapted``: what was adapted, one short sentence each; ``left_out``: modules that were left out.
+        ``neural_tangents``, ``jax``: versions (the former None if it can't be loaded); ``works``: whether it was
+        loaded; ``problem``: one sentence, or None; ``imported_by``: ``ntkrobust`` or ``other code``, whichever came
+        first; ``adapted``: what was adapted, one short sentence each; ``left_out``: modules that were left out.
     """
-    state: dict[str, Any] = {
-        "neural_tangents": None, "jax": jax.__version__, "works": False, "problem": None,
-        "imported_by": None, "adapted": [], "left_out": [],
-    }  # fmt: skip
+    state: dict[str, Any] = {"neural_tangents": None, "jax": jax.__version__, "works": False, "problem": None}
+    state |= {"imported_by": None, "adapted": [], "left_out": []}
     try:
         module = load()
     except ImportError as error:
@@ -63,30 +58,47 @@ def adapter_state() -> dict[str, Any]:
     return state | {"neural_tangents": module.__version__, "works": True} | _state
 
 
-def _load(rewritten: bool) -> dict[str, Any]:
-    views = make_views() if rewritten else {}
-    adapted = []
-    if rewritten:
-        adapted.append("names that JAX moved or removed are shown to neural-tangents' modules, and to no others")
-    if loading.is_loaded():
-        imported_by = "other code"
-        loading.show_views(views)
-    else:
-        imported_by = "ntkrobust"
-        if importlib.util.find_spec(loading.PACKAGE) is None:
-            raise ImportError(
-                "neural-tangents is not installed; 'pip install --no-deps neural-tangents==0.6.5' is enough beside "
-                "ntkrobust's other requirements, without TensorFlow"
-            )
-        if rewritten or not _has_tensorflow():
-            loading.import_with_views(views)
-        else:
+def _load() -> dict[str, Any]:
+    other_code = loading.is_loaded()
+    if not other_code and importlib.util.find_spec(loading.PACKAGE) is None:
+        raise ImportError(
+            "neural-tangents is not installed: 'pip install --no-deps neural-tangents==0.6.5' is all that is missing, "
+            "and leaves TensorFlow out"
+        )
+    try:
+        adapted = _adapt(other_code, rewritten=jax.__version_info__ >= JAX_REWRITE)
+    except Exception as error:
+        if not other_code:
             loading.forget()
-            importlib.import_module(loading.PACKAGE)
+        raise ImportError(
+            f"neural-tangents can't be adapted to JAX {jax.__version__}: {type(error).__name__}: {error}"
+        ) from error
+    return {
+        "imported_by": "other code" if other_code else "ntkrobust",
+        "adapted": adapted,
+        "left_out": loading.left_out(),
+    }
+
+
+def _adapt(other_code: bool, rewritten: bool) -> list[str]:
+    """Load neural-tangents, unless ``other_code`` did, and adapt it; one sentence for each adaptation."""
+    # Imported here because a JAX that lacks what they need should be reported by load(), and not by importing us.
+    from ntkrobust.kernels._neural_tangents.replacements import replacements
+    from ntkrobust.kernels._neural_tangents.views import make_views
+
+    views = make_views(rewritten)
+    if other_code:
+        loading.show_views(views)
+    elif views or not _has_tensorflow():
+        loading.import_with_views(views)
+    else:
+        loading.forget()
+        importlib.import_module(loading.PACKAGE)
+    adapted = ["names that JAX moved or removed are shown to neural-tangents' modules, and to no others"] if views else []
     for replacement in replacements(rewritten):
         loading.replace(replacement.module, replacement.name, replacement.make)
         adapted.append(replacement.what)
-    return {"imported_by": imported_by, "adapted": adapted, "left_out": loading.left_out()}
+    return adapted
 
 
 def _has_tensorflow() -> bool:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 from jax.interpreters.ad import UndefinedPrimal, Zero
 
 _CALLS = {
@@ -30,12 +30,19 @@ _CALLS = {
 """Primitives that only call a program, by name, and the parameter that holds it."""
 
 
+class Variable:
+    """A variable of a linear program: an identity with a type."""
+
+    def __init__(self, aval: Any) -> None:
+        self.aval = aval
+
+
 class LinearProgram(NamedTuple):
     """A linear map as a flat list of primitives; it has what neural-tangents reads of a ``Jaxpr``."""
 
-    constvars: list[Var]
-    invars: list[Var]
-    outvars: list[Var]
+    constvars: list[Variable]
+    invars: list[Variable]
+    outvars: list[Variable]
     eqns: list[JaxprEqn]
 
 
@@ -63,10 +70,10 @@ def linearize(function: Callable[..., Any], *primals: Any) -> Linearization:
     zeros = jax.tree.map(_zero_tangent, primals)
     closed = jax.make_jaxpr(tangent_map)(*zeros)
     flat = _Flattening()
-    invars = [flat.fresh(v) for v in closed.jaxpr.invars]
+    invars = [Variable(v.aval) for v in closed.jaxpr.invars]
     outs = flat.run(closed.jaxpr, closed.consts, invars)
-    depends = [isinstance(out, Var) for out in outs]
-    outvars = [out for out in outs if isinstance(out, Var)]
+    depends = [isinstance(out, Variable) for out in outs]
+    outvars = [out for out in outs if isinstance(out, Variable)]
     program = LinearProgram(list(flat.consts), invars, outvars, _needed(flat.eqns, outvars))
     return Linearization(primals_out, program, list(flat.consts.values()), depends)
 
@@ -89,19 +96,14 @@ class _Flattening:
 
     def __init__(self) -> None:
         self.eqns: list[JaxprEqn] = []
-        self.consts: dict[Var, Any] = {}
+        self.consts: dict[Variable, Any] = {}
 
-    @staticmethod
-    def fresh(v: Var) -> Var:
-        """A variable of the same type. A program that is called twice would otherwise share its variables."""
-        return Var(v.aval)
-
-    def run(self, jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Var | _Known]) -> list[Var | _Known]:
+    def run(self, jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Variable | _Known]) -> list[Variable | _Known]:
         """Values of ``jaxpr`` at ``args``, each a known value or a variable that ``eqns`` define."""
-        env: dict[Var, Var | _Known] = dict(zip(jaxpr.constvars, map(_Known, consts), strict=True))
+        env: dict[Any, Variable | _Known] = dict(zip(jaxpr.constvars, map(_Known, consts), strict=True))
         env.update(zip(jaxpr.invars, args, strict=True))
 
-        def read(v: Var | Literal) -> Var | _Known:
+        def read(v: Any) -> Variable | _Known:
             return _Known(v.val) if isinstance(v, Literal) else env[v]
 
         for eqn in jaxpr.eqns:
@@ -119,26 +121,26 @@ class _Flattening:
             env.update(zip(eqn.outvars, outputs, strict=True))
         return [read(v) for v in jaxpr.outvars]
 
-    def _append(self, eqn: JaxprEqn, inputs: list[Var | _Known]) -> list[Var | _Known]:
-        invars: list[Var | Literal] = []
+    def _append(self, eqn: JaxprEqn, inputs: list[Variable | _Known]) -> list[Variable | _Known]:
+        invars: list[Variable | Literal] = []
         for v, x in zip(eqn.invars, inputs, strict=True):
-            if isinstance(x, Var) or isinstance(v, Literal):
-                invars.append(x if isinstance(x, Var) else v)
+            if isinstance(x, Variable) or isinstance(v, Literal):
+                invars.append(x if isinstance(x, Variable) else v)
             else:
-                constvar = self.fresh(v)
+                constvar = Variable(v.aval)
                 self.consts[constvar] = x.value
                 invars.append(constvar)
-        outvars: list[Var | _Known] = [self.fresh(v) for v in eqn.outvars]
+        outvars: list[Variable | _Known] = [Variable(v.aval) for v in eqn.outvars]
         self.eqns.append(eqn.replace(invars=invars, outvars=outvars))
         return outvars
 
 
-def _evaluate(eqn: JaxprEqn, values: list[Any]) -> list[Var | _Known]:
+def _evaluate(eqn: JaxprEqn, values: list[Any]) -> list[Variable | _Known]:
     out = eqn.primitive.bind(*values, **eqn.params)
     return [_Known(x) for x in (out if eqn.primitive.multiple_results else [out])]
 
 
-def _needed(eqns: list[JaxprEqn], outvars: list[Var]) -> list[JaxprEqn]:
+def _needed(eqns: list[JaxprEqn], outvars: list[Variable]) -> list[JaxprEqn]:
     """The equations that the outputs depend on, in order."""
     needed = set(outvars)
     kept = []

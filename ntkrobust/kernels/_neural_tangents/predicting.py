@@ -20,42 +20,50 @@ def lru_cache(maxsize: int) -> Callable[[Callable[..., Any]], Callable[..., Any]
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.lru_cache(maxsize)
-        def concrete(*args: Any) -> Any:
-            with jax.core.eval_context():
-                return function(*args)
-
-        @functools.wraps(function)
-        def call(*args: Any) -> Any:
-            try:
-                return concrete(*args)
-            except jax.errors.UnexpectedTracerError:
-                return function(*args)
-
-        return call
+        return _concrete_if_possible(function, functools.lru_cache(maxsize))
 
     return decorate
 
 
 def keep_train_kernel_concrete(make_predict_fn: Callable[..., Any]) -> Callable[..., Any]:
-    """``gradient_descent_mse_ensemble`` whose kernel of the training points, which it keeps, is never a tracer.
+    """``gradient_descent_mse_ensemble`` whose kernel of known training points is never a tracer.
 
     It keeps that kernel in a dictionary of its own, so the kernel function it is given does what :func:`lru_cache`
-    does for the others: the kernel of known points is computed at once, also under a transformation.
+    does for the others.
     """
 
     @functools.wraps(make_predict_fn)
     def make(kernel_fn: Callable[..., Any], x_train: Any, *args: Any, **kwargs: Any) -> Any:
+        train_kernel_fn = _concrete_if_possible(kernel_fn)
+
         @functools.wraps(kernel_fn)
         def kernel(x1: Any, x2: Any, *rest: Any, **options: Any) -> Any:
-            if x1 is not x_train or x2 is not None:
-                return kernel_fn(x1, x2, *rest, **options)
-            with jax.ensure_compile_time_eval():
-                return kernel_fn(x1, x2, *rest, **options)
+            return (train_kernel_fn if x1 is x_train and x2 is None else kernel_fn)(x1, x2, *rest, **options)
 
         return make_predict_fn(kernel, x_train, *args, **kwargs)
 
     return make
+
+
+def _concrete_if_possible(
+    function: Callable[..., Any], keep: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda concrete: concrete
+) -> Callable[..., Any]:
+    """``function`` evaluated outside all transformations, passed through ``keep``, or else where it is called."""
+
+    def outside(*args: Any, **kwargs: Any) -> Any:
+        with jax.core.eval_context():
+            return function(*args, **kwargs)
+
+    kept = keep(outside)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return kept(*args, **kwargs)
+        except jax.errors.UnexpectedTracerError:
+            return function(*args, **kwargs)
+
+    return call
 
 
 def eigvalsh(a: Any, eigvals: tuple[int, int] | None = None, **options: Any) -> Any:

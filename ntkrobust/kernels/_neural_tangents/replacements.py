@@ -32,9 +32,28 @@ class Replacement(NamedTuple):
 
 def replacements(rewritten: bool) -> list[Replacement]:
     """What has to be replaced here; ``rewritten`` says that JAX traces in the way it does since 0.4.36."""
-    needed = []
+    needed = [
+        Replacement(
+            "neural_tangents._src.predict",
+            "lru_cache",
+            lambda _: predicting.lru_cache,
+            "predict: factorizations that are kept are evaluated outside jit and other transformations",
+        ),
+        Replacement(
+            "neural_tangents._src.predict",
+            "gradient_descent_mse_ensemble",
+            predicting.keep_train_kernel_concrete,
+            "predict: so is the kernel of the training points that is kept",
+        ),
+    ]
     if rewritten:
         needed += [
+            Replacement(
+                "neural_tangents._src.predict",
+                "_is_on_cpu",
+                predicting.is_on_cpu,
+                "predict: max_learning_rate recognizes traced arrays, and works under jit",
+            ),
             Replacement(
                 "neural_tangents._src.empirical",
                 "_get_primals_out_and_pullback",
@@ -52,24 +71,6 @@ def replacements(rewritten: bool) -> list[Replacement]:
                 "_get_flops",
                 lambda _: predicting.flops,
                 "empirical: the cost analysis of a compiled function is a dictionary, no longer a list of them",
-            ),
-            Replacement(
-                "neural_tangents._src.predict",
-                "lru_cache",
-                lambda _: predicting.lru_cache,
-                "predict: kept factorizations are evaluated outside jit and other transformations",
-            ),
-            Replacement(
-                "neural_tangents._src.predict",
-                "gradient_descent_mse_ensemble",
-                predicting.keep_train_kernel_concrete,
-                "predict: so is the kept kernel of the training points",
-            ),
-            Replacement(
-                "neural_tangents._src.predict",
-                "_is_on_cpu",
-                predicting.is_on_cpu,
-                "predict: max_learning_rate also works under jit",
             ),
         ]
     if "eigvals" not in inspect.signature(scipy.linalg.eigvalsh).parameters:

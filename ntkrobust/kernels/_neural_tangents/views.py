@@ -54,35 +54,44 @@ def dtype(x: Any) -> Any:
     return jax.numpy.dtype(getattr(x, "dtype", x))
 
 
-def make_views() -> dict[str, types.ModuleType]:
-    """Views of JAX by the name under which neural-tangents imports them."""
-    core = View(
-        jax.core,
-        **{name: getattr(jax.extend.core, name) for name in ("Jaxpr", "JaxprEqn", "Literal", "Primitive", "Var")},
-        DShapedArray=_NoDynamicShapes,
-        Value=Any,
-        # What jax.core.eval_context did before JAX 0.4.36: what can be computed now is; tracers are left to be traced.
-        # The function of that name now refuses tracers.
-        eval_context=jax.ensure_compile_time_eval,
-    )
-    ad = View(
+def _missing(module: types.ModuleType, names: dict[str, Any]) -> dict[str, Any]:
+    """Those of ``names`` that ``module`` lacks, or has only to say that they are deprecated."""
+    return {name: value for name, value in names.items() if name not in vars(module)}
+
+
+def make_views(rewritten: bool) -> dict[str, types.ModuleType]:
+    """Views of JAX by the name under which neural-tangents imports them; empty if JAX lacks nothing.
+
+    Args:
+        rewritten: whether JAX traces in the way it does since 0.4.36.
+    """
+    in_core = {name: getattr(jax.extend.core, name, None) for name in ("Jaxpr", "JaxprEqn", "Literal", "Primitive", "Var")}
+    core_names = _missing(jax.core, {**in_core, "DShapedArray": _NoDynamicShapes, "Value": Any})
+    ad_names = _missing(
         jax.interpreters.ad,
-        source_info_util=jax.extend.source_info_util,
-        # Read once, for an assertion whose other helpers (lattice_join, strip_named_shape) are gone from JAX.
-        config=types.SimpleNamespace(jax_enable_checks=False),
-        # A key in a table of rules; no current program contains it.
-        zeros_like_p=jax.extend.core.Primitive("zeros_like"),
+        {
+            "source_info_util": jax.extend.source_info_util,
+            # Read once, for an assertion whose other helpers (lattice_join, strip_named_shape) are gone from JAX.
+            "config": types.SimpleNamespace(jax_enable_checks=False),
+            # A key in a table of rules; no current program contains it.
+            "zeros_like_p": jax.extend.core.Primitive("zeros_like"),
+        },
     )
-    util = types.ModuleType("jax.util")
-    util.__dict__.update(safe_map=safe_map, safe_zip=safe_zip)
+    top_names: dict[str, Any] = {}
+    if rewritten:
+        # What jax.core.eval_context did before: what can be computed now is computed, tracers are left to be traced.
+        # The function of that name now refuses tracers.
+        core_names["eval_context"] = jax.ensure_compile_time_eval
+        top_names["numpy"] = View(jax.numpy, size=size, dtype=dtype)
+        top_names["util"] = types.ModuleType("jax.util")
+        top_names["util"].__dict__.update(safe_map=safe_map, safe_zip=safe_zip)
+    if not (core_names or ad_names or top_names):
+        return {}
+    core, ad = View(jax.core, **core_names), View(jax.interpreters.ad, **ad_names)
     interpreters = View(jax.interpreters, ad=ad)
-    numpy = View(jax.numpy, size=size, dtype=dtype)
-    top = View(jax, core=core, interpreters=interpreters, numpy=numpy, util=util)
+    views = {"core": core, "interpreters": interpreters, **top_names}
     return {
-        "jax": top,
-        "jax.core": core,
-        "jax.util": util,
-        "jax.interpreters": interpreters,
+        "jax": View(jax, **views),
+        **{f"jax.{name}": view for name, view in views.items()},
         "jax.interpreters.ad": ad,
-        "jax.numpy": numpy,
     }
