@@ -27,12 +27,18 @@ def full_ntk(f, x1, x2, parameters):
 
 
 def dense():
-    return stax.serial(stax.Dense(6, 1.3, 0.2), stax.Gelu(), stax.Dense(5, parameterization="standard"), stax.Relu(), stax.Dense(2))
+    return stax.serial(
+        stax.Dense(6, 1.3, 0.2), stax.Gelu(), stax.Dense(5, parameterization="standard"), stax.Relu(), stax.Dense(2)
+    )
 
 
 def convolutional():
     return stax.serial(
-        stax.Conv(4, (2, 2), padding="SAME", b_std=0.1), stax.Relu(), stax.AvgPool((2, 2)), stax.Flatten(), stax.Dense(2)
+        stax.Conv(4, (2, 2), padding="SAME", b_std=0.1),
+        stax.Relu(),
+        stax.AvgPool((2, 2)),
+        stax.Flatten(),
+        stax.Dense(2),
     )
 
 
@@ -41,7 +47,7 @@ def residual():
     return stax.serial(stax.Dense(5), block, stax.FanInSum(), stax.LayerNorm(), stax.Dense(2))
 
 
-@pytest.mark.parametrize("implementation", (1, 2, 3), ids=lambda i: nt.NtkImplementation(i).name)
+@pytest.mark.parametrize("implementation", [1, 2, 3], ids=lambda i: nt.NtkImplementation(i).name)
 @pytest.mark.parametrize("network", [dense, convolutional, residual], ids=lambda f: f.__name__)
 def test_implementations_agree_with_jacobians(network, implementation):
     init_fn, f, _ = network()

@@ -163,28 +163,24 @@ def test_closed_form_is_the_mean_over_finite_networks(name):
         assert np.max(np.abs(reference.z_scores(found, network(1.5)[2](x, None, get)))) > 5
 
 
-def test_layer_norm_network_tends_to_its_kernel():
-    """LayerNorm is exact only in the limit: the gap shrinks with the width, and is within 5/width at 64 and 512."""
-    gaps = []
-    for width in (64, 512):
-        init_fn, apply_fn, kernel_fn = stax.serial(
-            stax.Dense(width, 1.7, 0.5), stax.LayerNorm(), stax.Relu(), stax.Dense(64)
-        )
-        x = jnp.asarray(X1)
-        nngp = nt.empirical_nngp_fn(apply_fn)
-        keys = jax.random.split(jax.random.key(1), 200)
-        found = jax.vmap(lambda key: nngp(x, None, init_fn(key, x.shape)[1]))(keys).mean(0)
-        gaps.append(np.max(np.abs(found / kernel_fn(x, None, "nngp") - 1)))
-    assert gaps[0] < 5 / 64
-    assert gaps[1] < 0.02  # the standard error of 200 draws of 64 outputs is about 0.01
-    assert gaps[1] > 0
+@pytest.mark.parametrize(("width", "bound"), [(64, 5 / 64), (512, 0.02)])
+def test_layer_norm_network_tends_to_its_kernel(width, bound):
+    """LayerNorm is exact only in the limit: a gap of order 1/width, beside a standard error of 0.01."""
+    init_fn, apply_fn, kernel_fn = stax.serial(
+        stax.Dense(width, 1.7, 0.5), stax.LayerNorm(), stax.Relu(), stax.Dense(64)
+    )
+    x = jnp.asarray(X1)
+    nngp = nt.empirical_nngp_fn(apply_fn)
+    keys = jax.random.split(jax.random.key(1), 200)
+    found = jax.vmap(lambda key: nngp(x, None, init_fn(key, x.shape)[1]))(keys).mean(0)
+    assert 0 < np.max(np.abs(found / kernel_fn(x, None, "nngp") - 1)) < bound
 
 
 def test_jit_vmap_and_grad(x64):
     kernel_fn = dense_network(stax.Erf, 3, 8, 1.3, 0.2)[2]
     x1, x2 = jnp.asarray(X1), jnp.asarray(X2)
     ntk = kernel_fn(x1, x2, "ntk")
-    tolerance = {True: 1e-10, False: 1e-5}[x64]
+    tolerance, slope_tolerance = {True: (1e-10, 1e-8), False: (1e-5, 1e-4)}[x64]
     np.testing.assert_allclose(jax.jit(lambda a, b: kernel_fn(a, b, "ntk"))(x1, x2), ntk, rtol=tolerance)
     np.testing.assert_allclose(jax.jit(kernel_fn, static_argnames="get")(x1, x2, get="ntk"), ntk, rtol=tolerance)
     each = jax.vmap(lambda a: kernel_fn(a[None], x2, "ntk")[0])(x1)
@@ -200,8 +196,10 @@ def test_jit_vmap_and_grad(x64):
         reference.fully_connected(X1[:1] + s * step * direction, X2, moments, 3, 1.3, 0.2)[1][0, 2] for s in (1, -1)
     ]
     expected = (shifted[0] - shifted[1]) / (2 * step)
-    np.testing.assert_allclose(jax.grad(entry)(x1[0]) @ direction, expected, rtol={True: 1e-8, False: 1e-4}[x64])
-    np.testing.assert_allclose(jax.jit(jax.grad(entry))(x1[0]) @ direction, expected, rtol={True: 1e-8, False: 1e-4}[x64])
+    np.testing.assert_allclose(jax.grad(entry)(x1[0]) @ direction, expected, rtol=slope_tolerance)
+    np.testing.assert_allclose(
+        jax.jit(jax.grad(entry))(x1[0]) @ direction, expected, rtol={True: 1e-8, False: 1e-4}[x64]
+    )
 
 
 def test_typed_and_raw_keys_draw_the_same():

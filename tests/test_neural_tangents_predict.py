@@ -100,7 +100,7 @@ def test_gradient_descent_with_cross_entropy():
 
 
 def test_gp_inference():
-    """Posterior of the NNGP, of the trained ensemble (NTK at infinite time), and of the GP whose covariance is the NTK."""
+    """Posteriors: of the NNGP, of the trained ensemble (NTK, infinite time), of the GP with the NTK as covariance."""
     both = KERNEL_FN(jnp.asarray(X_TRAIN), None, ("nngp", "ntk"))
     to_test = KERNEL_FN(jnp.asarray(X_TEST), jnp.asarray(X_TRAIN), ("nngp", "ntk"))
     of_test = KERNEL_FN(jnp.asarray(X_TEST), None, ("nngp", "ntk"))
@@ -214,9 +214,7 @@ def test_parameter_space_matches_function_space():
     start = init_fn(jax.random.key(0), x.shape)[1]
     linear = nt.linearize(apply_fn, start)
     rate, steps = 0.05, 400
-    step = jax.jit(
-        lambda p: jax.tree.map(lambda a, g: a - rate * g, p, jax.grad(lambda q: mse(linear(q, x), y))(p))
-    )
+    step = jax.jit(lambda p: jax.tree.map(lambda a, g: a - rate * g, p, jax.grad(lambda q: mse(linear(q, x), y))(p)))
     parameters = start
     for _ in range(steps):
         parameters = step(parameters)

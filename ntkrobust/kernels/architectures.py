@@ -51,9 +51,7 @@ def stax(net: MLP, d_in: int) -> Stax:
     parts: list[Any] = []
     for beta, (fan_out, fan_in) in zip(betas, net.layer_shapes(d_in), strict=True):
         parts += [
-            layers.Dense(
-                fan_out, beta * math.sqrt(fan_in), b_std=net.bias_std, parameterization=net.parameterization
-            ),
+            layers.Dense(fan_out, beta * math.sqrt(fan_in), b_std=net.bias_std, parameterization=net.parameterization),
             phi,
         ]
     parts.pop()

@@ -7,6 +7,7 @@ left as it is. Elsewhere each difference is met on its own, inside neural-tangen
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
 import sys
@@ -55,16 +56,18 @@ def adapter_state() -> dict[str, Any]:
         module = load()
     except ImportError as error:
         return state | {"problem": str(error)}
-    return state | {"neural_tangents": module.__version__, "works": True} | _state
+    return state | {"neural_tangents": module.__version__, "works": True} | copy.deepcopy(_state)
 
 
 def _load() -> dict[str, Any]:
     other_code = loading.is_loaded()
-    if not other_code and importlib.util.find_spec(loading.PACKAGE) is None:
-        raise ImportError(
-            "neural-tangents is not installed: 'pip install --no-deps neural-tangents==0.6.5' is all that is missing, "
-            "and leaves TensorFlow out"
-        )
+    if not other_code:
+        missing = [name for name in (loading.PACKAGE, "frozendict") if not _is_installed(name)]
+        if missing:
+            raise ImportError(
+                f"{' and '.join(missing)} can't be imported: 'pip install frozendict && pip install --no-deps "
+                "neural-tangents==0.6.5' installs what is needed beside JAX and scipy, and leaves TensorFlow out"
+            )
     try:
         adapted = _adapt(other_code, rewritten=jax.__version_info__ >= JAX_REWRITE)
     except Exception as error:
@@ -94,13 +97,19 @@ def _adapt(other_code: bool, rewritten: bool) -> list[str]:
     else:
         loading.forget()
         importlib.import_module(loading.PACKAGE)
-    adapted = ["names that JAX moved or removed are shown to neural-tangents' modules, and to no others"] if views else []
+    adapted = []
+    if views:
+        adapted.append("names that JAX moved or removed are shown to neural-tangents' modules, and to no others")
     for replacement in replacements(rewritten):
         loading.replace(replacement.module, replacement.name, replacement.make)
         adapted.append(replacement.what)
     return adapted
 
 
+def _is_installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
 def _has_tensorflow() -> bool:
     """Whether ``neural_tangents.experimental`` finds what it imports."""
-    return all(importlib.util.find_spec(name) is not None for name in ("tensorflow", "tf2jax"))
+    return _is_installed("tensorflow") and _is_installed("tf2jax")

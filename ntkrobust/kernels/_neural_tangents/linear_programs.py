@@ -30,6 +30,10 @@ _CALLS = {
 """Primitives that only call a program, by name, and the parameter that holds it."""
 
 
+Equation = Any
+"""A ``JaxprEqn`` whose inputs and outputs are :class:`Variable` or ``Literal``."""
+
+
 class Variable:
     """A variable of a linear program: an identity with a type."""
 
@@ -43,7 +47,7 @@ class LinearProgram(NamedTuple):
     constvars: list[Variable]
     invars: list[Variable]
     outvars: list[Variable]
-    eqns: list[JaxprEqn]
+    eqns: list[Equation]
 
 
 class Linearization(NamedTuple):
@@ -95,7 +99,7 @@ class _Flattening:
     """Runs a linear program symbolically: evaluates what doesn't depend on the tangents, lists the rest."""
 
     def __init__(self) -> None:
-        self.eqns: list[JaxprEqn] = []
+        self.eqns: list[Equation] = []
         self.consts: dict[Variable, Any] = {}
 
     def run(self, jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Variable | _Known]) -> list[Variable | _Known]:
@@ -110,9 +114,7 @@ class _Flattening:
             inputs = [read(v) for v in eqn.invars]
             if eqn.primitive.name in _CALLS:
                 callee = eqn.params[_CALLS[eqn.primitive.name]]
-                inner, inner_consts = (
-                    (callee.jaxpr, callee.consts) if isinstance(callee, ClosedJaxpr) else (callee, ())
-                )
+                inner, inner_consts = (callee.jaxpr, callee.consts) if isinstance(callee, ClosedJaxpr) else (callee, ())
                 outputs = self.run(inner, inner_consts, inputs)
             elif all(isinstance(x, _Known) for x in inputs):
                 outputs = _evaluate(eqn, [x.value for x in inputs if isinstance(x, _Known)])
@@ -121,8 +123,8 @@ class _Flattening:
             env.update(zip(eqn.outvars, outputs, strict=True))
         return [read(v) for v in jaxpr.outvars]
 
-    def _append(self, eqn: JaxprEqn, inputs: list[Variable | _Known]) -> list[Variable | _Known]:
-        invars: list[Variable | Literal] = []
+    def _append(self, eqn: Equation, inputs: list[Variable | _Known]) -> list[Variable | _Known]:
+        invars = []
         for v, x in zip(eqn.invars, inputs, strict=True):
             if isinstance(x, Variable) or isinstance(v, Literal):
                 invars.append(x if isinstance(x, Variable) else v)
@@ -140,7 +142,7 @@ def _evaluate(eqn: JaxprEqn, values: list[Any]) -> list[Variable | _Known]:
     return [_Known(x) for x in (out if eqn.primitive.multiple_results else [out])]
 
 
-def _needed(eqns: list[JaxprEqn], outvars: list[Variable]) -> list[JaxprEqn]:
+def _needed(eqns: list[Equation], outvars: list[Variable]) -> list[Equation]:
     """The equations that the outputs depend on, in order."""
     needed = set(outvars)
     kept = []

@@ -88,4 +88,6 @@ def flops(function: Callable[..., Any], optimize: bool, *args: Any, **kwargs: An
     analysis = lowered.compile().cost_analysis() if optimize else lowered.cost_analysis()
     if isinstance(analysis, list):  # one entry per program before JAX 0.5, the entry itself since
         analysis = analysis[0]
+    if analysis is None:
+        raise NotImplementedError("this backend doesn't count operations: choose an implementation, 1, 2 or 3")
     return analysis["flops"]

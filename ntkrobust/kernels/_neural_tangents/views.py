@@ -65,7 +65,8 @@ def make_views(rewritten: bool) -> dict[str, types.ModuleType]:
     Args:
         rewritten: whether JAX traces in the way it does since 0.4.36.
     """
-    in_core = {name: getattr(jax.extend.core, name, None) for name in ("Jaxpr", "JaxprEqn", "Literal", "Primitive", "Var")}
+    moved = ("Jaxpr", "JaxprEqn", "Literal", "Primitive", "Var")
+    in_core = {name: getattr(jax.extend.core, name, None) for name in moved}
     core_names = _missing(jax.core, {**in_core, "DShapedArray": _NoDynamicShapes, "Value": Any})
     ad_names = _missing(
         jax.interpreters.ad,
