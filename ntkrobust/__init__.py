@@ -1,1 +1,97 @@
-"""Check robustness theorems about neural networks against reality."""
+"""Check robustness theorems about neural networks against reality.
+
+Importing this package touches no device and sets no flag; what is heavy is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ntkrobust import data
+    from ntkrobust.activations import Activation
+    from ntkrobust.bounds import claims
+    from ntkrobust.bounds.claims import Assumption, AtMost, Claim, DecreasesIn, Equals, IncreasesIn, Reading
+    from ntkrobust.bounds.formulas.exact_law import ExactLaw, exact_law
+    from ntkrobust.bounds.verdict import Verdict
+    from ntkrobust.errors import InputError
+    from ntkrobust.finite import measures
+    from ntkrobust.finite.measures import Measure, measure
+    from ntkrobust.finite.run import Run
+    from ntkrobust.finite.training import train
+    from ntkrobust.initializations import Initialization
+    from ntkrobust.networks import MLP
+    from ntkrobust.workflow import Verdicts, verify
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Activation": "ntkrobust.activations",
+    "Assumption": "ntkrobust.bounds.claims",
+    "AtMost": "ntkrobust.bounds.claims",
+    "Claim": "ntkrobust.bounds.claims",
+    "DecreasesIn": "ntkrobust.bounds.claims",
+    "Equals": "ntkrobust.bounds.claims",
+    "ExactLaw": "ntkrobust.bounds.formulas.exact_law",
+    "IncreasesIn": "ntkrobust.bounds.claims",
+    "Initialization": "ntkrobust.initializations",
+    "InputError": "ntkrobust.errors",
+    "MLP": "ntkrobust.networks",
+    "Measure": "ntkrobust.finite.measures",
+    "Reading": "ntkrobust.bounds.claims",
+    "Run": "ntkrobust.finite.run",
+    "Verdict": "ntkrobust.bounds.verdict",
+    "Verdicts": "ntkrobust.workflow",
+    "claims": "ntkrobust.bounds.claims",
+    "data": "ntkrobust.data",
+    "exact_law": "ntkrobust.bounds.formulas.exact_law",
+    "measure": "ntkrobust.finite.measures",
+    "measures": "ntkrobust.finite.measures",
+    "train": "ntkrobust.finite.training",
+    "verify": "ntkrobust.workflow",
+}
+"""Where each public name lives."""
+
+_MODULES = ("claims", "data", "measures")
+"""The public names that are modules themselves."""
+
+__all__ = [
+    "MLP",
+    "Activation",
+    "Assumption",
+    "AtMost",
+    "Claim",
+    "DecreasesIn",
+    "Equals",
+    "ExactLaw",
+    "IncreasesIn",
+    "Initialization",
+    "InputError",
+    "Measure",
+    "Reading",
+    "Run",
+    "Verdict",
+    "Verdicts",
+    "claims",
+    "data",
+    "exact_law",
+    "measure",
+    "measures",
+    "train",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOMES[name]
+    module = importlib.import_module(home)
+    value = module if name in _MODULES else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

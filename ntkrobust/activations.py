@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from ntkrobust.checks import check_number
 from ntkrobust.errors import InputError
 
 LEAKY_SLOPE = 0.01
@@ -44,7 +45,7 @@ class Activation:
         if self.name not in NAMES:
             raise InputError(f"unknown activation {self.name!r}: expected one of {', '.join(NAMES)}")
         if self.name == "leaky_relu":
-            slope = LEAKY_SLOPE if self.slope is None else float(self.slope)
+            slope = LEAKY_SLOPE if self.slope is None else check_number("the slope of leaky_relu", self.slope)
             if not 0 < slope < 1:
                 raise InputError(f"the slope of leaky_relu must lie strictly between 0 and 1, got {slope:g}")
             object.__setattr__(self, "slope", slope)
@@ -63,7 +64,7 @@ class Activation:
         return _FUNCTIONS[self.name](u)
 
     def __str__(self) -> str:
-        return self.name if self.slope is None else f"{self.name}({self.slope:g})"
+        return self.name if self.slope is None else f"{self.name}({self.slope!r})"
 
 
 def as_activation(value: str | Activation) -> Activation:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+import math
+from numbers import Integral, Real
 
 from ntkrobust.errors import InputError
 
@@ -17,3 +18,14 @@ def check_integer(name: str, value: object, minimum: int, because: str = "") -> 
         reason = f" ({because})" if because else ""
         raise InputError(f"{name} must be an integer of at least {minimum}{reason}, got {value!r}")
     return int(value)
+
+
+def check_number(name: str, value: object) -> float:
+    """``value`` as a finite float.
+
+    Raises:
+        InputError: it is not a real number, or not finite.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+        raise InputError(f"{name} must be a finite number, got {value!r}")
+    return float(value)

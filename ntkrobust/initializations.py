@@ -47,7 +47,7 @@ class Initialization:
         beta: β, of the entries of W_2 … W_{L−1} (unused for L = 2).
         beta_last: β_L, of the entries of W_L.
         alpha: α, which divides the output W_L φ(…) (an output bias is not divided).
-        name: the name it is known by, if any; it prints as that name.
+        name: the name it is known by, if any; one of :data:`NAMED` prints as its name.
 
     Each of the four is a positive number or a function of (d, m, o): input dimension, width, number of outputs.
 
@@ -97,18 +97,23 @@ class Initialization:
             )
         )
 
+    @property
+    def known_as(self) -> str | None:
+        """The name by which :func:`as_initialization` finds exactly this initialization, if there is one."""
+        return self.name if self.name is not None and NAMED.get(self.name) == self else None
+
     def __repr__(self) -> str:
-        if self.name is not None:
-            return repr(self.name)
+        if self.known_as is not None:
+            return repr(self.known_as)
         betas = (self.beta_first, self.beta, self.beta_last)
-        if all(isinstance(beta, _FanInGain) for beta in betas):
+        if all(isinstance(beta, _FanInGain) for beta in betas) and self.alpha == 1.0 and self.name is None:
             gains = [beta.variance for beta in betas if isinstance(beta, _FanInGain)]
             return "Initialization.from_gains(first={!r}, hidden={!r}, last={!r})".format(*gains)
         shown = ", ".join(
             f"{field}={value.__name__ if hasattr(value, '__name__') else repr(value)}"
             for field, value in zip(("beta_first", "beta", "beta_last", "alpha"), (*betas, self.alpha), strict=True)
         )
-        return f"Initialization({shown})"
+        return f"Initialization({shown}{'' if self.name is None else f', name={self.name!r}'})"
 
 
 def _positive(value: object, what: str) -> float:
@@ -152,6 +157,6 @@ def as_initialization(value: str | Initialization) -> Initialization:
     """
     if isinstance(value, Initialization):
         return value
-    if value not in NAMED:
+    if not isinstance(value, str) or value not in NAMED:
         raise InputError(f"unknown initialization {value!r}: expected one of {', '.join(NAMED)} or an Initialization")
     return NAMED[value]

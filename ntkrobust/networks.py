@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Literal
 
 from ntkrobust.activations import Activation, as_activation
-from ntkrobust.checks import check_integer
+from ntkrobust.checks import check_integer, check_number
 from ntkrobust.errors import InputError
 from ntkrobust.initializations import Initialization, Scales, as_initialization
 
@@ -55,8 +54,8 @@ class MLP:
         if self.parameterization not in ("standard", "ntk"):
             raise InputError(f"parameterization must be 'standard' or 'ntk', got {self.parameterization!r}")
         if self.bias_std is not None:
-            bias_std = float(self.bias_std)
-            if not (math.isfinite(bias_std) and bias_std >= 0):
+            bias_std = check_number("bias_std", self.bias_std)
+            if bias_std < 0:
                 raise InputError(f"bias_std must be None or a number that is not negative, got {self.bias_std!r}")
             object.__setattr__(self, "bias_std", bias_std)
         if self.initialization.name == "mean_field" and self.depth != 2:  # type: ignore[union-attr]

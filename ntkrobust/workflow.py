@@ -25,7 +25,7 @@ from ntkrobust.bounds.verification import examine
 from ntkrobust.checks import check_integer
 from ntkrobust.data import Dataset, load
 from ntkrobust.errors import InputError
-from ntkrobust.finite.training import check_key
+from ntkrobust.finite.seeds import check_key
 from ntkrobust.reports.page import write_report
 
 SEEDS = {"quick": 16, "standard": 32, "paper": 64}
@@ -104,7 +104,7 @@ def verify(
         points: test points that measures are averaged over (the first so many).
         out: folder for ``report.html``, ``verdicts.json`` and ``evidence/``; None writes nothing.
         key: a typed key, by default ``jax.random.key(0)``.
-        progress: called with a description, an index and a total, before each cell.
+        progress: called after each cell with its description, how many are done, and the number of cells.
 
     Returns:
         A :class:`Verdict` for a single claim; :class:`Verdicts` for several, a file or a paper.
@@ -121,19 +121,17 @@ def verify(
     key = check_key(key)
     folder = None if out is None else prepare_folder(out)
 
-    name = loaded.name if isinstance(data, Dataset) else str(data)
-    command = f"ntkrobust verify {{claim}} --preset {preset} --data {shlex.quote(name)} --seeds {seeds}"
     examination = examine(
-        chosen,
+        [claim for claim, _ in chosen],
         loaded,
         seeds=seeds,
         key=key,
         points=min(points, len(loaded.x_test)),
-        command=command,
+        commands={claim.id: _command(claim, origin, data, preset, seeds) for claim, origin in chosen},
         progress=progress or (lambda text, index, total: None),
     )
     inputs = {
-        "claims": [claim.id for claim in chosen],
+        "claims": [claim.id for claim, _ in chosen],
         "data": {"name": loaded.name, "n": loaded.n, "d": loaded.d, "o": loaded.o, "n_test": len(loaded.x_test)},
         "preset": preset,
         "seeds": seeds,
@@ -158,33 +156,41 @@ def _single_ids(preset: str) -> set[str]:
     return {claim.id for claim in catalogue(preset)}
 
 
-def resolve(claims: Claim | str | Sequence[Claim | str] | None, preset: str) -> tuple[Claim, ...]:
-    """The claims meant, in the order given.
+def _command(claim: Claim, origin: str | None, data: str | Path | Dataset, preset: str, seeds: int) -> str:
+    """What reproduces a verdict: a command line where names are enough, a call where objects were given."""
+    if origin is None or isinstance(data, Dataset):
+        shown = repr(data) if isinstance(data, Dataset) else repr(str(data))
+        return f"ntkrobust.verify(<claim {claim.id}>, data={shown}, seeds={seeds})"
+    return f"ntkrobust verify {shlex.quote(origin)} --preset {preset} --data {shlex.quote(str(data))} --seeds {seeds}"
+
+
+def resolve(claims: Claim | str | Sequence[Claim | str] | None, preset: str) -> list[tuple[Claim, str | None]]:
+    """The claims meant, in the order given, each with what names it on the command line (None for objects).
 
     Raises:
         InputError: a name means nothing, a file has no claims, or two claims share an id.
     """
     if claims is None:
-        return catalogue(preset)
-    chosen: list[Claim] = []
+        return [(claim, claim.id) for claim in catalogue(preset)]
+    chosen: list[tuple[Claim, str | None]] = []
     for one in [claims] if isinstance(claims, str | Claim) else claims:
         if isinstance(one, Claim):
-            found: Sequence[Claim] = [one]
+            found: list[tuple[Claim, str | None]] = [(one, None)]
         elif isinstance(one, str) and (one.endswith(".py") or (os.sep in one and Path(one).is_file())):
-            found = claims_in_file(one)
+            found = [(claim, one) for claim in claims_in_file(one)]
         elif isinstance(one, str):
-            found = select([one], preset)
+            found = [(claim, claim.id) for claim in select([one], preset)]
         else:
             raise InputError(f"a claim is a Claim, an id, a paper or a .py file, got {one!r}")
-        chosen += [claim for claim in found if claim not in chosen]
+        chosen += [(claim, origin) for claim, origin in found if all(claim != other for other, _ in chosen)]
     catalogue(preset)  # an unknown preset is refused also where no catalogued claim is asked for
-    ids = [claim.id for claim in chosen]
+    ids = [claim.id for claim, _ in chosen]
     for claim_id in ids:
         if ids.count(claim_id) > 1:
             raise InputError(f"two claims have the id {claim_id!r}: give one of them another")
     if not chosen:
         raise InputError("no claims were given")
-    return tuple(chosen)
+    return chosen
 
 
 def claims_in_file(path: str) -> list[Claim]:

@@ -15,7 +15,6 @@ import xarray as xr
 
 from ntkrobust.bounds import statistics
 from ntkrobust.bounds.claims.claim import Claim
-from ntkrobust.bounds.claims.relations import Trend
 from ntkrobust.bounds.verdict import LEVEL, CellSample, Effect, Verdict
 from ntkrobust.bounds.verification import Examination, coordinates
 from ntkrobust.finite import measures
@@ -133,30 +132,12 @@ def verdicts_document(examination: Examination, inputs: Mapping[str, Any], timin
 
 def _describe(verdict: Verdict, positions: list[int]) -> dict[str, Any]:
     claim = verdict.claim
-    relation = claim.relation
-    trend = isinstance(relation, Trend)
     measure = measures.get(claim.measure)
     return {
-        "claim": claim.id,
+        **claim.describe(),
         "label": verdict.label,
         "reason": verdict.reason,
-        "statement": claim.statement,
-        "relation": {
-            "kind": "trend" if trend else type(relation).__name__.lower().replace("atmost", "at_most"),
-            "text": str(relation),
-            "axis": relation.axis if isinstance(relation, Trend) else None,
-            "margin": getattr(relation, "margin", None),
-        },
         "measure": {"name": measure.name, "definition": measure.definition, "side": measure.side},
-        "reading": {
-            "text": str(claim.reading),
-            "time": claim.reading.time,
-            "value": claim.reading.value,
-            "functional": claim.reading.functional,
-        },
-        "source": claim.source,
-        "provenance": claim.provenance,
-        "assumptions": [one.text for one in claim.assumptions],
         "effect": _effect(verdict.effect),
         "p_value": _number(verdict.p_value),
         "level": LEVEL,
@@ -167,7 +148,6 @@ def _describe(verdict: Verdict, positions: list[int]) -> dict[str, Any]:
         "range": verdict.range,
         "counterexample": None if verdict.counterexample is None else dict(verdict.counterexample.coordinates),
         "command": verdict.command,
-        "theory_label": claim.theory_label,
         "cells": [
             _describe_cell(claim, sample, position) for sample, position in zip(verdict.cells, positions, strict=True)
         ],
@@ -201,7 +181,11 @@ def _describe_cell(claim: Claim, sample: CellSample, position: int) -> dict[str,
 def _effect(effect: Effect | None) -> dict[str, Any] | None:
     if effect is None:
         return None
-    return {"name": effect.name, "estimate": _number(effect.estimate), "interval": [effect.low, effect.high]}
+    return {
+        "name": effect.name,
+        "estimate": _number(effect.estimate),
+        "interval": [_number(effect.low), _number(effect.high)],
+    }
 
 
 def _number(value: float | None) -> float | None:

@@ -44,9 +44,9 @@ class Estimate:
 
 
 def _upper_tail(difference: float, se: float, df: float) -> float:
-    if se == 0:
-        # No spread at all (a share of exactly 0 or 1, say) is no evidence about a difference of nothing.
-        return 0.0 if difference > 0 else 1.0
+    if se <= 1e-12 * abs(difference):
+        # No spread at all is what few draws of a rare event show too: it is no evidence.
+        return 1.0
     return float(stats.t.sf(difference / se, df))
 
 
@@ -77,9 +77,24 @@ def difference(later: Estimate, earlier: Estimate) -> Estimate:
     return Estimate(later.value - earlier.value, float(np.sqrt(total)), df)
 
 
-def bonferroni(p_values: np.ndarray) -> float:
-    """p-value of "all of these null hypotheses are true"; valid whatever their dependence."""
-    return float(min(1.0, len(p_values) * np.min(p_values)))
+def paired_difference(later: np.ndarray, earlier: np.ndarray, functional: str) -> Estimate:
+    """Change of the log mean between two cells whose networks correspond, value by value (n,).
+
+    To first order log x̄ is log E X + the mean of x_i/x̄ − 1, so the standard error is that of y_i/ȳ − x_i/x̄ (of
+    log y_i − log x_i for the ``geometric mean``).
+    """
+    if functional == "geometric mean":
+        return mean(np.log(later) - np.log(earlier))
+    spread = mean(later / np.mean(later) - earlier / np.mean(earlier))
+    return Estimate(float(np.log(np.mean(later) / np.mean(earlier))), spread.se, spread.df)
+
+
+def bonferroni(p_values: np.ndarray, family: int) -> float:
+    """p-value of "all of ``family`` null hypotheses are true", of which these were looked at.
+
+    Valid whatever their dependence.
+    """
+    return float(min(1.0, family * np.min(p_values)))
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

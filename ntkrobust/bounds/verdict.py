@@ -101,7 +101,7 @@ class Verdict:
         seeds: networks per cell (the smallest number over cells).
         points: test points that each network was averaged over.
         counterexample: the cell that refutes, or None.
-        command: a command that reproduces the verdict.
+        command: what reproduces the verdict.
         tightness: for a bound, bound/measured: smallest and largest over cells.
         seeds_needed: for ``inconclusive``, seeds that would likely settle it.
     """
@@ -129,18 +129,16 @@ class Verdict:
         return f"<{self.claim.id}: {self.label}. {self.reason}>"
 
 
-def decide(claims: Sequence[tuple[Claim, tuple[CellSample, ...], str]], points: int, command: str) -> list[Verdict]:
+def decide(claims: Sequence[tuple[Claim, tuple[CellSample, ...], str]], points: int) -> list[Verdict]:
     """Verdicts on claims that were examined together.
 
     Args:
         claims: each claim with what its cells gave and the side of its measure.
         points: test points behind every value.
-        command: reproduces the run; ``{claim}`` in it stands for the claim's id.
 
     Returns:
-        Verdicts in the same order. Support and refutation are each adjusted by Holm over the claims that could be
-        judged, so the probability of any false refutation among them is at most 5 %, and so is that of any false
-        support.
+        Verdicts in the same order. Support and refutation are each adjusted by Holm over all of them, so the
+        probability of any false refutation among them is held to 5 %, and so is that of any false support.
     """
     judged: dict[int, Judgement] = {}
     excuses: dict[int, tuple[Label, str]] = {}
@@ -149,11 +147,16 @@ def decide(claims: Sequence[tuple[Claim, tuple[CellSample, ...], str]], points: 
         usable[index] = tuple(cell for cell in cells if cell.in_scope and not cell.problem)
         excuse = _why_not(claim, cells, usable[index])
         if excuse is None:
-            judged[index] = _restrict_to_side(judge(claim, usable[index]), claim, side)
+            judged[index] = _restrict_to_side(judge(claim, usable[index], len(cells), LEVEL / len(claims)), claim, side)
         else:
             excuses[index] = excuse
-    support = dict(zip(judged, statistics.holm(np.array([one.p_support for one in judged.values()])), strict=True))
-    refute = dict(zip(judged, statistics.holm(np.array([one.p_refute for one in judged.values()])), strict=True))
+    # Claims that could not be judged count too: which ones they are was decided on the same networks.
+    support, refute = (
+        statistics.holm(
+            np.array([getattr(judged[index], p) if index in judged else 1.0 for index in range(len(claims))])
+        )
+        for p in ("p_support", "p_refute")
+    )
 
     verdicts = []
     for index, (claim, cells, _) in enumerate(claims):
@@ -162,7 +165,6 @@ def decide(claims: Sequence[tuple[Claim, tuple[CellSample, ...], str]], points: 
             "cells": cells,
             "seeds": min((len(cell.values) for cell in usable[index] or cells), default=0),
             "points": points,
-            "command": command.format(claim=claim.id),
         }
         if index in excuses:
             label, reason = excuses[index]
@@ -201,8 +203,9 @@ def _why_not(claim: Claim, cells: tuple[CellSample, ...], usable: tuple[CellSamp
     """Why a claim can't be judged on these cells, or None."""
     enough = len(usable) >= 1
     if isinstance(claim.relation, Trend):
-        # A trend is judged in each facet (the other axes fixed); every facet needs three values along the axis.
-        enough = all(len(facet) >= 3 for facet in _facets(claim, usable)) and bool(usable)
+        # A trend is judged in each facet (the other axes fixed); each of them needs three values along the axis.
+        facets = _facets(claim, usable)
+        enough = len(facets) == len(_facets(claim, cells)) and all(len(facet) >= 3 for facet in facets)
     if not enough:
         outside = [cell for cell in cells if not cell.in_scope]
         if outside:
@@ -237,76 +240,105 @@ def _restrict_to_side(judgement: Judgement, claim: Claim, side: str) -> Judgemen
     )
 
 
-def judge(claim: Claim, cells: tuple[CellSample, ...]) -> Judgement:
-    """Test one claim on usable cells."""
+def judge(claim: Claim, cells: tuple[CellSample, ...], n_cells: int, level: float) -> Judgement:
+    """Test one claim.
+
+    Args:
+        claim: the claim.
+        cells: its usable cells.
+        n_cells: all its cells; Bonferroni counts them all, since which are usable is decided on the same networks.
+        level: the level at which seeds needed are counted.
+    """
     match claim.relation:
         case Equals():
-            return _judge_equals(claim, cells)
+            return _judge_equals(claim, cells, n_cells, level)
         case AtMost():
-            return _judge_at_most(claim, cells)
+            return _judge_at_most(claim, cells, n_cells, level)
         case Trend():
-            return _judge_trend(claim, cells)
+            return _judge_trend(claim, cells, n_cells, level)
 
 
-def _ratios(claim: Claim, cells: tuple[CellSample, ...]) -> list[Estimate]:
-    """Measured over stated, per cell; its logarithm for the geometric mean, less log(stated)."""
-    ratios = []
-    for cell in cells:
-        assert cell.reference is not None
-        if claim.reading.functional == "geometric mean":
-            logs = statistics.log_mean(cell.values, "geometric mean")
-            factor = float(np.exp(logs.value - np.log(cell.reference)))
-            ratios.append(Estimate(factor, factor * logs.se, logs.df))
-        else:
-            plain = statistics.mean(cell.values)
-            ratios.append(Estimate(plain.value / cell.reference, plain.se / cell.reference, plain.df))
-    return ratios
+@dataclasses.dataclass(frozen=True)
+class _Ratio:
+    """Measured over stated in one cell, on the scale on which it is tested: as it is for the mean, as a logarithm for
+    the geometric mean.
+    """
+
+    estimate: Estimate
+    logarithmic: bool
+
+    def threshold(self, factor: float) -> float:
+        return float(np.log(factor)) if self.logarithmic else factor
+
+    def p_above(self, factor: float) -> float:
+        return self.estimate.p_above(self.threshold(factor))
+
+    def p_below(self, factor: float) -> float:
+        return self.estimate.p_below(self.threshold(factor))
+
+    def effect(self, name: str) -> Effect:
+        ends = (self.estimate.value, *self.estimate.interval())
+        return Effect(name, *(float(np.exp(end)) if self.logarithmic else end for end in ends))
 
 
-def _judge_equals(claim: Claim, cells: tuple[CellSample, ...]) -> Judgement:
+def _ratio(claim: Claim, cell: CellSample) -> _Ratio:
+    assert cell.reference is not None
+    if claim.reading.functional == "geometric mean":
+        return _Ratio(statistics.mean(np.log(cell.values / cell.reference)), logarithmic=True)
+    return _Ratio(statistics.mean(cell.values / cell.reference), logarithmic=False)
+
+
+def _judge_equals(claim: Claim, cells: tuple[CellSample, ...], n_cells: int, level: float) -> Judgement:
     """Equivalence: supported if every cell's ratio lies inside 1 ± margin (two one-sided tests in every cell, an
     intersection-union test), refuted if some cell's lies outside (Bonferroni over cells and the two sides).
     """
     assert isinstance(claim.relation, Equals)
-    margin = claim.relation.margin
-    ratios = _ratios(claim, cells)
-    inside = [max(ratio.p_above(1 - margin), ratio.p_below(1 + margin)) for ratio in ratios]
-    outside = np.array([[ratio.p_below(1 - margin), ratio.p_above(1 + margin)] for ratio in ratios])
-    worst = int(np.argmax([abs(ratio.value - 1) for ratio in ratios]))
-    ratio = ratios[worst]
-    edge = 1 + np.sign(ratio.value - 1) * margin
-    undecided = int(np.argmax(inside))
+    low, high = 1 - claim.relation.margin, 1 + claim.relation.margin
+    ratios = [_ratio(claim, cell) for cell in cells]
+    inside = np.array([[ratio.p_above(low), ratio.p_below(high)] for ratio in ratios])
+    outside = np.array([[ratio.p_below(low), ratio.p_above(high)] for ratio in ratios])
+    worst = int(np.argmin(outside.min(axis=1)))
+    undecided, side = np.unravel_index(np.argmax(inside), inside.shape)
     return Judgement(
-        p_support=max(inside),
-        p_refute=statistics.bonferroni(outside.ravel()),
-        effect=_factor("measured/stated, worst cell", ratio),
+        p_support=float(inside.max()),
+        p_refute=statistics.bonferroni(outside.ravel(), 2 * n_cells),
+        effect=ratios[worst].effect("measured/stated, worst cell"),
         worst=worst,
-        seeds_needed=statistics.seeds_needed(ratios[undecided], float(edge), len(cells[undecided].values), LEVEL),
-        detail=f"measured/stated is {ratio.value:.3f} ± {ratio.se:.3f} at {cells[worst]}, the farthest of "
-        f"{len(cells)} cells",
+        seeds_needed=_seeds_needed(ratios[undecided], (low, high)[side], cells[undecided], level),
+        detail=f"measured/stated is {_figure(ratios[worst])} at {cells[worst]}, the farthest of {len(cells)} cells",
     )
 
 
-def _judge_at_most(claim: Claim, cells: tuple[CellSample, ...]) -> Judgement:
+def _judge_at_most(claim: Claim, cells: tuple[CellSample, ...], n_cells: int, level: float) -> Judgement:
     """Refuted if some cell's mean exceeds its bound (Bonferroni over cells), supported if every cell's is below
     (intersection-union).
     """
-    ratios = _ratios(claim, cells)
+    ratios = [_ratio(claim, cell) for cell in cells]
     below = [ratio.p_below(1) for ratio in ratios]
     above = np.array([ratio.p_above(1) for ratio in ratios])
-    worst = int(np.argmax([ratio.value for ratio in ratios]))
+    worst = int(np.argmin(above))
     undecided = int(np.argmax(below))
-    bound_over_measured = [1 / ratio.value for ratio in ratios if ratio.value > 0]
+    factors = [ratio.effect("").estimate for ratio in ratios]
+    bound_over_measured = [1 / factor for factor in factors if factor > 0]
     tightness = (min(bound_over_measured), max(bound_over_measured)) if bound_over_measured else None
     return Judgement(
         p_support=max(below),
-        p_refute=statistics.bonferroni(above),
-        effect=_factor("measured/bound, worst cell", ratios[worst]),
+        p_refute=statistics.bonferroni(above, n_cells),
+        effect=ratios[worst].effect("measured/bound, worst cell"),
         worst=worst,
-        seeds_needed=statistics.seeds_needed(ratios[undecided], 1.0, len(cells[undecided].values), LEVEL),
-        detail=f"measured/bound is at most {ratios[worst].value:.3f} ± {ratios[worst].se:.3f}, at {cells[worst]}",
+        seeds_needed=_seeds_needed(ratios[undecided], 1.0, cells[undecided], level),
+        detail=f"measured/bound is at most {_figure(ratios[worst])}, at {cells[worst]}",
         tightness=tightness,
     )
+
+
+def _figure(ratio: _Ratio) -> str:
+    effect = ratio.effect("")
+    return f"{effect.estimate:.3f} [{effect.low:.3f}, {effect.high:.3f}]"
+
+
+def _seeds_needed(ratio: _Ratio, factor: float, cell: CellSample, level: float) -> int | None:
+    return statistics.seeds_needed(ratio.estimate, ratio.threshold(factor), len(cell.values), level)
 
 
 def _facets(claim: Claim, cells: Sequence[CellSample]) -> list[list[CellSample]]:
@@ -319,58 +351,84 @@ def _facets(claim: Claim, cells: Sequence[CellSample]) -> list[list[CellSample]]
     return [sorted(group, key=lambda cell: cell.coordinates[axis]) for group in groups.values()]
 
 
-def _judge_trend(claim: Claim, cells: tuple[CellSample, ...]) -> Judgement:
+def _judge_trend(claim: Claim, cells: tuple[CellSample, ...], n_cells: int, level: float) -> Judgement:
     """The statement: over the range the measure changes in the stated direction, and between no two cells does it
     change against it by more than the margin.
 
     Supported if every part of that is shown, in every facet (intersection-union); refuted if some part is shown to
-    fail (Bonferroni over parts and facets). Changes are differences of log means, tested by Welch's t.
+    fail (Bonferroni over parts and facets). Changes are differences of log means, tested by Welch's t, or paired by
+    seed along ``n``, where the same networks are trained on more data.
     """
     assert isinstance(claim.relation, Trend)
     relation = claim.relation
     tolerated = -float(np.log1p(relation.margin))
-    holds: list[float] = []
-    fails: list[float] = []
-    totals: list[tuple[Estimate, CellSample, CellSample]] = []
-    worst_change, worst_cell = np.inf, cells[0]
-    unsettled: tuple[float, Estimate, float, int] = (-1.0, Estimate(0, 0, 1), 0.0, 0)
-    for facet in _facets(claim, cells):
-        means = [statistics.log_mean(cell.values, claim.reading.functional) for cell in facet]
-        parts: list[tuple[Estimate, float, CellSample]] = []
-        for (i, earlier), (j, later) in itertools.combinations(enumerate(means), 2):
-            change = statistics.difference(later, earlier)
-            change = dataclasses.replace(change, value=relation.sign * change.value)
-            whole = i == 0 and j == len(means) - 1
-            parts.append((change, 0.0 if whole else tolerated, facet[j]))
-            if whole:
-                totals.append((change, facet[i], facet[j]))
-        for change, threshold, cell in parts:
-            p_holds, p_fails = change.p_above(threshold), change.p_below(threshold)
-            holds.append(p_holds)
-            fails.append(p_fails)
-            if change.value < worst_change:
-                worst_change, worst_cell = change.value, cell
-            if p_holds > unsettled[0]:
-                unsettled = (p_holds, change, threshold, len(cell.values))
-    total, *ends = min(totals, key=lambda entry: entry[0].value)
-    first, last = (end.coordinates[relation.axis] for end in ends)
-    _, change, threshold, n = unsettled
-    signed = dataclasses.replace(total, value=relation.sign * total.value)
-    low, high = signed.interval()
-    effect = Effect(f"{relation.axis} {first} → {last}:", *(float(np.exp(v)) for v in (signed.value, low, high)))
-    flat = all(abs(end) <= np.log1p(relation.margin) for end in total.interval())
-    weakest = "" if len(totals) == 1 else f" (weakest of {len(totals)} facets)"
+    parts: list[_Part] = []
+    facets = _facets(claim, cells)
+    for facet in facets:
+        for earlier, later in itertools.combinations(facet, 2):
+            whole = earlier is facet[0] and later is facet[-1]
+            change = _change(claim, later, earlier)
+            stated = dataclasses.replace(change, value=relation.sign * change.value)
+            parts.append(_Part(earlier, later, stated, 0.0 if whole else tolerated, whole))
+    total = min((part for part in parts if part.whole), key=lambda part: part.change.value)
+    against = min(parts, key=lambda part: part.p_fails)
+    unsettled = max(parts, key=lambda part: part.p_holds)
+    axis_length = len(claim.grid[relation.axis])
+    n_parts = n_cells // axis_length * axis_length * (axis_length - 1) // 2
+    flat = all(abs(end) <= np.log1p(relation.margin) for end in total.change.interval())
+    weakest = "" if len(facets) == 1 else f" (weakest of {len(facets)} facets)"
+    detail = f"{total.words(relation)}{weakest}{f', flat to within {relation.margin:.0%}' if flat else ''}"
+    if against is not total and against.p_fails < total.p_fails:
+        detail += f"; most against it: {against.words(relation)}"
     return Judgement(
-        p_support=max(holds),
-        p_refute=statistics.bonferroni(np.array(fails)),
-        effect=effect,
-        worst=cells.index(worst_cell),
-        seeds_needed=statistics.seeds_needed(change, threshold, n, LEVEL),
-        detail=f"from {relation.axis} {first} to {last} it changes by a factor {effect.estimate:.3g} "
-        f"[{effect.low:.3g}, {effect.high:.3g}]{weakest}{f', flat to within {relation.margin:.0%}' if flat else ''}",
+        p_support=max(part.p_holds for part in parts),
+        p_refute=statistics.bonferroni(np.array([part.p_fails for part in parts]), n_parts),
+        effect=total.effect(relation),
+        worst=cells.index(against.later),
+        seeds_needed=statistics.seeds_needed(unsettled.change, unsettled.threshold, len(unsettled.later.values), level),
+        detail=detail,
     )
 
 
-def _factor(name: str, ratio: Estimate) -> Effect:
-    low, high = ratio.interval()
-    return Effect(name, ratio.value, low, high)
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """One part of a trend: the change between two cells, counted positive in the stated direction."""
+
+    earlier: CellSample
+    later: CellSample
+    change: Estimate
+    threshold: float
+    whole: bool
+
+    @property
+    def p_holds(self) -> float:
+        return self.change.p_above(self.threshold)
+
+    @property
+    def p_fails(self) -> float:
+        return self.change.p_below(self.threshold)
+
+    def effect(self, relation: Trend) -> Effect:
+        signed = dataclasses.replace(self.change, value=relation.sign * self.change.value)
+        first, last = (cell.coordinates[relation.axis] for cell in (self.earlier, self.later))
+        ends = (signed.value, *signed.interval())
+        return Effect(f"{relation.axis} {first} → {last}:", *(float(np.exp(end)) for end in ends))
+
+    def words(self, relation: Trend) -> str:
+        effect = self.effect(relation)
+        first, last = (cell.coordinates[relation.axis] for cell in (self.earlier, self.later))
+        return (
+            f"from {relation.axis} {first} to {last} it changes by a factor {effect.estimate:.3g} "
+            f"[{effect.low:.3g}, {effect.high:.3g}]"
+        )
+
+
+def _change(claim: Claim, later: CellSample, earlier: CellSample) -> Estimate:
+    """Change of the log mean from one cell to another."""
+    assert isinstance(claim.relation, Trend)
+    functional = claim.reading.functional
+    if claim.relation.axis == "n":
+        return statistics.paired_difference(later.values, earlier.values, functional)
+    return statistics.difference(
+        statistics.log_mean(later.values, functional), statistics.log_mean(earlier.values, functional)
+    )

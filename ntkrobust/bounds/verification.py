@@ -8,12 +8,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 import jax
 import numpy as np
+import xarray as xr
 
 from ntkrobust.bounds.claims.claim import Claim, evaluate
 from ntkrobust.bounds.claims.relations import Trend
@@ -24,9 +27,6 @@ from ntkrobust.finite import measures
 from ntkrobust.finite.plan import choose_plan
 from ntkrobust.finite.training import largest_kernel_eigenvalue, train
 from ntkrobust.networks import MLP
-
-STEP_BUDGET = 4000
-"""Gradient-descent steps that a network may take to reach the time or the loss of a reading."""
 
 REFERENCE_SEEDS = 8
 """Networks over which λ_max of the reference cell of an ``equal time`` reading is averaged."""
@@ -41,6 +41,7 @@ class Cell:
         n: training points used (the first so many).
         time: the time of the reading, see :class:`~ntkrobust.bounds.claims.Reading`.
         value: the number that goes with it.
+        budget: gradient-descent steps that a network may take.
         reference: for ``equal time``, the network whose λ_max sets the unit.
     """
 
@@ -48,6 +49,7 @@ class Cell:
     n: int
     time: str
     value: float | None = None
+    budget: int = 0
     reference: MLP | None = None
 
 
@@ -98,6 +100,10 @@ class Examination:
     seeds: int
 
 
+_Part = tuple[dict[str, np.ndarray], xr.Dataset]
+"""The state of some networks of a cell, and their measures."""
+
+
 @dataclasses.dataclass
 class _Demand:
     """What claims want of one cell."""
@@ -113,7 +119,7 @@ def examine(
     seeds: int,
     key: jax.Array,
     points: int,
-    command: str,
+    commands: Mapping[str, str],
     progress: Callable[[str, int, int], None],
 ) -> Examination:
     """Run every cell that the claims need, once, and judge the claims together.
@@ -124,8 +130,8 @@ def examine(
         seeds: networks per trained cell; claims that need no training use ``claim.draws`` times as many.
         key: a typed key.
         points: number of test points that measures are averaged over (the first so many).
-        command: reproduces a verdict; ``{claim}`` in it stands for the claim's id.
-        progress: called before each cell with its description, its index and the number of cells.
+        commands: claim id → what reproduces its verdict.
+        progress: called after each cell with its description, how many are done, and the number of cells.
 
     Raises:
         InputError: a claim names an unknown measure, one that needs what isn't there, or networks that don't exist;
@@ -145,11 +151,16 @@ def examine(
     # What is quick comes first, so that a mistake shows early.
     order = sorted(demands, key=lambda cell: (cell.time != "initialization", cell.net.count_parameters(data.d)))
     records: dict[Cell, CellRecord] = {}
-    units: dict[tuple[MLP, int], float] = {}
-    for index, cell in enumerate(order):
-        progress(f"{cell.net!r} {cell.time}", index, len(order))
-        records[cell] = _run(cell, demands[cell], data, key, points, units)
-    progress("done", len(order), len(order))
+    with ThreadPoolExecutor(_workers()) as pool:
+        pending = {pool.submit(_run, cell, demands[cell], data, key, points): cell for cell in order}
+        try:
+            for index, done in enumerate(as_completed(pending)):
+                cell = pending[done]
+                records[cell] = done.result()
+                progress(f"{cell.net!r} {cell.time}", index + 1, len(order))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
     judged = []
     for claim in claims:
@@ -157,8 +168,11 @@ def examine(
             _sample(claim, shown, records[cell], seeds * claim.draws, data) for shown, cell in cells[claim.id]
         )
         judged.append((claim, samples, measures.get(claim.measure).side))
+    verdicts = tuple(
+        dataclasses.replace(verdict, command=commands[verdict.claim.id]) for verdict in decide(judged, points)
+    )
     return Examination(
-        verdicts=tuple(decide(judged, points, command)),
+        verdicts=verdicts,
         cells=tuple(tuple(cell for _, cell in cells[claim.id]) for claim in claims),
         records=tuple(records[cell] for cell in order),
         data=data,
@@ -194,6 +208,11 @@ def _cells(claim: Claim, data: Dataset) -> Iterator[tuple[dict[str, Any], Cell]]
     untrained = claim.reading.time == "initialization"
     if not untrained and set(claim.grid.get("d_out", ())) - {data.o}:
         raise InputError(f"claim {claim.id}: trained networks have the {data.o} output(s) of the data")
+    sizes = [min(int(n), data.n) for n in claim.grid.get("n", ())]
+    if len(set(sizes)) < len(sizes):
+        raise InputError(
+            f"claim {claim.id}: n goes up to {max(claim.grid['n'])}, and the data have {data.n} training points"
+        )
     for values in itertools.product(*claim.grid.values()):
         shown = dict(zip(claim.grid, values, strict=True))
         # Untrained networks see no labels; their number of training points doesn't matter.
@@ -208,13 +227,19 @@ def _cells(claim: Claim, data: Dataset) -> Iterator[tuple[dict[str, Any], Cell]]
                 # Each facet of a trend has its own unit of time.
                 first = {axis: first[axis] if axis == claim.relation.axis else fields[axis] for axis in first}
             reference = MLP(**(fields | first))
-        yield shown, Cell(MLP(**fields), n, claim.reading.time, claim.reading.value, reference)
+        reading = claim.reading
+        yield shown, Cell(MLP(**fields), n, reading.time, reading.value, 0 if untrained else reading.budget, reference)
 
 
 def _check_measures(claim: Claim) -> None:
     for name in (claim.measure, *(name for one in claim.assumptions for name in one.measures)):
-        needs = measures.get(name).needs
-        if "epsilon" in needs:
+        try:
+            measure = measures.get(name)
+        except InputError as error:
+            raise InputError(f"claim {claim.id}: {error}") from None
+        if claim.reading.time == "initialization" and (measure.needs_training_data or "y_test" in measure.needs):
+            raise InputError(f"claim {claim.id}: the measure {name!r} says nothing about untrained networks")
+        if "epsilon" in measure.needs:
             raise InputError(f"claim {claim.id}: the measure {name!r} needs a radius, which claims do not carry yet")
 
 
@@ -231,69 +256,76 @@ def _check_formulas(claim: Claim, cell: Cell, data: Dataset) -> None:
             raise InputError(f"claim {claim.id}: its {what} at {cell.net!r} must be a positive number, got {number!r}")
 
 
-def _run(
-    cell: Cell, demand: _Demand, data: Dataset, key: jax.Array, points: int, units: dict[tuple[MLP, int], float]
-) -> CellRecord:
+def _workers() -> int:
+    """Cells worked on side by side: while the program of one runs, those of others are compiled."""
+    return min(4, os.cpu_count() or 1)
+
+
+def _run(cell: Cell, demand: _Demand, data: Dataset, key: jax.Array, points: int) -> CellRecord:
     started = time.perf_counter()
+    run = _run_untrained if cell.time == "initialization" else _run_trained
+    parts = run(cell, demand, data, key, data.x_test[:points])
+    state = {
+        name: np.concatenate([part[name] for part, _ in parts])[: demand.networks]
+        for name in ("status", "loss", "step", "gradient_flow_time", "learning_rate")
+    }
+    values = {
+        name: np.concatenate([_per_network(measured[name]) for _, measured in parts])[: demand.networks]
+        for name in demand.measures
+    }
+    return CellRecord(
+        cell=cell,
+        seeds=np.arange(demand.networks),
+        values=values,
+        **state,
+        seconds=time.perf_counter() - started,
+        plan=parts[0][1].attrs["plan"],
+    )
+
+
+def _run_untrained(cell: Cell, demand: _Demand, data: Dataset, key: jax.Array, x_test: np.ndarray) -> list[_Part]:
+    measured = measures.measure_untrained(cell.net, x_test, demand.measures, seeds=demand.networks, key=key)
+    nothing = np.full(demand.networks, np.nan)
+    zero = np.zeros(demand.networks)
+    status = np.full(demand.networks, "budget")
+    state = {"loss": nothing, "step": zero, "gradient_flow_time": zero, "learning_rate": nothing, "status": status}
+    return [(state, measured)]
+
+
+def _run_trained(cell: Cell, demand: _Demand, data: Dataset, key: jax.Array, x_test: np.ndarray) -> list[_Part]:
     x, y = data.x_train[: cell.n], data.y_train[: cell.n]
-    if cell.time == "initialization":
-        # No labels are involved, and the network may have another number of outputs than the data.
-        y = np.zeros((cell.n, cell.net.d_out))
-        schedule: dict[str, Any] = {"steps": 0}
-    elif cell.time == "equal scaled time":
+    if cell.time == "equal scaled time":
         schedule = {"record_kernel_times": [cell.value]}
     elif cell.time == "equal loss":
         schedule = {"record_losses": [cell.value]}
     else:
         assert cell.reference is not None
         assert cell.value is not None
-        unit = (cell.reference, cell.n)
-        if unit not in units:
-            units[unit] = float(np.mean(largest_kernel_eigenvalue(cell.reference, x, seeds=REFERENCE_SEEDS, key=key)))
-        schedule = {"record_times": [cell.value / units[unit]]}
-    x_test = data.x_test[:points]
-    # Labels say nothing about a network with another number of outputs than the data.
-    y_test = data.y_test[:points] if data.o == cell.net.d_out else None
-
-    plan = choose_plan(cell.net, data.d, max(cell.n, len(x_test)))
-    pieces = []
-    size = min(plan.chunk, demand.networks)
+        # Other networks than those that are measured.
+        others = jax.random.fold_in(key, 2**32 - 1)
+        largest = np.mean(largest_kernel_eigenvalue(cell.reference, x, seeds=REFERENCE_SEEDS, key=others))
+        schedule = {"record_times": [cell.value / float(largest)]}
+    parts: list[_Part] = []
+    # Parameters of one chunk at a time; whole chunks, since a few networks too many cost less than another program.
+    size = min(choose_plan(cell.net, data.d, max(cell.n, len(x_test))).chunk, demand.networks)
     for start in range(0, demand.networks, size):
-        run = train(
-            cell.net,
-            x,
-            y,
-            # Whole chunks: a few networks too many cost less than a program for another number of them.
-            seeds=range(start, start + size),
-            key=key,
-            **({"steps": STEP_BUDGET} | schedule),
-        )
-        measured = measures.measure(run, x_test, demand.measures, y_test=y_test)
-        pieces.append((run, {name: _per_network(measured[name]) for name in demand.measures}))
-
-    def joined(of: Callable[[Any], np.ndarray]) -> np.ndarray:
-        return np.concatenate([of(run) for run, _ in pieces])[: demand.networks]
-
-    return CellRecord(
-        cell=cell,
-        seeds=np.arange(demand.networks),
-        values={
-            name: np.concatenate([values[name] for _, values in pieces])[: demand.networks] for name in demand.measures
-        },
-        status=joined(lambda run: run.status),
-        loss=joined(lambda run: run.loss[:, -1]),
-        step=joined(lambda run: run.step[:, -1]),
-        gradient_flow_time=joined(lambda run: run.time[:, -1]),
-        learning_rate=joined(lambda run: run.learning_rate),
-        seconds=time.perf_counter() - started,
-        plan=str(plan),
-    )
+        seeds = range(start, start + size)
+        run = train(cell.net, x, y, seeds=seeds, key=key, steps=cell.budget, **schedule)  # type: ignore[arg-type]
+        state = {
+            "status": run.status,
+            "loss": run.loss[:, -1],
+            "step": run.step[:, -1],
+            "gradient_flow_time": run.time[:, -1],
+            "learning_rate": run.learning_rate,
+        }
+        measured = measures.measure(run, x_test, demand.measures, y_test=data.y_test[: len(x_test)])
+        parts.append((state, measured.isel(time=-1)))
+    return parts
 
 
-def _per_network(values: Any) -> np.ndarray:
-    """(seed,) at the last record, averaged over points (or layers)."""
-    last = values.isel(time=-1)
-    return last.mean([dim for dim in last.dims if dim != "seed"]).to_numpy().astype(np.float64)
+def _per_network(values: xr.DataArray) -> np.ndarray:
+    """(seed,), averaged over points (or layers)."""
+    return values.mean([dim for dim in values.dims if dim != "seed"]).to_numpy().astype(np.float64)
 
 
 def _sample(claim: Claim, shown: dict[str, Any], record: CellRecord, networks: int, data: Dataset) -> CellSample:
@@ -304,14 +336,14 @@ def _sample(claim: Claim, shown: dict[str, Any], record: CellRecord, networks: i
     status = record.status[:networks]
     short = {
         "equal loss": status == "budget",
-        "equal time": record.step[:networks] >= STEP_BUDGET,
-        "equal scaled time": record.step[:networks] >= STEP_BUDGET,
+        "equal time": record.step[:networks] >= cell.budget,
+        "equal scaled time": record.step[:networks] >= cell.budget,
     }.get(cell.time, np.zeros(len(status), dtype=bool))
     problem = ""
     if (status == "diverged").any():
         problem = f"{np.sum(status == 'diverged')} of {len(status)} networks diverged"
     elif short.any():
-        problem = f"{short.sum()} of {len(short)} networks did not get there in {STEP_BUDGET} steps"
+        problem = f"{short.sum()} of {len(short)} networks did not get there in {cell.budget} steps"
     elif not np.isfinite(values).all():
         problem = f"{np.sum(~np.isfinite(values))} of {len(values)} values of {claim.measure} are not finite"
     elif claim.formula is None and np.mean(values) <= 0:
@@ -327,6 +359,7 @@ def _sample(claim: Claim, shown: dict[str, Any], record: CellRecord, networks: i
         reference=None if claim.formula is None else float(evaluate(claim.formula, known)),
         theory=None if claim.theory is None else float(evaluate(claim.theory, known)),
         problem=problem,
-        in_scope=all(bool(evaluate(one.holds, known | checked)) for one in claim.assumptions),
+        # Where networks diverged, measures say nothing about assumptions.
+        in_scope=bool(problem) or all(bool(evaluate(one.holds, known | checked)) for one in claim.assumptions),
         checked=checked,
     )

@@ -67,8 +67,9 @@ def ntk_largest_eigenvalue(
     _, push_forward = jax.linearize(outputs, parameters)
 
     def multiply(_: int, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        v, _ = carry
-        v = v / jnp.linalg.norm(v)
+        v = carry[0]
+        norm = jnp.linalg.norm(v)
+        v = v / jnp.where(norm > 0, norm, 1)  # a kernel that is zero has λ_max = 0
         theta_v = push_forward(*pull_back(v))
         return theta_v, jnp.vdot(v, theta_v)
 

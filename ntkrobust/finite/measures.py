@@ -17,14 +17,17 @@ import numpy as np
 import xarray as xr
 
 from ntkrobust.activations import Activation
-from ntkrobust.checks import check_integer
-from ntkrobust.data import targets
+from ntkrobust.checks import check_integer, check_number
+from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
 from ntkrobust.finite import derivatives, stability
-from ntkrobust.finite.parameters import LayerScales, Parameters, draw, forward, layer_scales, seed_keys
+from ntkrobust.finite.arrays import single_precision
+from ntkrobust.finite.parameters import LayerScales, Parameters, draw, forward, layer_scales
 from ntkrobust.finite.plan import choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
-from ntkrobust.precision import TRAINING_DTYPE, full_matmul_precision
+from ntkrobust.finite.seeds import check_key, check_seeds, seed_keys
+from ntkrobust.networks import MLP
+from ntkrobust.precision import TRAINING_DTYPE
 
 Side = Literal["exact", "lower", "upper"]
 
@@ -35,10 +38,11 @@ KERNEL_POINTS = 64
 class Probe:
     """One network at one time, as a measure sees it. What several measures need is computed once.
 
+    So read it before going into a transformation such as ``jax.lax.map``: what is first computed inside stays inside.
+
     Attributes:
         parameters: of this network.
         x: test inputs (n', d).
-        x_train, y_train: training inputs (n, d) and targets (n, o).
         key: a typed key of this seed, for measures that sample.
         samples: draws per point for measures that sample.
     """
@@ -47,16 +51,18 @@ class Probe:
         self,
         phi: Activation,
         scales: LayerScales,
-        parameters: Parameters,
+        parameters: Parameters | None,
         draw_again: Callable[[], Parameters],
         data: dict[str, jax.Array],
         key: jax.Array,
         samples: int,
     ) -> None:
         self._phi, self._scales = phi, scales
-        self.parameters, self._draw_again = parameters, draw_again
+        self._draw_again = draw_again
+        # An untrained network is as it is drawn.
+        self.parameters = self.initial if parameters is None else parameters
         self.x, self._y = data["x"], data.get("y")
-        self.x_train, self.y_train = data["x_train"], data["y_train"]
+        self._training = data.get("x_train"), data.get("y_train")
         self.key, self._epsilon, self.samples = key, data.get("epsilon"), samples
 
     @property
@@ -64,6 +70,18 @@ class Probe:
         """Test targets (n', o); for measures that need ``y_test``."""
         assert self._y is not None
         return self._y
+
+    @property
+    def x_train(self) -> jax.Array:
+        """Training inputs (n, d); for measures with ``needs_training_data``."""
+        assert self._training[0] is not None
+        return self._training[0]
+
+    @property
+    def y_train(self) -> jax.Array:
+        """Training targets (n, o); for measures with ``needs_training_data``."""
+        assert self._training[1] is not None
+        return self._training[1]
 
     @property
     def epsilon(self) -> jax.Array:
@@ -112,6 +130,7 @@ class Measure:
         side: ``exact``, or the side on which the number bounds the quantity.
         needs: what has to be given to :func:`measure` for it: ``"y_test"``, ``"epsilon"``.
         source: paper and place, or what it follows from.
+        needs_training_data: whether it looks at the training set.
     """
 
     name: str
@@ -121,6 +140,7 @@ class Measure:
     side: Side = "exact"
     needs: tuple[str, ...] = ()
     source: str = ""
+    needs_training_data: bool = False
 
 
 def _perturbed_differences(probe: Probe) -> jax.Array:
@@ -132,7 +152,8 @@ def _perturbed_differences(probe: Probe) -> jax.Array:
     # The radius of a uniform point in the unit ball is U^{1/d}.
     radius = jax.random.uniform(key_radius, (probe.samples, n, 1), dtype=TRAINING_DTYPE) ** (1 / d)
     moved = probe.x + probe.epsilon * radius * direction
-    return jax.lax.map(lambda x: jnp.linalg.norm(probe.f(x) - probe.outputs, axis=-1), moved) / probe.epsilon
+    outputs = probe.outputs
+    return jax.lax.map(lambda x: jnp.linalg.norm(probe.f(x) - outputs, axis=-1), moved) / probe.epsilon
 
 
 def _relative_change(new: Sequence[jax.Array], old: Sequence[jax.Array]) -> jax.Array:
@@ -239,12 +260,14 @@ MEASURES: dict[str, Measure] = {
             rf"\|\Theta_t - \Theta_0\|_F/\|\Theta_0\|_F \text{{ on the first {KERNEL_POINTS} training points}}",
             _kernel_change,
             dims=(),
+            needs_training_data=True,
         ),
         Measure(
             "train_loss",
             r"\tfrac12 \sum_i \|f(x_i) - y_i\|^2 \text{ over the training set}",
             lambda probe: 0.5 * jnp.sum((probe.f(probe.x_train) - probe.y_train) ** 2),
             dims=(),
+            needs_training_data=True,
         ),
         Measure(
             "test_mse",
@@ -258,6 +281,7 @@ MEASURES: dict[str, Measure] = {
             r"\text{share of training points whose class is predicted}",
             lambda probe: _accuracy(probe.f(probe.x_train), probe.y_train),
             dims=(),
+            needs_training_data=True,
         ),
         Measure(
             "natural_accuracy",
@@ -311,58 +335,105 @@ def measure(
     Raises:
         InputError: an unknown measure, inputs of the wrong shape or with NaN, or something a measure needs is missing.
     """
-    chosen = tuple(get(name) for name in measures)
-    x = np.asarray(x_test, dtype=np.float32)
-    if x.ndim != 2 or x.shape[1] != run.d_in or not len(x):
-        raise InputError(f"x_test must have shape (n, {run.d_in}), got {x.shape}")
-    if not np.isfinite(x).all():
-        raise InputError(f"x_test must be finite, got a NaN or infinity in row {np.argwhere(~np.isfinite(x))[0][0]}")
-    data: dict[str, Any] = {"x": x, "x_train": run.x_train, "y_train": run.y_train}
+    program, data = _prepare(run.net, run.d_in, x_test, measures, y_test, epsilon, samples)
+    data |= {"x_train": run.x_train, "y_train": run.y_train}
+    plan = choose_plan(run.net, run.d_in, len(data["x"]))
+    shared = {"scales": layer_scales(run.net, run.d_in), "data": data}
+    keys = seed_keys(run.key, run.seeds)
+    times = [run_over_seeds(program, plan, shared, {"parameters": snapshot, "key": keys}) for snapshot in run.snapshots]
+    values = {one.name: np.stack([time[one.name] for time in times], axis=1) for one in program.measures}
+    return _labelled(program.measures, values, ("seed", "time"), run.net, str(plan)).assign_coords(
+        seed=list(run.seeds),
+        step=(("seed", "time"), run.step),
+        gradient_flow_time=(("seed", "time"), run.time),
+        status=("seed", run.status),
+    )
+
+
+def measure_untrained(
+    net: MLP,
+    x_test: np.ndarray,
+    measures: Sequence[str | Measure] = ("perturbation_stability",),
+    *,
+    seeds: int | Sequence[int] = 1024,
+    key: jax.Array | None = None,
+    epsilon: float | None = None,
+    samples: int = 64,
+) -> xr.Dataset:
+    """Measure networks as they are drawn: the same numbers as for an untrained run, without keeping any parameters.
+
+    Args:
+        net: the network.
+        x_test: (n', d) inputs.
+        measures: names or :class:`Measure` objects, of those that need neither training data nor labels.
+        seeds: a number n for the seeds 0 … n−1, or the seeds themselves.
+        key: a typed key, by default ``jax.random.key(0)``.
+        epsilon: radius of finite perturbations, in the units of x.
+        samples: perturbations drawn per point by measures that sample.
+
+    Returns:
+        A dataset with dimensions ``seed`` and, where a measure has them, ``point`` or ``layer``.
+
+    Raises:
+        InputError: as for :func:`measure`.
+    """
+    seeds = check_seeds(seeds)
+    d_in = single_precision("x_test", x_test).shape[1]
+    program, data = _prepare(net, d_in, x_test, measures, None, epsilon, samples)
+    for one in program.measures:
+        if one.needs_training_data:
+            raise InputError(f"the measure {one.name!r} needs training data, which untrained networks do not have")
+    plan = choose_plan(net, d_in, len(data["x"]))
+    shared = {"scales": layer_scales(net, d_in), "data": data}
+    values = run_over_seeds(program, plan, shared, {"key": seed_keys(check_key(key), seeds)})
+    return _labelled(program.measures, values, ("seed",), net, str(plan)).assign_coords(seed=list(seeds))
+
+
+def _prepare(
+    net: MLP,
+    d_in: int,
+    x_test: np.ndarray,
+    measures: Sequence[str | Measure],
+    y_test: np.ndarray | None,
+    epsilon: float | None,
+    samples: int,
+) -> tuple[_Measurements, dict[str, Any]]:
+    """The program for these measures and the test data it wants, checked."""
+    chosen = tuple(get(name) for name in ([measures] if isinstance(measures, str | Measure) else measures))
+    x = single_precision("x_test", x_test)
+    if x.shape[1] != d_in:
+        raise InputError(f"x_test must have shape (n, {d_in}), got {x.shape}")
+    data: dict[str, Any] = {"x": x}
     if y_test is not None:
-        data["y"] = targets(np.asarray(y_test)).astype(np.float32)
-        if data["y"].shape != (len(x), run.net.d_out):
-            raise InputError(f"y_test must have shape ({len(x)}, {run.net.d_out}), got {data['y'].shape}")
+        data["y"] = single_precision("y_test", encode([("y_test", y_test)])[0])
+        if data["y"].shape != (len(x), net.d_out):
+            raise InputError(f"y_test must have shape ({len(x)}, {net.d_out}), got {data['y'].shape}")
     if epsilon is not None:
-        if not (np.isfinite(epsilon) and epsilon > 0):
-            raise InputError(f"epsilon must be positive and finite, got {epsilon!r}")
+        if check_number("epsilon", epsilon) <= 0:
+            raise InputError(f"epsilon must be positive, got {epsilon!r}")
         data["epsilon"] = np.float32(epsilon)
     given = {"y_test": y_test is not None, "epsilon": epsilon is not None}
     for one in chosen:
         for need in one.needs:
             if not given[need]:
                 raise InputError(f"the measure {one.name!r} needs {need}")
+    samples = check_integer("samples", samples, 2)
+    return _Measurements(net.phi, net.layer_shapes(d_in), net.bias_std is not None, chosen, samples), data
 
-    plan = choose_plan(run.net, run.d_in, len(x))
-    program = _Measurements(
-        run.net.phi,
-        run.net.layer_shapes(run.d_in),
-        run.net.bias_std is not None,
-        chosen,
-        check_integer("samples", samples, 2),
-    )
-    shared = {"scales": layer_scales(run.net, run.d_in), "data": data}
-    keys = seed_keys(run.key, run.seeds)
-    with full_matmul_precision():
-        times = [
-            run_over_seeds(program, plan, shared, {"parameters": snapshot, "key": keys}) for snapshot in run.snapshots
-        ]
-    values = {one.name: np.stack([time[one.name] for time in times], axis=1) for one in chosen}
+
+def _labelled(
+    measures: Sequence[Measure], values: dict[str, np.ndarray], leading: tuple[str, ...], net: MLP, plan: str
+) -> xr.Dataset:
     return xr.Dataset(
         {
             one.name: (
-                ("seed", "time", *one.dims),
+                (*leading, *one.dims),
                 values[one.name],
                 {"definition": one.definition, "side": one.side, "source": one.source},
             )
-            for one in chosen
+            for one in measures
         },
-        coords={
-            "seed": list(run.seeds),
-            "step": (("seed", "time"), run.step),
-            "gradient_flow_time": (("seed", "time"), run.time),
-            "status": ("seed", run.status),
-        },
-        attrs={"network": repr(run.net), "plan": str(plan)},
+        attrs={"network": repr(net), "plan": plan},
     )
 
 
@@ -380,7 +451,7 @@ class _Measurements:
         probe = Probe(
             self.phi,
             shared["scales"],
-            one["parameters"],
+            one.get("parameters"),
             lambda: draw(self.shapes, self.has_bias, shared["scales"], one["key"]),
             shared["data"],
             # Index past the layers' draws, so that perturbations are independent of the weights.

@@ -6,9 +6,9 @@ so that networks of one shape share one compiled program.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import zlib
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkrobust.activations import Activation
+from ntkrobust.finite.plan import choose_plan, run_over_seeds
 from ntkrobust.networks import MLP
 from ntkrobust.precision import TRAINING_DTYPE
 
@@ -65,11 +66,6 @@ def layer_scales(net: MLP, d_in: int) -> LayerScales:
     return LayerScales(ones, betas * output, np.float32(1.0), bias)
 
 
-def seed_keys(key: jax.Array, seeds: tuple[int, ...]) -> jax.Array:
-    """Keys (len(seeds),): seed i uses ``fold_in(key, i)``, so more seeds never change earlier ones."""
-    return jax.vmap(lambda seed: jax.random.fold_in(key, seed))(jnp.asarray(seeds, dtype=jnp.uint32))
-
-
 def draw(shapes: tuple[tuple[int, int], ...], has_bias: bool, scales: LayerScales, key: jax.Array) -> Parameters:
     """Draw the parameters of one network from a typed key.
 
@@ -99,18 +95,25 @@ def draw(shapes: tuple[tuple[int, int], ...], has_bias: bool, scales: LayerScale
     return Parameters(weights, tuple(biases))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _draw_many(shapes: tuple[tuple[int, int], ...], has_bias: bool, scales: LayerScales, keys: jax.Array) -> Parameters:
-    return jax.vmap(lambda key: draw(shapes, has_bias, scales, key))(keys)
+@dataclasses.dataclass(frozen=True)
+class _Draw:
+    """Parameters of one network from its key, as a program."""
+
+    shapes: tuple[tuple[int, int], ...]
+    has_bias: bool
+
+    def __call__(self, scales: LayerScales, key: jax.Array) -> Parameters:
+        return draw(self.shapes, self.has_bias, scales, key)
 
 
 def initialize(net: MLP, d_in: int, keys: jax.Array) -> Parameters:
-    """Parameters of an ensemble, one network per key: every array has a leading axis of length ``len(keys)``.
+    """Parameters of an ensemble as numpy arrays, one network per key along a leading axis.
 
     Entries are N(0, β_l²) in the standard parameterization and N(0, 1) in the NTK parameterization; biases are
     N(0, s²) and N(0, 1).
     """
-    return _draw_many(net.layer_shapes(d_in), net.bias_std is not None, layer_scales(net, d_in), keys)
+    program = _Draw(net.layer_shapes(d_in), net.bias_std is not None)
+    return run_over_seeds(program, choose_plan(net, d_in, 1), layer_scales(net, d_in), keys)
 
 
 def forward(phi: Activation, scales: LayerScales, parameters: Parameters, x: jax.Array) -> jax.Array:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
-from functools import lru_cache
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from ntkrobust.networks import MLP
+from ntkrobust.precision import full_matmul_precision
 
 CHUNK_BYTES = 512 * 2**20
 """Working memory that one chunk of seeds may take."""
 
-MAX_CHUNK = 512
+MAX_CHUNK = {"vmap": 512, "map": 16}
 """Seeds per chunk at most: more gain nothing, and chunks of one size share one compiled program."""
 
 MAP_FROM_WIDTH = 64
@@ -51,30 +52,52 @@ def choose_plan(net: MLP, d_in: int, n_points: int) -> Plan:
     """
     floats = 4 * net.count_parameters(d_in) + 3 * n_points * net.d_out * (d_in + net.depth * net.finite_width)
     devices = jax.local_device_count()
-    # A power of two, so that a chunk size says little about the memory of the machine and programs are shared.
-    chunk = 2 ** max(0, math.floor(math.log2(min(MAX_CHUNK, max(1, CHUNK_BYTES / (4 * floats))))))
-    batching: Literal["vmap", "map"] = "vmap" if net.finite_width < MAP_FROM_WIDTH else "map"
+    on_cpu = jax.default_backend() == "cpu"
+    batching: Literal["vmap", "map"] = "map" if on_cpu and net.finite_width >= MAP_FROM_WIDTH else "vmap"
+    # A power of two, so that ensembles of any size run in chunks of the same few sizes.
+    chunk = 2 ** math.floor(math.log2(min(MAX_CHUNK[batching], max(1, CHUNK_BYTES / (4 * floats)))))
     return Plan(batching, chunk=-(-chunk // devices) * devices, devices=devices)
 
 
-@lru_cache(maxsize=256)
-def _over_seeds(function: Callable[..., Any], batching: str, devices: int) -> Callable[..., Any]:
-    """``function(shared, per_seed)`` of one seed, as a compiled function of arrays with a leading seed axis."""
+_RUNNING = threading.Lock()
+"""One program runs at a time: each already uses all cores, and two at once can starve each other of threads forever."""
 
-    def batched(shared: Any, per_seed: Any) -> Any:
-        if batching == "vmap":
+_COMPILED: dict[tuple, Callable[..., Any]] = {}
+_COMPILING: defaultdict[tuple, threading.Lock] = defaultdict(threading.Lock)
+
+
+def _compile(function: Callable[..., Any], plan: Plan, shared: Any, per_seed: Any) -> Callable[..., Any]:
+    """``function(shared, per_seed)`` of one seed, as a compiled program of arrays with a leading seed axis.
+
+    Compiling apart from running lets other threads compile while a program runs.
+    """
+    leaves, structure = jax.tree.flatten((shared, per_seed))
+    shapes = tuple((np.shape(leaf), leaf.dtype) for leaf in leaves)
+    # The x64 flag decides what unnamed types come to while tracing.
+    signature = (function, plan.batching, plan.devices, structure, shapes, jax.dtypes.canonicalize_dtype(np.float64))
+    with _COMPILING[signature], full_matmul_precision():
+        if signature not in _COMPILED:
+            _COMPILED[signature] = jax.jit(_batched(function, plan)).lower(shared, per_seed).compile()
+    return _COMPILED[signature]
+
+
+def _batched(function: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
+    def over_seeds(shared: Any, per_seed: Any) -> Any:
+        if plan.batching == "vmap":
             return jax.vmap(lambda one: function(shared, one))(per_seed)
         return jax.lax.map(lambda one: function(shared, one), per_seed)
 
-    if devices > 1:
-        mesh = Mesh(np.array(jax.local_devices()[:devices]), ("seed",))
-        seeds, copied = PartitionSpec("seed"), PartitionSpec()
-        batched = jax.shard_map(batched, mesh=mesh, in_specs=(copied, seeds), out_specs=seeds, check_vma=False)
-    return jax.jit(batched)
+    if plan.devices == 1:
+        return over_seeds
+    mesh = Mesh(np.array(jax.local_devices()[: plan.devices]), ("seed",))
+    seeds, copied = PartitionSpec("seed"), PartitionSpec()
+    return jax.shard_map(over_seeds, mesh=mesh, in_specs=(copied, seeds), out_specs=seeds, check_vma=False)
 
 
 def run_over_seeds(function: Callable[[Any, Any], Any], plan: Plan, shared: Any, per_seed: Any) -> Any:
     """Evaluate ``function(shared, one_seed)`` for every seed, one chunk of the plan after the other.
+
+    Matrix products keep all of float32.
 
     Args:
         function: a hashable, traceable function of one seed; what it returns is a pytree of arrays.
@@ -85,14 +108,35 @@ def run_over_seeds(function: Callable[[Any, Any], Any], plan: Plan, shared: Any,
     Returns:
         What ``function`` returns, as numpy arrays with a leading seed axis.
     """
-    n_seeds = jax.tree.leaves(per_seed)[0].shape[0]
-    compiled = _over_seeds(function, plan.batching, plan.devices)
-    pieces = []
-    for start in range(0, n_seeds, plan.chunk):
-        size = min(plan.chunk, n_seeds - start)
-        # Devices take equal shares: the last seed stands in for those missing, and its copies are dropped.
-        padded = -(-size // plan.devices) * plan.devices
+    results = []
+    for start, size, padded in pieces(jax.tree.leaves(per_seed)[0].shape[0], plan):
+        # The last seed stands in for those missing, and its copies are dropped.
         index = np.minimum(np.arange(start, start + padded), start + size - 1)
-        piece = jax.tree.map(lambda leaf, index=index: jnp.asarray(leaf)[index], per_seed)
-        pieces.append(jax.tree.map(lambda leaf, size=size: np.asarray(leaf)[:size], compiled(shared, piece)))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
+        piece = jax.tree.map(lambda leaf, index=index: leaf[index], per_seed)
+        program = _compile(function, plan, shared, piece)
+        with _RUNNING:
+            results.append(jax.tree.map(lambda leaf, size=size: np.asarray(leaf)[:size], program(shared, piece)))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
+
+
+def pieces(n_seeds: int, plan: Plan) -> Iterator[tuple[int, int, int]]:
+    """Split seeds into pieces of few sizes, since each size is a program of its own to compile.
+
+    Whole chunks first. What is left is padded to a power of four under ``vmap``, where idle seeds are cheap, and taken
+    one by one (per device) under ``map``, where they are not.
+
+    Yields:
+        (start, number of seeds, padded number), the last a multiple of the number of devices.
+    """
+    start = 0
+    while start < n_seeds:
+        left = n_seeds - start
+        if left >= plan.chunk:
+            size = padded = plan.chunk
+        elif plan.batching == "map":
+            size, padded = min(left, plan.devices), plan.devices
+        else:
+            size = left
+            padded = min(plan.chunk, plan.devices * 4 ** math.ceil(math.log(left / plan.devices, 4)))
+        yield start, size, max(padded, plan.devices)
+        start += size

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zipfile
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from ntkrobust.errors import InputError
-from ntkrobust.finite.parameters import Parameters, initialize, seed_keys
-from ntkrobust.initializations import Initialization
+from ntkrobust.finite.parameters import Parameters, initialize
+from ntkrobust.finite.seeds import seed_keys
+from ntkrobust.initializations import Initialization, as_initialization
 from ntkrobust.networks import MLP
 
 STATUSES = ("converged", "budget", "diverged")
@@ -74,11 +74,11 @@ class Run:
         An initialization given as functions is stored as the numbers they came to.
         """
         net = self.net
-        scales = net.scales(self.d_in)
+        scales, initialization = net.scales(self.d_in), as_initialization(net.initialization)
         described = {
             **{field: getattr(net, field) for field in ("depth", "width", "d_out", "parameterization", "bias_std")},
             "activation": str(net.activation),
-            "initialization": {"name": net.initialization.name, **scales._asdict()},  # type: ignore[union-attr]
+            "initialization": initialization.known_as or {**scales._asdict(), "name": initialization.name},
             "key_implementation": str(jax.random.key_impl(self.key)),
             "plan": self.plan,
         }
@@ -107,15 +107,15 @@ class Run:
             InputError: the file is missing or is not such a file.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                stored = {name: file[name] for name in file.files}
+            # opened here, since np.load leaves a damaged file open
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+                stored = {name: archive[name] for name in archive.files}
             described = json.loads(str(stored["description"]))
             initialization = described["initialization"]
-            name = initialization.pop("name")
             net = MLP(
                 **{field: described[field] for field in ("depth", "width", "d_out", "parameterization", "bias_std")},
                 activation=described["activation"],
-                initialization=name or Initialization(**initialization),
+                initialization=initialization if isinstance(initialization, str) else Initialization(**initialization),
             )
             groups = [
                 Parameters(
@@ -126,7 +126,7 @@ class Run:
                 )
                 for time in range(stored["step"].shape[1])
             ]
-            return cls(
+            run = cls(
                 net=net,
                 seeds=tuple(int(seed) for seed in stored["seeds"]),
                 key=jax.random.wrap_key_data(stored["key"], impl=described["key_implementation"]),
@@ -135,7 +135,29 @@ class Run:
                 plan=described["plan"],
                 **{name: stored[name] for name in ("x_train", "y_train", "learning_rate", "step", "loss")},
             )
+            run._check_shapes()
+            return run
         except FileNotFoundError:
             raise InputError(f"no such file: {path}") from None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # there are as many kinds as there are ways to damage a file
             raise InputError(f"{path} is not a run saved by ntkrobust ({error})") from None
+
+    def _check_shapes(self) -> None:
+        """Raise ValueError unless the arrays fit the network and one another."""
+        seeds, times, (n, d) = len(self.seeds), len(self.snapshots), self.x_train.shape
+        layers = self.net.layer_shapes(d)
+        weights = [(seeds, *shape) for shape in layers]
+        biases = [(seeds, fan_out) for fan_out, _ in layers] if self.net.bias_std is not None else []
+        expected = {
+            "y_train": (n, self.net.d_out),
+            "learning_rate": (seeds,),
+            "status": (seeds,),
+            "step": (seeds, times),
+            "loss": (seeds, times),
+        }
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} has shape {getattr(self, name).shape} instead of {shape}")
+        for snapshot in self.snapshots:
+            if [array.shape for array in (*snapshot.weights, *snapshot.biases)] != weights + biases:
+                raise ValueError("its parameters are not of the shape of its network")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
-from numbers import Integral
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -15,14 +15,17 @@ import optax
 
 from ntkrobust.activations import Activation
 from ntkrobust.checks import check_integer
-from ntkrobust.data import targets
+from ntkrobust.data.checks import check_same_rows
+from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
+from ntkrobust.finite.arrays import single_precision
 from ntkrobust.finite.derivatives import ntk_largest_eigenvalue
-from ntkrobust.finite.parameters import Parameters, forward, initialize, layer_scales, seed_keys
+from ntkrobust.finite.parameters import Parameters, forward, initialize, layer_scales
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
+from ntkrobust.finite.seeds import check_key, check_seeds, seed_keys
 from ntkrobust.networks import MLP
-from ntkrobust.precision import TRAINING_DTYPE, full_matmul_precision
+from ntkrobust.precision import TRAINING_DTYPE
 
 AUTO_FRACTION = 0.5
 """``learning_rate="auto"`` takes this fraction of 2/λ_max(Θ), the stability limit of the linearised dynamics."""
@@ -30,8 +33,12 @@ AUTO_FRACTION = 0.5
 DIVERGED = 1e4
 """A loss that exceeds the larger of its initial value and that of f = 0 by this factor has diverged."""
 
-RETRIES = 4
-"""How often ``"auto"`` halves the learning rate of a seed that diverged."""
+AUTO_CEILING = 1.2
+"""Under ``"auto"`` a loss may rise by this factor at most: along gradient flow it never rises, so more means that λ_max
+has grown past the stability limit of the step."""
+
+RETRIES = 6
+"""How often ``"auto"`` halves the learning rate of a seed whose loss rose."""
 
 
 class Schedule(NamedTuple):
@@ -81,10 +88,11 @@ def train(
         steps: budget of gradient-descent steps per network; 0 gives the untrained ensemble.
         learning_rate: η on the loss ½Σ over samples and outputs, or ``"auto"``: each network's own 1/λ_max, with λ_max
             the largest eigenvalue of its empirical NTK on ``x_train`` at initialization, half of the stability limit.
-            A network that diverges under ``"auto"`` is trained again with half the rate, up to four times.
+            A network whose loss rises above 1.2 times its initial value under ``"auto"`` is trained again from the
+            start with half the rate, up to six times.
         record_steps: step counts to record at (default: 0 and eight log-spaced ones up to ``steps``).
-        record_times: gradient-flow times ηk to record at instead; under ``"auto"`` η is lowered so that the last one
-            falls on a step.
+        record_times: gradient-flow times ηk to record at instead, each at the nearest step; under ``"auto"`` η is
+            lowered so that the last one falls on a step.
         record_kernel_times: the same in units of 1/λ_max of each network's own empirical NTK on ``x_train`` at
             initialization.
         record_losses: losses to record at instead, as fractions of ½Σ‖y‖²; each network stops at the first step at or
@@ -109,42 +117,44 @@ def train(
         record_kernel_times=record_kernel_times,
         record_losses=record_losses,
     )
-    if learning_rate != "auto" and not (isinstance(learning_rate, int | float) and 0 < learning_rate < np.inf):
+    auto = isinstance(learning_rate, str) and learning_rate == "auto"
+    if not auto and not (isinstance(learning_rate, Real) and 0 < learning_rate < np.inf):
         raise InputError(f"learning_rate must be 'auto' or a positive number, got {learning_rate!r}")
 
     plan = choose_plan(net, x.shape[1], x.shape[0])
     scales = layer_scales(net, x.shape[1])
-    shared = {"scales": scales, "x": x, "y": y}
+    shared = {"scales": scales, "x": x, "y": y, "tolerated_rise": np.float32(AUTO_CEILING if auto else DIVERGED)}
     keys = seed_keys(key, seeds)
-    with full_matmul_precision():
-        initial = initialize(net, x.shape[1], keys)
-        if not steps:
-            return _untrained(net, plan, shared, initial, seeds, key)
-        largest = np.ones(len(seeds))
-        if learning_rate == "auto" or schedule.kernel_times:
-            largest = run_over_seeds(_LargestEigenvalue(net.phi), plan, shared, {"parameters": initial, "key": keys})
-            # A network whose every gate is closed on every point has λ_max = 0 and never moves: any rate will do.
-            largest = np.where(largest > 0, largest, 1.0).astype(np.float64)
-        rate = AUTO_FRACTION * 2 / largest if learning_rate == "auto" else np.full(len(seeds), float(learning_rate))
-        if schedule.kernel_times:
-            times = np.array(schedule.kernel_times) / largest[:, None]
-        else:
-            times = np.tile(np.array(schedule.times), (len(seeds), 1))
-        history = _descend(net, plan, shared, initial, rate, times, schedule, steps)
-        if learning_rate == "auto":
-            for _ in range(RETRIES):
-                lost = np.flatnonzero(history["diverged"])
-                if not lost.size:
-                    break
-                rate[lost] /= 2
-                again = jax.tree.map(lambda leaf, lost=lost: leaf[lost], initial)
-                retried = _descend(net, plan, shared, again, rate[lost], times[lost], schedule, steps)
-                history = jax.tree.map(lambda old, new, lost=lost: _with_rows(old, lost, new), history, retried)
+    initial = initialize(net, x.shape[1], keys)
+    if not steps:
+        return _untrained(net, plan, shared, initial, seeds, key)
+    largest = np.ones(len(seeds))
+    if auto or schedule.kernel_times:
+        largest = run_over_seeds(_LargestEigenvalue(net.phi), plan, shared, {"parameters": initial, "key": keys})
+        # A network whose every gate is closed on every point has λ_max = 0 and never moves: any rate will do.
+        largest = np.where(largest > 0, largest, 1.0).astype(np.float64)
+    rate = AUTO_FRACTION * 2 / largest if auto else np.full(len(seeds), float(learning_rate))
+    if schedule.kernel_times:
+        times = np.array(schedule.kernel_times) / largest[:, None]
+    else:
+        times = np.tile(np.array(schedule.times), (len(seeds), 1))
+    if auto:
+        rate = _rate_that_meets(times, rate)
+    history = _descend(net, plan, shared, initial, rate, times, schedule, steps)
+    if auto:
+        for _ in range(RETRIES):
+            lost = np.flatnonzero(history["diverged"])
+            if not lost.size:
+                break
+            rate[lost] = _rate_that_meets(times[lost], rate[lost] / 2)
+            again = jax.tree.map(lambda leaf, lost=lost: leaf[lost], initial)
+            retried = _descend(net, plan, shared, again, rate[lost], times[lost], schedule, steps)
+            history = jax.tree.map(lambda old, new, lost=lost: _with_rows(old, lost, new), history, retried)
 
     loss = history["loss"]
     reached = np.zeros(len(seeds), dtype=bool)
     if schedule.losses:
-        reached = loss[:, -1] <= schedule.losses[-1] * _zero_loss(y)
+        reached = loss[:, -1] <= np.float32(schedule.losses[-1] * _zero_loss(y))
     return Run(
         net=net,
         seeds=seeds,
@@ -178,7 +188,7 @@ def _untrained(net: MLP, plan: Plan, shared: dict, initial: Parameters, seeds: t
         step=np.zeros((len(seeds), 1), dtype=np.int32),
         loss=run_over_seeds(_Loss(net.phi), plan, shared, initial)[:, None],
         status=np.full(len(seeds), "budget", dtype="U9"),
-        snapshots=(jax.tree.map(np.asarray, initial),),
+        snapshots=(initial,),
         plan=str(plan),
     )
 
@@ -187,6 +197,16 @@ def _with_rows(array: np.ndarray, rows: np.ndarray, new: np.ndarray) -> np.ndarr
     array = array.copy()
     array[rows] = new
     return array
+
+
+def _rate_that_meets(times: np.ndarray, rate: np.ndarray) -> np.ndarray:
+    """η (seed,), lowered so that the last of the times (seed, record) asked for, if any, is a whole number of steps."""
+    if not times.size:
+        return rate
+    last = times[:, -1]
+    # A rate that already meets it stays as it is, whatever the rounding.
+    steps = np.maximum(np.ceil(last / rate * (1 - 1e-6)), 1)
+    return np.where(last > 0, last / steps, rate)
 
 
 def _descend(
@@ -202,8 +222,7 @@ def _descend(
     """Run gradient descent from record to record (times: (seed, record), empty if not asked for by time)."""
     n_seeds = len(rate)
     if times.size:
-        # Lower η so that the last time is a whole number of steps; if the budget is too small, the run stops short.
-        rate = times[:, -1] / np.maximum(np.ceil(times[:, -1] / rate * (1 - 1e-6)), 1)
+        # The step nearest to each time; if the budget is too small, the run stops short.
         stops = [np.rint(time / rate) for time in times.T]
     elif schedule.steps:
         stops = [np.full(n_seeds, step) for step in schedule.steps]
@@ -277,23 +296,20 @@ class _Segment:
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
         value_and_gradient = jax.value_and_grad(lambda parameters: _Loss(self.phi)(shared, parameters))
-        optimizer = optax.sgd(one["rate"])
-        loss, gradient = value_and_gradient(one["parameters"])
-        # The first segment starts at step 0 and sets what counts as diverged for the whole run.
-        ceiling = jnp.where(one["step"] == 0, DIVERGED * jnp.maximum(loss, shared["zero_loss"]), one["ceiling"])
 
-        def unfinished(carry: tuple) -> jax.Array:
-            _, _, step, loss, _ = carry
-            return (step < one["stop"]) & (loss > shared["level"]) & (loss <= ceiling)
+        def look_and_step(carry: tuple) -> tuple:
+            parameters, step, _, ceiling, _ = carry
+            loss, gradient = value_and_gradient(parameters)
+            # What counts as diverged is set by the network as it was drawn (or by f = 0, should that be worse).
+            ceiling = jnp.where(step == 0, shared["tolerated_rise"] * jnp.maximum(loss, shared["zero_loss"]), ceiling)
+            done = (step >= one["stop"]) | (loss <= shared["level"]) | ~(loss <= ceiling)
+            # Loss and gradient appear once in the program: the last pass through the loop looks and takes no step.
+            optimizer = optax.sgd(jnp.where(done, 0.0, one["rate"]))
+            updates, _ = optimizer.update(gradient, optimizer.init(parameters), parameters)
+            return optax.apply_updates(parameters, updates), step + ~done, loss, ceiling, done
 
-        def descend(carry: tuple) -> tuple:
-            parameters, state, step, _, gradient = carry
-            updates, state = optimizer.update(gradient, state, parameters)
-            parameters = optax.apply_updates(parameters, updates)
-            return parameters, state, step + 1, *value_and_gradient(parameters)
-
-        start = (one["parameters"], optimizer.init(one["parameters"]), one["step"], loss, gradient)
-        parameters, _, step, loss, _ = jax.lax.while_loop(unfinished, descend, start)
+        start = (one["parameters"], one["step"], jnp.zeros((), jnp.float32), one["ceiling"], jnp.zeros((), bool))
+        parameters, step, loss, ceiling, _ = jax.lax.while_loop(lambda carry: ~carry[-1], look_and_step, start)
         return {"parameters": parameters, "step": step, "loss": loss, "ceiling": ceiling}
 
 
@@ -301,64 +317,26 @@ def largest_kernel_eigenvalue(
     net: MLP, x: np.ndarray, *, seeds: int | Sequence[int] = 8, key: jax.Array | None = None
 ) -> np.ndarray:
     """λ_max (seed,) of each network's empirical NTK on x (n, d) at initialization."""
-    x = np.asarray(x, dtype=np.float32)
+    x = single_precision("x", x)
     keys = seed_keys(check_key(key), check_seeds(seeds))
     plan = choose_plan(net, x.shape[1], len(x))
     shared = {"scales": layer_scales(net, x.shape[1]), "x": x, "y": np.zeros((len(x), net.d_out), np.float32)}
-    with full_matmul_precision():
-        drawn = initialize(net, x.shape[1], keys)
-        return run_over_seeds(_LargestEigenvalue(net.phi), plan, shared, {"parameters": drawn, "key": keys})
+    drawn = initialize(net, x.shape[1], keys)
+    return run_over_seeds(_LargestEigenvalue(net.phi), plan, shared, {"parameters": drawn, "key": keys})
 
 
 def check_training_data(net: MLP, x_train: np.ndarray, y_train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Inputs (n, d) and targets (n, o) as float32 arrays.
 
     Raises:
-        InputError: a shape is wrong, there is a NaN, or the targets do not have ``net.d_out`` columns.
+        InputError: a shape is wrong, something is no finite number, or the targets do not have ``net.d_out`` columns.
     """
-    x = np.asarray(x_train, dtype=np.float32)
-    y = targets(np.asarray(y_train)).astype(np.float32)
-    if x.ndim != 2 or not x.size:
-        raise InputError(f"x_train must have shape (n, d), got {x.shape}")
-    if len(y) != len(x):
-        raise InputError(f"x_train and y_train must have the same number of rows, got {len(x)} and {len(y)}")
-    for name, array in (("x_train", x), ("y_train", y)):
-        bad = np.argwhere(~np.isfinite(array))
-        if len(bad):
-            raise InputError(f"{name} must be finite, got {array[tuple(bad[0])]} in row {bad[0][0]}")
+    x = single_precision("x_train", x_train)
+    y = single_precision("y_train", encode([("y_train", y_train)])[0])
+    check_same_rows("x_train", x, "y_train", y)
     if y.shape[1] != net.d_out:
         raise InputError(f"y_train has {y.shape[1]} output column(s) and the network has d_out={net.d_out}")
     return x, y
-
-
-def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    """``n`` as 0 … n−1, or the seeds themselves.
-
-    Raises:
-        InputError: there are none, they repeat, or one is not an integer in [0, 2³²).
-    """
-    chosen = tuple(range(seeds)) if isinstance(seeds, Integral) else tuple(seeds)  # type: ignore[arg-type]
-    if not chosen:
-        raise InputError(f"at least one seed is needed, got {seeds!r}")
-    for seed in chosen:
-        if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**32:
-            raise InputError(f"a seed is an integer from 0 to 2**32 - 1, got {seed!r}")
-    if len(set(chosen)) != len(chosen):
-        raise InputError("seeds must be different from each other")
-    return tuple(int(seed) for seed in chosen)
-
-
-def check_key(key: jax.Array | None) -> jax.Array:
-    """A typed key, ``jax.random.key(0)`` by default.
-
-    Raises:
-        InputError: it is something else, a raw ``PRNGKey`` for instance.
-    """
-    if key is None:
-        return jax.random.key(0)
-    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0):
-        raise InputError("key must be one typed key, as jax.random.key(0) makes it")
-    return key
 
 
 def check_schedule(steps: int, **given: Sequence[float] | None) -> Schedule:
@@ -367,17 +345,22 @@ def check_schedule(steps: int, **given: Sequence[float] | None) -> Schedule:
     Raises:
         InputError: more than one kind is given, or the records are not increasing (losses: decreasing).
     """
-    named = {name: tuple(values) for name, values in given.items() if values is not None}
+    named = {name: values for name, values in given.items() if values is not None}
     if not named:
         return Schedule(steps=log_spaced(steps))
     if len(named) > 1:
         raise InputError(f"give one of {', '.join(given)}, got {' and '.join(named)}")
-    ((name, values),) = named.items()
+    ((name, given_values),) = named.items()
+    kind, plural = (Integral, "integers") if name == "record_steps" else (Real, "numbers")
+    values = tuple(given_values) if isinstance(given_values, Iterable) else ()
     ordered = values[::-1] if name == "record_losses" else values
-    increasing = all(a < b for a, b in itertools.pairwise(ordered))
-    if not values or not increasing or not all(np.isfinite(value) and value >= 0 for value in values):
+    if (
+        not values
+        or not all(isinstance(value, kind) and 0 <= value < np.inf for value in values)
+        or not all(a < b for a, b in itertools.pairwise(ordered))
+    ):
         direction = "decreasing" if name == "record_losses" else "increasing"
-        raise InputError(f"{name} must be {direction} numbers that are not negative, got {list(values)}")
+        raise InputError(f"{name} must be {direction} {plural} that are not negative, got {given_values!r}")
     if name == "record_steps" and values[-1] > steps:
         raise InputError(f"record_steps goes to {values[-1]}, past the budget of {steps} steps")
     return Schedule(**{name.removeprefix("record_"): values})  # type: ignore[arg-type]

@@ -28,6 +28,9 @@ COORDINATES = ("d_in", "d_out", "n", "depth", "width", "initialization", "activa
 class Reading:
     """When networks are compared, and what is averaged over them: a statement's words leave both open.
 
+    Trained networks follow gradient descent with η ≤ 1/λ_max, λ_max at initialization; outside the lazy regime that is
+    not gradient flow at the same t.
+
     Attributes:
         time: ``initialization``; ``equal scaled time``: after t with t·λ_max = value, λ_max being the largest
             eigenvalue of that network's own empirical NTK at initialization; ``equal time``: at one gradient-flow
@@ -35,6 +38,7 @@ class Reading:
             training loss first reaches this fraction of ½Σ‖y‖².
         value: the number that goes with the time.
         functional: over initializations, the ``mean`` or the ``geometric mean``. Depth moves them differently.
+        budget: gradient-descent steps that a network may take to get there.
 
     Raises:
         InputError: an unknown time or functional, or a value that is missing or not positive.
@@ -43,6 +47,7 @@ class Reading:
     time: str = "initialization"
     value: float | None = None
     functional: str = "mean"
+    budget: int = 2000
 
     def __post_init__(self) -> None:
         if self.time not in TIMES:
@@ -58,7 +63,7 @@ class Reading:
         when = {
             "initialization": "at initialization",
             "equal scaled time": f"after t = {self.value:g}/λ_max of each network" if self.value else "",
-            "equal time": f"after one time for all, {self.value:g}/λ_max of the first cell" if self.value else "",
+            "equal time": f"after one t for all, {self.value:g}/λ_max of the first cell" if self.value else "",
             "equal loss": f"at training loss {self.value:g}·½Σ‖y‖²" if self.value else "",
         }[self.time]
         return when if self.functional == "mean" else f"{when}, {self.functional}"
@@ -161,6 +166,37 @@ class Claim:
         """The first part of the id."""
         return self.id.partition("/")[0]
 
+    def describe(self) -> dict[str, Any]:
+        """The claim as plain data: what of it JSON can hold."""
+        relation = self.relation
+        kind = {Equals: "equals", AtMost: "at_most", Trend: "trend"}[type(relation)]
+        return {
+            "claim": self.id,
+            "statement": self.statement,
+            "relation": {
+                "kind": kind,
+                "text": str(relation),
+                "axis": getattr(relation, "axis", None),
+                "margin": getattr(relation, "margin", None),
+            },
+            "measure": self.measure,
+            "grid": {
+                axis: [value if isinstance(value, _PLAIN) else repr(value) for value in values]
+                for axis, values in self.grid.items()
+            },
+            "reading": {
+                "text": str(self.reading),
+                "time": self.reading.time,
+                "value": self.reading.value,
+                "functional": self.reading.functional,
+                "budget": self.reading.budget,
+            },
+            "source": self.source,
+            "provenance": self.provenance,
+            "assumptions": [one.text for one in self.assumptions],
+            "theory_label": self.theory_label,
+        }
+
     @property
     def formula(self) -> Formula | None:
         """The value or bound that the relation states, if it states one."""
@@ -170,6 +206,9 @@ class Claim:
             case AtMost(bound=bound):
                 return bound
         return None
+
+
+_PLAIN = (str, int, float, type(None))
 
 
 def evaluate(formula: Callable[..., Any], coordinates: Mapping[str, Any]) -> Any:

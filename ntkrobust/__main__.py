@@ -1,0 +1,5 @@
+"""``python -m ntkrobust``."""
+
+from ntkrobust.cli import main
+
+main()

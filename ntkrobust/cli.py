@@ -1,0 +1,271 @@
+"""The command line. Errors are one sentence on stderr with exit status 2; a finished run exits 0 whatever it found."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
+
+import cyclopts
+from cyclopts import Parameter
+
+import ntkrobust
+from ntkrobust.errors import InputError
+
+app = cyclopts.App(
+    name="ntkrobust",
+    version=ntkrobust.__version__,
+    help="Check robustness theorems about neural networks against reality.",
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+)
+
+
+def main() -> None:
+    """Entry point of the ``ntkrobust`` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Carry out a command line; returns its exit status."""
+    try:
+        status = app(arguments, print_error=False, exit_on_error=False, result_action="return_value")
+    except cyclopts.CycloptsError as error:
+        return _complain(" ".join(str(error).split()))
+    except InputError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        return 130
+    return status if isinstance(status, int) else 0
+
+
+def _complain(sentence: str) -> int:
+    print(f"ntkrobust: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _print_json(inputs: dict[str, Any], values: dict[str, Any]) -> None:
+    document = {"schema_version": 1, "inputs": inputs, "values": values}
+    print(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False))
+
+
+@app.command
+def verify(
+    *claims: str,
+    preset: Literal["quick", "standard", "paper"] = "quick",
+    data: str = "digits",
+    seeds: int | None = None,
+    out: str = "ntkrobust-results",
+) -> None:
+    """Check claims on networks: a table, a report, and the data behind them.
+
+    Parameters
+    ----------
+    claims
+        Ids, papers or .py files that define claims; all known claims by default (see `ntkrobust claims`).
+    preset
+        Sizes of the networks: quick takes minutes on a laptop.
+    data
+        digits, digits-classes, digits-3-vs-rest, sphere, gaussian, or a .npz or .csv file.
+    seeds
+        Networks per trained cell; untrained cells draw many more. 16, 32 or 64 by preset.
+    out
+        Folder for report.html, verdicts.json and evidence/.
+    """
+    from rich.console import Console
+
+    from ntkrobust.reports.terminal import summary_line, verdict_table
+    from ntkrobust.workflow import Verdicts
+    from ntkrobust.workflow import verify as run_verification
+
+    _use_compilation_cache()
+    with _progress() as progress:
+        verdicts = run_verification(
+            list(claims) or None, data=data, preset=preset, seeds=seeds, out=out, progress=progress
+        )
+    assert isinstance(verdicts, Verdicts)
+    console = Console()
+    console.print(verdict_table(verdicts.document))
+    console.print(summary_line(verdicts.document))
+    console.print(f"report: {out}/report.html   data: {out}/evidence/evidence.nc", soft_wrap=True)
+
+
+@app.command(name="claims")
+def list_claims(
+    *, preset: Literal["quick", "standard", "paper"] = "quick", as_json: Annotated[bool, Parameter("--json")] = False
+) -> None:
+    """List the claims that `verify` knows, each with its reading and provenance.
+
+    Parameters
+    ----------
+    preset
+        Whose grids to show.
+    as_json
+        Print one JSON object.
+    """
+    from ntkrobust.bounds.claims import catalogue
+
+    known = catalogue(preset)
+    if as_json:
+        _print_json({"preset": preset}, {"claims": [claim.describe() for claim in known]})
+        return
+    rows = [("claim", "says", "reading", "known from")]
+    rows += [(claim.id, f"{claim.measure} {claim.relation}", str(claim.reading), claim.provenance) for claim in known]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    # Plain lines: ids are there to be copied and searched, so nothing is wrapped or cut.
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@app.command
+def law(
+    *,
+    depth: int,
+    width: int,
+    d_in: int,
+    d_out: int = 1,
+    initialization: str = "he",
+    activation: str = "relu",
+    as_json: Annotated[bool, Parameter("--json")] = False,
+) -> None:
+    """The exact law of the input Jacobian at initialization, at finite width.
+
+    Parameters
+    ----------
+    depth
+        L, the number of weight matrices.
+    width
+        m, of every hidden layer.
+    d_in
+        d, dimension of the inputs.
+    d_out
+        o, number of outputs.
+    initialization
+        lecun, he, ntk, xavier or mean_field.
+    activation
+        relu, leaky_relu(SLOPE) or linear.
+    as_json
+        Print one JSON object.
+    """
+    from ntkrobust.bounds.formulas.exact_law import exact_law
+    from ntkrobust.networks import MLP
+
+    net = MLP(depth=depth, width=width, d_out=d_out, activation=activation, initialization=initialization)
+    found = exact_law(net, d_in)
+    log_moments = found.log_moments()
+    numbers = {
+        "second_moment": found.moment(2),
+        "fourth_moment": found.moment(4),
+        "abs_moment": found.abs_moment(1),
+        "jacobian_frobenius_sq": found.jacobian_frobenius_sq(),
+        "jacobian_frobenius_fourth": found.jacobian_frobenius_fourth(),
+        "perturbation_stability": found.perturbation_stability(),
+        "log_mean": log_moments.mean,
+        "log_variance": log_moments.variance,
+        "p_zero": found.p_zero,
+    }
+    outside = [name for name, value in numbers.items() if not abs(value) < float("inf")]
+    if as_json:
+        inputs = {"depth": depth, "width": width, "d_in": d_in, "d_out": d_out, "initialization": initialization,
+                  "activation": str(net.activation), "scales": found.scales._asdict()}  # fmt: skip
+        status = f"beyond the range of float64: {', '.join(outside)}" if outside else "ok"
+        finite = {name: None if name in outside else value for name, value in numbers.items()}
+        _print_json(inputs, {**finite, "status": status})
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    of = "∂_u f" if d_out == 1 else "‖Ju‖"
+    meanings = {
+        "second_moment": f"E ({of})²",
+        "fourth_moment": f"E ({of})⁴",
+        "abs_moment": "E |∂_u f|" if d_out == 1 else "E ‖Ju‖",
+        "jacobian_frobenius_sq": "E ‖J‖_F²",
+        "jacobian_frobenius_fourth": "E ‖J‖_F⁴",
+        "perturbation_stability": "P/ε, averaged over initializations",
+        "log_mean": "E log ‖Ju‖², given J ≠ 0",
+        "log_variance": "Var log ‖Ju‖², given J ≠ 0",
+        "p_zero": "P(J = 0)",
+    }
+    table = Table("", "value", "what it is", box=None, header_style="bold", pad_edge=False)
+    for name, value in numbers.items():
+        table.add_row(name, f"{value:.12g}", meanings[name])
+    console = Console()
+    console.print(f"{net!r} at d = {d_in}, any x ≠ 0, u any fixed unit vector")
+    console.print(table)
+
+
+@app.command
+def report(folder: str) -> None:
+    """Write the report again from stored evidence.
+
+    Parameters
+    ----------
+    folder
+        What `verify --out` wrote.
+    """
+    from ntkrobust.reports.page import write_report
+
+    print(write_report(folder))
+
+
+@app.command
+def doctor() -> int:
+    """Versions, devices, memory, and a self-test of the numerics on this machine (exit status 1 if it fails)."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ntkrobust.doctor import examine_machine, self_test
+
+    console = Console()
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in examine_machine().items():
+        facts.add_row(name, value)
+    console.print(facts)
+    checks = self_test()
+    table = Table("self-test", "", "figure", box=None, header_style="bold", pad_edge=False)
+    for check in checks:
+        table.add_row(check.name, "[green]ok[/]" if check.passed else "[red]FAILED[/]", check.figure)
+    console.print(table)
+    return 0 if all(check.passed for check in checks) else 1
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr, silent where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("starting")
+        yield lambda text, index, total: bar.update(task, description=text, completed=index, total=total)
+
+
+def _use_compilation_cache() -> None:
+    """Keep compiled programs between runs, in a folder that only the user can write (unless one is already set)."""
+    import os
+    from pathlib import Path
+
+    import jax
+
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
+        return
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ntkrobust" / "compiled"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = folder.stat()
+        # A program planted in a folder that others can write would be run as ours.
+        if status.st_uid != os.getuid() or status.st_mode & 0o022:
+            return
+    except OSError:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+if __name__ == "__main__":
+    main()

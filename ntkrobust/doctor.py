@@ -1,0 +1,85 @@
+"""What machine this is, and whether its numbers can be trusted."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ntkrobust.bounds.evidence import environment
+from ntkrobust.bounds.formulas.exact_law import exact_law
+from ntkrobust.finite.measures import measure
+from ntkrobust.finite.training import train
+from ntkrobust.networks import MLP
+from ntkrobust.precision import full_matmul_precision
+
+
+class Check(NamedTuple):
+    """One self-test: its name, whether it passed, and the figure it came to."""
+
+    name: str
+    passed: bool
+    figure: str
+
+
+def examine_machine() -> dict[str, str]:
+    """Versions, devices and memory, as text."""
+    facts = environment()
+    facts["processor cores"] = str(os.cpu_count())
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+    facts["memory"] = f"{pages / 2**30:.1f} GiB" if pages else "unknown"
+    facts["compilation cache"] = getattr(jax.config, "jax_compilation_cache_dir", None) or "set by `verify`"
+    return facts
+
+
+def self_test() -> list[Check]:
+    """Checks of what every result rests on; seconds long."""
+    return [_random_numbers(), _matrix_products(), _derivatives(), _law_against_networks()]
+
+
+def _random_numbers() -> Check:
+    """Seeds reproduce: the counter-based generator gives the bits it gave when the committed figures were made."""
+    bits = np.asarray(jax.random.bits(jax.random.key(0, impl="threefry2x32"), (2,), dtype=jnp.uint32))
+    return Check("random bits reproduce", bits.tolist() == [4070199207, 4202968722], str(bits.tolist()))
+
+
+def _matrix_products() -> Check:
+    """Measurements must not be rounded to TF32 or bfloat16."""
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 256, 256)).astype(np.float32)
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    with full_matmul_precision():
+        error = float(np.abs(np.asarray(jnp.asarray(a) @ jnp.asarray(b)) - exact).max() / np.abs(exact).max())
+    return Check("matrix products keep float32", error < 5e-6, f"largest relative error {error:.1e}")
+
+
+def _network() -> tuple[MLP, np.ndarray]:
+    x = np.random.default_rng(1).standard_normal((8, 6))
+    return MLP(depth=3, width=32), x
+
+
+def _derivatives() -> Check:
+    """Input Jacobians agree with differences of the network's outputs."""
+    net, x = _network()
+    step = 1e-2
+    run = train(net, x, np.zeros((len(x), 1)), seeds=4, steps=0)
+    # A ReLU network is linear between kinks, so the perturbed output minus f is J·δ unless a kink lies between.
+    measured = measure(
+        run, x, ["perturbation_stability", "finite_perturbation_stability"], epsilon=step, samples=4096
+    ).mean()
+    ratio = float(measured.finite_perturbation_stability / measured.perturbation_stability)
+    return Check("Jacobians agree with differences", abs(ratio - 1) < 0.02, f"ratio {ratio:.4f}")
+
+
+def _law_against_networks() -> Check:
+    """Drawn networks obey the exact law to within Monte Carlo error."""
+    net, x = _network()
+    run = train(net, x, np.zeros((len(x), 1)), seeds=2048, steps=0)
+    values = measure(run, x[:1]).perturbation_stability.to_numpy().ravel() / exact_law(net, 6).perturbation_stability()
+    z = (values.mean() - 1) / (values.std(ddof=1) / np.sqrt(len(values)))
+    return Check(
+        "networks obey the exact law", bool(abs(z) < 5), f"{z:+.1f} standard errors over {len(values)} networks"
+    )

@@ -1,0 +1,48 @@
+"""Seeds and keys of ensembles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from numbers import Integral
+
+import jax
+import jax.numpy as jnp
+
+from ntkrobust.errors import InputError
+
+
+def seed_keys(key: jax.Array, seeds: tuple[int, ...]) -> jax.Array:
+    """Keys (len(seeds),): seed i uses ``fold_in(key, i)``, so more seeds never change earlier ones."""
+    return jax.vmap(lambda seed: jax.random.fold_in(key, seed))(jnp.asarray(seeds, dtype=jnp.uint32))
+
+
+def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    """``n`` as 0 … n−1, or the seeds themselves.
+
+    Raises:
+        InputError: there are none, they repeat, or one is not an integer in [0, 2³²).
+    """
+    if isinstance(seeds, bool) or not isinstance(seeds, Integral | Iterable):
+        raise InputError(f"seeds must be a number of seeds or the seeds themselves, got {seeds!r}")
+    chosen = tuple(seeds) if isinstance(seeds, Iterable) else tuple(range(seeds))
+    if not chosen:
+        raise InputError(f"at least one seed is needed, got {seeds!r}")
+    for seed in chosen:
+        if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= int(seed) < 2**32:
+            raise InputError(f"a seed is an integer from 0 to 2**32 - 1, got {seed!r}")
+    if len(set(chosen)) != len(chosen):
+        raise InputError("seeds must be different from each other")
+    return tuple(int(seed) for seed in chosen)
+
+
+def check_key(key: jax.Array | None) -> jax.Array:
+    """A typed key, ``jax.random.key(0)`` by default.
+
+    Raises:
+        InputError: it is something else, a raw ``PRNGKey`` for instance.
+    """
+    if key is None:
+        return jax.random.key(0)
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0):
+        raise InputError("key must be one typed key, as jax.random.key(0) makes it")
+    return key

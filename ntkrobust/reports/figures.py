@@ -1,0 +1,45 @@
+"""The picture of a verdict, and of all of them, as inline SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import xarray as xr
+
+from ntkrobust.reports import words
+from ntkrobust.reports.latex import renders, symbol
+from ntkrobust.reports.overview_figure import draw_overview
+from ntkrobust.reports.ratio_figure import draw_ratios
+from ntkrobust.reports.svg import drawing, inline_svg
+from ntkrobust.reports.trend_figure import draw_trend
+
+
+def verdict_figure(verdict: Mapping[str, Any], evidence: xr.DataTree) -> str:
+    """A verdict as an ``svg`` element.
+
+    Args:
+        verdict: as ``verdicts.json`` describes it.
+        evidence: the stored evidence.
+    """
+    quantity = _quantity(verdict)
+    with drawing():
+        if verdict["relation"]["kind"] == "trend":
+            figure = draw_trend(verdict, evidence["measured"].to_dataset(), quantity)
+        else:
+            figure = draw_ratios(verdict, quantity)
+        return inline_svg(figure, f"{verdict['claim']}: {verdict['label']}. {words.headline(verdict['effect'])}")
+
+
+def overview_figure(document: Mapping[str, Any]) -> str:
+    """The effects of all claims as an ``svg`` element, also valid as a file of its own."""
+    counts = ", ".join(f"{number} {label}" for label, number in words.label_counts(document).items())
+    with drawing():
+        return inline_svg(draw_overview(document), f"Effects of all claims: {counts}")
+
+
+def _quantity(verdict: Mapping[str, Any]) -> str:
+    """The measure as the label of an axis: in symbols where they can be drawn, else by its name."""
+    sign = symbol(verdict["measure"]["definition"])
+    name = f"${sign}$" if sign and renders(sign) else verdict["measure"]["name"].replace("_", " ")
+    return f"{verdict['reading']['functional']} of {name}"

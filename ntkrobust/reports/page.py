@@ -1,0 +1,159 @@
+"""``report.html``: the verdicts of a folder as one page that needs nothing from outside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from ntkrobust.errors import InputError
+from ntkrobust.reports import latex, palette, words
+from ntkrobust.reports.facets import varying
+from ntkrobust.reports.figures import overview_figure, verdict_figure
+from ntkrobust.reports.marks import counts
+from ntkrobust.reports.stored import LABELS, Stored, read_folder
+
+PROVENANCE = {
+    "abstract": "read in the paper's abstract; the theorem may say more, or less",
+    "paper text seen": "read in the text of the paper",
+    "secondary": "as other papers quote it",
+    "recollection": "from memory; the paper was not at hand",
+    "derived here": "derived and documented in this package",
+}
+
+EVIDENCE_SNIPPET = """\
+import json
+from pathlib import Path
+import xarray as xr
+
+verdicts = json.loads(Path("verdicts.json").read_text(encoding="utf-8"))["values"]["verdicts"]
+evidence = xr.open_datatree("evidence/evidence.nc", engine="h5netcdf")
+
+verdict = verdicts[0]
+cells = [cell["evidence_cell"] for cell in verdict["cells"]]
+axes = list(verdict["cells"][0]["coordinates"])
+values = evidence["measured"][verdict["measure"]["name"]].isel(cell=cells)
+cube = values.set_index(cell=axes).unstack("cell")  # one dimension per axis, and one for the seeds
+print(cube.isel(seed=slice(verdict["seeds"])).mean("seed"))
+"""
+
+
+def write_report(folder: str | Path) -> Path:
+    """Write ``report.html`` into a folder that ``verify`` left, from what is stored there, and return its path.
+
+    Raises:
+        InputError: the folder does not hold a run, or can't be written to.
+    """
+    stored = read_folder(folder)
+    target = Path(folder) / "report.html"
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        partial.write_text(render(stored), encoding="utf-8")
+        partial.replace(target)
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}") from None
+    return target
+
+
+def render(stored: Stored) -> str:
+    """The page as text. The same input gives the same page, to the byte."""
+    document = stored.document
+    verdicts = document["values"]["verdicts"]
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            papers=words.by_paper(verdicts),
+            verdicts=verdicts,
+            inputs=document["inputs"],
+            timing=document["timing"],
+            environment=document["environment"],
+            started=datetime.fromisoformat(document["timing"]["started"]),
+            trained=_trained(stored.evidence),
+            label_counts=words.label_counts(document),
+            overview=_inline(overview_figure(document)),
+            figures={verdict["claim"]: _inline(verdict_figure(verdict, stored.evidence)) for verdict in verdicts},
+            level=verdicts[0]["level"],
+            labels=LABELS,
+            provenance=PROVENANCE,
+            snippet=EVIDENCE_SNIPPET,
+            light=Markup(palette.style_variables(dark=False)),
+            dark=Markup(palette.style_variables(dark=True)),
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("ntkrobust.reports", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        name: getattr(words, name)
+        for name in (
+            "number", "estimate", "factor", "p_value", "integer", "duration", "count", "coordinates", "ranges",
+            "axis_name", "axis_value", "short_reading", "base_id",
+        )
+    }  # fmt: skip
+    environment.filters |= {
+        "latex": latex.statement_html,
+        "formula": latex.formula_html,
+        "quantity": _quantity,
+        "subscripts": _subscripts,
+        "colour_name": palette.colour_name,
+        "stated_in_words": stated_in_words,
+        "varying": varying,
+        "counts": counts,
+        "checked": _checked,
+    }
+    environment.globals["symbols"] = palette.SYMBOLS
+    return environment
+
+
+def stated_in_words(relation: Mapping[str, Any]) -> str:
+    """What a relation says of the measure, as the end of a sentence."""
+    match relation["kind"]:
+        case "equals":
+            return f"equals the stated value, to within {relation['margin']:.0%}"
+        case "at_most":
+            return "is at most the stated bound, in every cell"
+    return (
+        f"{relation['text']}; between two values of {words.axis_name(relation['axis'])}, "
+        f"up to {relation['margin']:.0%} the other way is tolerated"
+    )
+
+
+def _quantity(verdict: Mapping[str, Any]) -> Markup:
+    """What was measured: the left-hand side of its definition, or its name."""
+    measure = verdict["measure"]
+    sign = latex.symbol(measure["definition"])
+    return latex.formula_html(sign) if sign else escape(words.axis_name(measure["name"]))
+
+
+def _subscripts(text: str) -> Markup:
+    """``λ_max`` and ``κ_t`` as they are meant."""
+    return Markup(re.sub(r"([α-ω])_(\w+)", r"\1<sub>\2</sub>", str(escape(text))))
+
+
+def _checked(cells: list[Mapping[str, Any]]) -> list[str]:
+    """The measures that the assumptions looked at."""
+    return list(dict.fromkeys(name for cell in cells for name in cell["checked"]))
+
+
+def _trained(evidence: xr.DataTree) -> int:
+    """Networks that took a step."""
+    return int(np.sum(evidence["measured"]["step"].to_numpy() > 0))
+
+
+def _inline(svg: str) -> Markup:
+    return Markup(palette.themed(svg))

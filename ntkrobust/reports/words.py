@@ -1,0 +1,176 @@
+"""Numbers and names as a reader wants them: shared by figures, pages and the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ntkrobust.reports.stored import LABELS
+
+MISSING = "–"
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_AXES = {"d_out": "outputs", "n": "training points", "bias_std": "bias std"}
+_SMALLEST_P = 1e-6  # the tests' distributions are approximations: smaller numbers say nothing more
+_LONGEST_VALUE = 28
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with this many significant digits: ``0.117``, ``1024``, ``2.65×10⁻¹³``."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    if -4 < magnitude < 6:
+        return _signed(f"{value:.{max(0, digits - 1 - magnitude)}f}")
+    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    return f"{_signed(mantissa)}×{power_of_ten(int(exponent))}"
+
+
+def _signed(digits: str) -> str:
+    return digits.replace("-", "−")
+
+
+def power_of_ten(exponent: int) -> str:
+    """``10⁻³``."""
+    return f"10{str(exponent).translate(_SUPERSCRIPTS)}"
+
+
+def tick(value: float) -> str:
+    """A number on an axis, with no digits to spare: ``0.05``, ``10⁻⁶``."""
+    if value != 0 and not 1e-4 < abs(value) < 1e6:
+        mantissa, _, exponent = f"{value:.3e}".partition("e")
+        lead = f"{float(mantissa):g}"
+        return ("" if lead == "1" else f"{_signed(lead)}×") + power_of_ten(int(exponent))
+    return _signed(f"{value:.6g}")
+
+
+def estimate(value: float | None, interval: Sequence[float | None] | None) -> str:
+    """``0.1167 [0.1151, 0.1183]``, with as many digits as the interval gives a right to."""
+    if value is None:
+        return MISSING
+    low, high = interval or (None, None)
+    if low is None or high is None:
+        return number(value)
+    size = max(abs(value), abs(low), abs(high))
+    if size == 0 or not 1e-4 < size < 1e6:
+        return f"{number(value)} [{number(low)}, {number(high)}]"
+    # Two digits of the interval's length, and two behind the point or three in all of the value.
+    wanted = [2 - max(0, math.floor(math.log10(size)))]
+    if high > low:
+        wanted.append(1 - math.floor(math.log10(high - low)))
+    decimals = min(max(0, *wanted), 6)
+    return _signed(f"{value:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]")
+
+
+def factor(effect: Mapping[str, Any] | None) -> str:
+    """The size of an effect: ``×0.1167 [0.1151, 0.1183]``."""
+    if effect is None or effect["estimate"] is None:
+        return MISSING
+    return f"×{estimate(effect['estimate'], effect['interval'])}"
+
+
+def p_value(p: float | None) -> str:
+    """``<10⁻⁶``, ``2.6×10⁻⁵``, ``0.096``, ``1``."""
+    if p is None:
+        return MISSING
+    if p < _SMALLEST_P:
+        return f"<{power_of_ten(round(math.log10(_SMALLEST_P)))}"
+    if p >= 0.9995:
+        return "1"
+    return number(p, 2)
+
+
+def integer(value: int) -> str:
+    """``57 200``, with thin spaces that don't break."""
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def duration(seconds: float) -> str:
+    """``48 s``, ``2 min 53 s``, ``3 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def headline(effect: Mapping[str, Any] | None) -> str:
+    """The effect as the title of a figure: ``depth 2 → 8: ×0.1167 [0.1151, 0.1183]``."""
+    return "" if effect is None else f"{effect['name'].rstrip(':')}: {factor(effect)}"
+
+
+def count(n: int, singular: str, plural: str = "") -> str:
+    """``1 claim``, ``21 claims``."""
+    return f"{integer(n)} {singular if n == 1 else plural or singular + 's'}"
+
+
+def label_counts(document: Mapping[str, Any]) -> dict[str, int]:
+    """How many verdicts carry each label, in the order of the labels; labels that none carries are left out."""
+    counts = Counter(verdict["label"] for verdict in document["values"]["verdicts"])
+    return {label: counts[label] for label in LABELS if counts[label]}
+
+
+def axis_name(axis: str) -> str:
+    """An axis of a grid in words."""
+    return _AXES.get(axis, axis.replace("_", " "))
+
+
+def axis_value(value: Any) -> str:
+    """A value on an axis; long ones (initializations made by hand) are cut."""
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return tick(value)
+    text = str(value)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+
+
+def coordinates(of: Iterable[tuple[str, Any]]) -> str:
+    """``he, depth 4, width 64``: numbers need the name of their axis, names speak for themselves."""
+    return ", ".join(
+        axis_value(value) if isinstance(value, str) else f"{axis_name(axis)} {axis_value(value)}" for axis, value in of
+    )
+
+
+def ranges(of: Mapping[str, Sequence[Any]]) -> str:
+    """``he, lecun; depth 2, 4; width 64``."""
+    parts = []
+    for axis, values in of.items():
+        listed = ", ".join(map(axis_value, values))
+        parts.append(listed if all(isinstance(value, str) for value in values) else f"{axis_name(axis)} {listed}")
+    return "; ".join(parts)
+
+
+def paper(claim_id: str) -> str:
+    """The first part of an id."""
+    return claim_id.partition("/")[0]
+
+
+def by_paper(verdicts: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Verdicts grouped by the paper they are about, in the order they come."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for verdict in verdicts:
+        groups.setdefault(paper(verdict["claim"]), []).append(verdict)
+    return groups
+
+
+def base_id(claim_id: str) -> str:
+    """An id without its reading."""
+    return claim_id.partition("@")[0]
+
+
+def short_reading(reading: Mapping[str, Any]) -> str:
+    """When networks are compared, in as few characters as say it."""
+    value = reading["value"]
+    when = {
+        "initialization": "untrained",
+        "equal scaled time": f"t·λ = {value:g}" if value else "",
+        "equal time": f"one t·λ = {value:g}" if value else "",
+        "equal loss": f"loss {value:g}" if value else "",
+    }.get(reading["time"]) or reading["text"]
+    return when if reading["functional"] == "mean" else f"{when}, {reading['functional']}"

@@ -1,0 +1,148 @@
+"""The command line as a user meets it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ntkrobust.bounds.formulas.exact_law import exact_law
+from ntkrobust.cli import run
+from ntkrobust.networks import MLP
+
+CLAIMS = """
+import ntkrobust as ntr
+
+small = ntr.Claim(
+    "mine/lecun-falls",
+    r"$P/\\varepsilon$ falls with depth",
+    ntr.DecreasesIn("depth"),
+    "perturbation_stability",
+    {"initialization": ("lecun",), "depth": (2, 3, 4), "width": (8,)},
+    draws=8,
+)
+"""
+
+
+@pytest.fixture
+def claims_file(tmp_path: Path) -> str:
+    path = tmp_path / "my_claims.py"
+    path.write_text(CLAIMS)
+    return str(path)
+
+
+def test_verify_leaves_a_report_verdicts_and_evidence(
+    claims_file: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "results"
+    assert run(["verify", claims_file, "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert "mine/lecun-falls" in printed.out
+    assert "supported" in printed.out
+    assert printed.err == "", "progress is silent where stderr is no terminal"
+    assert {path.name for path in out.iterdir()} == {"report.html", "verdicts.json", "evidence"}
+    before = (out / "report.html").read_bytes()
+    assert run(["report", str(out)]) == 0
+    assert (out / "report.html").read_bytes() == before
+
+
+def test_law_prints_the_closed_form(capsys: pytest.CaptureFixture) -> None:
+    asked = ["--depth", "5", "--width", "32", "--d-in", "20"]
+    assert run(["law", *asked, "--d-out", "3", "--initialization", "lecun", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert set(document) == {"schema_version", "inputs", "values"}
+    law = exact_law(MLP(5, 32, d_out=3, initialization="lecun"), 20)
+    values = document["values"]
+    # E‖Ju‖² = o A² (m/2)^{L−1} with A² = (1/d)(1/m)^{L−1}
+    assert values["second_moment"] == pytest.approx(3 / 20 * 0.5**4, rel=1e-12)
+    assert values["perturbation_stability"] == law.perturbation_stability()
+    assert {"fourth_moment", "abs_moment", "jacobian_frobenius_sq"} <= set(values)
+    assert run(["law", *asked]) == 0
+    assert "MLP(depth=5, width=32" in capsys.readouterr().out
+
+
+def test_claims_lists_ids(capsys: pytest.CaptureFixture) -> None:
+    assert run(["claims", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["values"]["claims"]
+    assert len(listed) >= 10
+    assert run(["claims"]) == 0
+    printed = capsys.readouterr().out
+    assert all(claim["claim"] in printed for claim in listed)
+
+
+def test_doctor_passes_on_this_machine(capsys: pytest.CaptureFixture) -> None:
+    assert run(["doctor"]) == 0
+    assert "FAILED" not in capsys.readouterr().out
+
+
+def test_doctor_notices_a_wrong_law(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    import ntkrobust.doctor as doctor
+
+    monkeypatch.setattr(
+        doctor, "exact_law", lambda net, d_in: exact_law(MLP(net.depth, net.width, initialization="lecun"), d_in)
+    )
+    assert run(["doctor"]) == 1
+    assert "FAILED" in capsys.readouterr().out
+
+
+def nan_file(tmp_path: Path) -> str:
+    x = np.ones((20, 3))
+    x[7, 1] = np.nan
+    np.savez(tmp_path / "bad.npz", x_train=x, y_train=np.arange(20.0))
+    return str(tmp_path / "bad.npz")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("verify --seeds 0", "seeds must be an integer of at least 1, got 0"),
+        ("verify --seeds many", "many"),
+        ("verify nonsense", "unknown claim 'nonsense'"),
+        ("verify no_such_file.py", "no such file: no_such_file.py"),
+        ("verify --data missing.npz", "missing.npz"),
+        ("verify --data {nan}", "row 7"),
+        ("verify --out {file}/below", "cannot write to"),
+        ("verify --preset huge", "huge"),
+        ("law --depth 1 --width 4 --d-in 3", "depth must be an integer of at least 2"),
+        ("law --depth 3 --width 4 --d-in 3 --activation gelu", "gelu"),
+        ("law --depth 3 --width 4", "--d-in"),
+        ("report {file}", "{file}"),
+        ("nonsense", "nonsense"),
+        ("claims --no-such-flag", "--no-such-flag"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_two(
+    arguments: str,
+    sentence: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_training(*_: object, **__: object) -> None:
+        raise AssertionError("bad input must be noticed before any training")
+
+    monkeypatch.setattr("ntkrobust.bounds.verification._run", no_training)
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "a_file"
+    file.write_text("text")
+    filled = {"nan": nan_file(tmp_path), "file": str(file)}
+    assert run([part.format(**filled) for part in arguments.split()]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert sentence.format(**filled) in printed.err
+
+
+def test_interrupting_exits_130(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ntkrobust.workflow.examine", interrupt)
+    assert run(["verify", "law/jensen", "--out", str(tmp_path)]) == 130
+
+
+def test_the_command_is_installed() -> None:
+    done = subprocess.run([sys.executable, "-m", "ntkrobust", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0.1.0"
