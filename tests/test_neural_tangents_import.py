@@ -1,7 +1,9 @@
 """The adapter itself: what importing it costs, what it leaves behind, and what it says when something can't work."""
 
 import json
+import re
 import sys
+from pathlib import Path
 
 import neural_tangents_reference as reference
 import pytest
@@ -223,6 +225,14 @@ def test_adapter_state_is_plain_data():
         f"neural_tangents.experimental{rest}" for rest in ("", ".empirical_tf", ".empirical_tf.empirical")
     ]
     assert len(state["adapted"]) >= 5
+
+
+def test_examples_of_the_documentation():
+    page = (Path(__file__).parents[1] / "docs" / "neural-tangents.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 2
+    check = "import numpy; numpy.testing.assert_allclose(finite_ntk, ntk, atol=0.3 * numpy.max(ntk))"
+    reference.run_python("\n".join([*examples, check]), "-Werror")
 
 
 def test_names_that_do_not_exist():

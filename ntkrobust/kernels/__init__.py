@@ -1,7 +1,7 @@
 """What the infinite-width limit says: kernels of any architecture, and neural-tangents on current JAX.
 
-``from ntkrobust.kernels import neural_tangents as nt`` gives neural-tangents itself, made to work where it doesn't by
-itself. Names are loaded when they are first used.
+``ntkrobust.kernels.neural_tangents`` is neural-tangents itself, made to work where it doesn't by itself. Names are
+loaded when they are first used.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import neural_tangents
+    from types import ModuleType
 
     from ntkrobust.kernels._neural_tangents import adapter_state
     from ntkrobust.kernels.architectures import Stax, stax, stax_parameters
+
+    neural_tangents: ModuleType
 
 _HOMES = {
     "adapter_state": "ntkrobust.kernels._neural_tangents",
