@@ -86,7 +86,8 @@ def verify(
             list(claims) or None, data=data, preset=preset, seeds=seeds, out=out, progress=progress
         )
     assert isinstance(verdicts, Verdicts)
-    console = Console()
+    # In a file or a pipe there is room for whole ids.
+    console = Console(width=None if sys.stdout.isatty() else 130)
     console.print(verdict_table(verdicts.document))
     console.print(summary_line(verdicts.document))
     console.print(f"report: {out}/report.html   data: {out}/evidence/evidence.nc", soft_wrap=True)

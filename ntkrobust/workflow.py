@@ -243,8 +243,17 @@ def write(verdicts: Verdicts, folder: Path) -> None:
             json.dumps(verdicts.document, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
         ),
     )
-    _replace(folder / "evidence" / "evidence.nc", lambda path: verdicts.evidence.to_netcdf(path, engine="h5netcdf"))
+    _replace(folder / "evidence" / "evidence.nc", lambda path: _write_evidence(verdicts.evidence, path))
     write_report(folder)
+
+
+def _write_evidence(evidence: xr.DataTree, path: Path) -> None:
+    # Cells with few networks are padded with NaN, which takes next to no room once compressed.
+    encoding = {
+        f"/{name}": {variable: {"zlib": True, "complevel": 4} for variable in group.data_vars}
+        for name, group in evidence.children.items()
+    }
+    evidence.to_netcdf(path, engine="h5netcdf", encoding=encoding)
 
 
 def _replace(target: Path, writer: Callable[[Path], Any]) -> None:

@@ -154,10 +154,12 @@ def test_squared_singular_values():
 # --- untrained networks against the exact law
 
 NETWORKS = 4096
+# Higher moments have heavier tails, and standard errors to match
+WRONG = {"perturbation_stability": 1.2, "jacobian_frobenius_sq": 1.2**2, "jacobian_frobenius_fourth": 1.3**4}
 CELLS = [
     MLP(2, 8, 1, "relu", "he", bias_std=0.5),
     MLP(3, 16, 1, "leaky_relu(0.2)", "lecun"),
-    MLP(4, 3, 3, "relu", "xavier"),
+    MLP(3, 4, 3, "relu", "xavier"),
 ]
 
 
@@ -180,8 +182,8 @@ def test_networks_at_initialization_follow_the_exact_law(net):
     for name, value in expected.items():
         sample = found[name].to_numpy().astype(np.float64)
         assert abs(z_score(sample, value)) < Z
-        # β² or m off by so much shows; fourth moments have heavy tails, and a standard error to match
-        for factor in (0.5, 2.0) if name == "jacobian_frobenius_fourth" else (0.8, 1.25):
+        # one β that is 20 or 30 % off shows
+        for factor in (WRONG[name], 1 / WRONG[name]):
             assert abs(z_score(sample, factor * value)) > Z
     zeros = int(found["jacobian_is_zero"].sum())
     assert stats.binomtest(zeros, NETWORKS, law.p_zero).pvalue > 1e-5
@@ -238,17 +240,6 @@ def test_their_standard_error_is_honest(linear_perturbations):
     assert abs(np.corrcoef(scores[1:], scores[:-1])[0, 1]) * math.sqrt(scores.size) < Z
 
 
-def test_small_perturbations_of_a_smooth_network():
-    net, x = MLP(2, 6, 3, "tanh", "he", bias_std=0.5), RNG.normal(size=(POINTS, 4))
-    names = ["finite_perturbation_stability", "finite_perturbation_stability_se", "perturbation_stability"]
-    for epsilon, close in ((0.02, True), (2.0, False)):
-        found = measure_untrained(net, x, names, seeds=2, epsilon=epsilon, samples=SAMPLES)
-        mean, error, stability = (found[name].to_numpy().astype(np.float64).ravel() for name in names)
-        z = np.sum(mean - stability) / np.sqrt(np.sum(error**2))
-        # curvature changes the mean by a share of order ε², 4e-4; its standard error is 2 %/√600
-        assert (abs(z) < Z) == close
-
-
 # --- every measure against numpy
 
 N, D, OUT, SEEDS = 70, 3, 3, 3
@@ -264,9 +255,13 @@ def run() -> Run:
     return train(NET, X, Y, seeds=SEEDS, steps=RECORDS[-1], record_steps=RECORDS)
 
 
+def measure_all(run, epsilon=0.1):
+    return measure(run, X_TEST, list(MEASURES), y_test=Y_TEST, epsilon=epsilon, samples=8)
+
+
 @pytest.fixture(scope="module")
 def measured(run):
-    return measure(run, X_TEST, list(MEASURES), y_test=Y_TEST, epsilon=0.1, samples=8)
+    return measure_all(run)
 
 
 def plain_network(parameters: Parameters, seed: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -342,11 +337,16 @@ def test_measures_in_relation(run, measured):
     assert np.all(frobenius <= math.sqrt(OUT) * spectral * (1 + 1e-6))
     assert np.all(measured.perturbation_stability <= D / (D + 1) * spectral)
     assert 0.4 < float(measured.train_accuracy[:, -1].mean()) <= 1
-    # sampled values are near what they sample, on the scale of their standard error (kinks are rare at this radius)
-    z = (measured.finite_perturbation_stability - measured.perturbation_stability) / (
-        measured.finite_perturbation_stability_se + 1e-6
-    )
-    assert abs(float(z.median())) < 1
+
+
+def test_small_perturbations_give_the_linearised_measure(run):
+    for epsilon, close in ((1e-3, True), (3.0, False)):
+        found = measure_all(run, epsilon=epsilon)
+        mean, error, linearised = (
+            found[name].to_numpy().astype(np.float64) for name in (*sorted(SAMPLED), "perturbation_stability")
+        )
+        # points next to a kink are few at the small radius; rounding of f, 1e-7/ε, is far below the standard error
+        assert (abs(np.sum(mean - linearised) / np.sqrt(np.sum(error**2))) < Z) == close
 
 
 def test_the_labelled_result(run, measured):
@@ -387,7 +387,7 @@ def test_one_output_is_classified_by_its_sign():
 def test_untrained_networks_are_those_of_an_untrained_run():
     names = ["perturbation_stability", "finite_perturbation_stability", "output_rms", "jacobian_spectral"]
     run = train(NET, X, Y, seeds=[7, 0, 4], steps=0)
-    one = measure(run, X_TEST, names, epsilon=0.1, samples=8)
+    one = measure_all(run)
     other = measure_untrained(NET, X_TEST, names, seeds=[7, 0, 4], epsilon=0.1, samples=8)
     for name in names:
         np.testing.assert_array_equal(one[name][:, 0], other[name])

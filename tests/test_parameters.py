@@ -90,10 +90,10 @@ def test_entries_are_normal_and_independent():
 
 
 def test_biases_from_zero_and_none():
-    zero = draw_many(dataclasses.replace(DEEP, bias_std=0.0))
-    assert [bias.shape for bias in zero.biases] == [(MANY, 16), (MANY, 16), (MANY, 16), (MANY, 3)]
+    zero = draw_many(dataclasses.replace(SHALLOW, bias_std=0.0))
+    assert [bias.shape for bias in zero.biases] == [(MANY, 16), (MANY, 3)]
     assert not any(bias.any() for bias in zero.biases)
-    without = draw_many(dataclasses.replace(DEEP, bias_std=None))
+    without = draw_many(dataclasses.replace(SHALLOW, bias_std=None))
     assert without.biases == ()
     for a, b in zip(without.weights, zero.weights, strict=True):
         np.testing.assert_allclose(a, b, rtol=ULPS)
@@ -135,9 +135,9 @@ def test_shapes_share_no_randomness():
 
 def test_more_seeds_never_change_earlier_ones():
     def draw_three(*seeds, key=2026):
-        return jax.tree.leaves(initialize(DEEP, D, seed_keys(jax.random.key(key), seeds)))
+        return jax.tree.leaves(initialize(SHALLOW, D, seed_keys(jax.random.key(key), seeds)))
 
-    many = jax.tree.leaves(draw_many(DEEP))
+    many = jax.tree.leaves(draw_many(SHALLOW))
     for found, picked in ((draw_three(0, 1, 2), [0, 1, 2]), (draw_three(4, 399, 2), [4, 399, 2])):
         for a, b in zip(found, many, strict=True):
             np.testing.assert_array_equal(a, np.asarray(b)[picked])

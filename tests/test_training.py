@@ -12,7 +12,7 @@ import ntkrobust.finite.training as training
 from ntkrobust import MLP, Initialization, InputError, measure, train
 from ntkrobust.finite.derivatives import empirical_ntk
 from ntkrobust.finite.parameters import Parameters, layer_scales
-from ntkrobust.finite.training import check_schedule, largest_kernel_eigenvalue, log_spaced
+from ntkrobust.finite.training import check_schedule, check_training_data, largest_kernel_eigenvalue, log_spaced
 
 N, D, OUT, SEEDS = 10, 3, 2, 4
 RNG = np.random.default_rng(20261122)
@@ -385,10 +385,13 @@ def test_an_untrained_run(untrained):
 
 
 def test_integer_labels_become_targets():
-    two = train(dataclasses.replace(NET, d_out=1), X, np.arange(N) % 2, seeds=1, steps=0)
-    np.testing.assert_array_equal(two.y_train[:, 0], np.tile([-1, 1], N // 2))
-    three = train(dataclasses.replace(NET, d_out=3), X, np.arange(N) % 3, seeds=1, steps=0)
-    np.testing.assert_array_equal(three.y_train, np.eye(3)[np.arange(N) % 3])
+    _, two = check_training_data(MLP(2, 8, d_out=1), X, np.arange(N) % 2)
+    np.testing.assert_array_equal(two[:, 0], np.tile([-1, 1], N // 2))
+    _, three = check_training_data(MLP(2, 8, d_out=3), X, np.arange(N) % 3)
+    np.testing.assert_array_equal(three, np.eye(3)[np.arange(N) % 3])
+    # and train uses them
+    run = train(NET, X, np.tile([[0, 3], [1, 2]], (N // 2, 1)), seeds=SEEDS, steps=0)
+    np.testing.assert_array_equal(run.y_train, np.tile([[0, 3], [1, 2]], (N // 2, 1)))
 
 
 def test_log_spaced():

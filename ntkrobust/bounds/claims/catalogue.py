@@ -177,7 +177,7 @@ def _laws(sizes: _Sizes) -> list[Claim]:
         ),
         Claim(
             "law/several-outputs",
-            r"The same for three outputs and for ten, and with Gaussian biases",
+            r"$P/\varepsilon$ follows the law with three and with ten outputs, and with Gaussian biases",
             Equals(_stability, margin=0.05),
             "perturbation_stability",
             {

@@ -94,7 +94,7 @@ class ScaledChiSquare:
         high = self._log_smallest_scale + _TAIL / (q + 0.5)
         x = _grid(low, high)
         exponent = z * x + self._log_tilted_moment(np.exp(x), n)
-        peak = float(exponent.max())
+        peak = float(np.max(exponent))
         return peak + math.log(_STEP * math.fsum(np.exp(exponent - peak))) - math.lgamma(z)
 
     def log_moments(self) -> LogMoments:
