@@ -89,12 +89,11 @@ def test_same_kernels_at_initialization(net):
     keys = jax.random.split(jax.random.key(11), 3000)
 
     @jax.jit
-    def sample(keys):
-        parameters = initialize(net, D, keys)
-        outputs = jax.vmap(lambda p: f(p, X1) @ f(p, X2).T / net.d_out)(parameters)
-        return outputs, jax.vmap(lambda p: ntk_of(f, p, X1, X2))(parameters)
+    @jax.vmap
+    def sample(parameters):
+        return f(parameters, X1) @ f(parameters, X2).T / net.d_out, ntk_of(f, parameters, X1, X2)
 
-    nngp, ntk = (np.asarray(s, np.float64) for s in sample(keys))
+    nngp, ntk = (np.asarray(s, np.float64) for s in sample(initialize(net, D, keys)))
     kernel_fn = stax(net, D).kernel_fn
     assert np.max(np.abs(reference.z_scores(nngp, kernel_fn(X1, X2, "nngp")))) < 5
     assert np.max(np.abs(reference.z_scores(ntk, kernel_fn(X1, X2, "ntk")))) < 5
