@@ -13,6 +13,7 @@ from ntkrobust.bounds.evidence import environment
 from ntkrobust.bounds.formulas.exact_law import exact_law
 from ntkrobust.finite.measures import measure
 from ntkrobust.finite.training import train
+from ntkrobust.kernels import adapter_state, stax
 from ntkrobust.networks import MLP
 from ntkrobust.precision import full_matmul_precision
 
@@ -31,13 +32,26 @@ def examine_machine() -> dict[str, str]:
     facts["processor cores"] = str(os.cpu_count())
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
     facts["memory"] = f"{pages / 2**30:.1f} GiB" if pages else "unknown"
+    facts |= _neural_tangents_facts()
     facts["compilation cache"] = getattr(jax.config, "jax_compilation_cache_dir", None) or "set by `verify`"
+    return facts
+
+
+def _neural_tangents_facts() -> dict[str, str]:
+    state = adapter_state()
+    if not state["works"]:
+        return {"neural-tangents": state["problem"]}
+    facts = {"neural-tangents": f"{state['neural_tangents']}, imported by {state['imported_by']}"}
+    adapted = state["adapted"] or ["nothing: it works by itself on this JAX"]
+    facts["  adapted"] = "\n".join(adapted)
+    if state["left_out"]:
+        facts["  left out"] = min(state["left_out"], key=len)  # the package; the others are inside it
     return facts
 
 
 def self_test() -> list[Check]:
     """Checks of what every result rests on; seconds long."""
-    return [_random_numbers(), _matrix_products(), _derivatives(), _law_against_networks()]
+    return [_random_numbers(), _matrix_products(), _derivatives(), _law_against_networks(), _neural_tangents()]
 
 
 def _random_numbers() -> Check:
@@ -83,3 +97,16 @@ def _law_against_networks() -> Check:
     return Check(
         "networks obey the exact law", bool(abs(z) < 5), f"{z:+.1f} standard errors over {len(values)} networks"
     )
+
+
+def _neural_tangents() -> Check:
+    """neural-tangents loads, and its Var f(x) is ‖x‖² E(∂_u f)², as it must be for a positively homogeneous f."""
+    name = "neural-tangents agrees"
+    state = adapter_state()
+    if not state["works"]:
+        return Check(name, False, state["problem"])
+    net, x = _network()
+    theirs = np.asarray(stax(net, x.shape[1]).kernel_fn(x, None, "nngp"))
+    ours = np.square(x).sum(1) * exact_law(net, x.shape[1]).moment(2)
+    error = float(np.abs(np.diag(theirs) / ours - 1).max())
+    return Check(name, error < 1e-5, f"largest relative difference of Var f {error:.1e}")

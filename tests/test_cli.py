@@ -74,7 +74,9 @@ def test_claims_lists_ids(capsys: pytest.CaptureFixture) -> None:
 
 def test_doctor_passes_on_this_machine(capsys: pytest.CaptureFixture) -> None:
     assert run(["doctor"]) == 0
-    assert "FAILED" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "FAILED" not in out
+    assert "0.6.5, imported by" in out
 
 
 def test_doctor_notices_a_wrong_law(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
@@ -85,6 +87,16 @@ def test_doctor_notices_a_wrong_law(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     )
     assert run(["doctor"]) == 1
     assert "FAILED" in capsys.readouterr().out
+
+
+def test_doctor_says_why_neural_tangents_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    import ntkrobust.doctor as doctor
+
+    monkeypatch.setattr(doctor, "adapter_state", lambda: {"works": False, "problem": "frozendict can't be imported"})
+    assert run(["doctor"]) == 1
+    assert capsys.readouterr().out.count("frozendict can't be imported") == 2
 
 
 def nan_file(tmp_path: Path) -> str:
