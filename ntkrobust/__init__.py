@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ntkrobust.finite.run import Run
     from ntkrobust.finite.training import train
     from ntkrobust.initializations import Initialization
+    from ntkrobust.kernels.ensemble import InfiniteEnsemble
+    from ntkrobust.kernels.ensemble_at import EnsembleAt
     from ntkrobust.networks import MLP
     from ntkrobust.workflow import Verdicts, verify
 
@@ -33,8 +35,10 @@ _HOMES = {
     "Claim": "ntkrobust.bounds.claims",
     "DecreasesIn": "ntkrobust.bounds.claims",
     "Equals": "ntkrobust.bounds.claims",
+    "EnsembleAt": "ntkrobust.kernels.ensemble_at",
     "ExactLaw": "ntkrobust.bounds.formulas.exact_law",
     "IncreasesIn": "ntkrobust.bounds.claims",
+    "InfiniteEnsemble": "ntkrobust.kernels.ensemble",
     "Initialization": "ntkrobust.initializations",
     "InputError": "ntkrobust.errors",
     "MLP": "ntkrobust.networks",
@@ -63,9 +67,11 @@ __all__ = [
     "AtMost",
     "Claim",
     "DecreasesIn",
+    "EnsembleAt",
     "Equals",
     "ExactLaw",
     "IncreasesIn",
+    "InfiniteEnsemble",
     "Initialization",
     "InputError",
     "Measure",

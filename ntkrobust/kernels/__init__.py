@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from ntkrobust.kernels._neural_tangents import adapter_state
     from ntkrobust.kernels.architectures import Stax, stax, stax_parameters
+    from ntkrobust.kernels.ensemble import Conditioning, InfiniteEnsemble
+    from ntkrobust.kernels.ensemble_at import EnsembleAt
+    from ntkrobust.kernels.matrices import kernel_matrix
 
     neural_tangents: ModuleType
 
@@ -22,9 +25,23 @@ _HOMES = {
     "Stax": "ntkrobust.kernels.architectures",
     "stax": "ntkrobust.kernels.architectures",
     "stax_parameters": "ntkrobust.kernels.architectures",
+    "Conditioning": "ntkrobust.kernels.ensemble",
+    "InfiniteEnsemble": "ntkrobust.kernels.ensemble",
+    "EnsembleAt": "ntkrobust.kernels.ensemble_at",
+    "kernel_matrix": "ntkrobust.kernels.matrices",
 }
 
-__all__ = ["Stax", "adapter_state", "neural_tangents", "stax", "stax_parameters"]
+__all__ = [
+    "Conditioning",
+    "EnsembleAt",
+    "InfiniteEnsemble",
+    "Stax",
+    "adapter_state",
+    "kernel_matrix",
+    "neural_tangents",
+    "stax",
+    "stax_parameters",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,370 @@
+"""An infinite-width ensemble at one time: what its networks and their input gradients do at test points."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from ntkrobust.checks import check_integer, check_number
+from ntkrobust.data.checks import as_choice, as_matrix
+from ntkrobust.errors import InputError
+from ntkrobust.kernels import gaussian, trained
+from ntkrobust.kernels.layers import Layers, check_variances
+from ntkrobust.kernels.memory import batch_rows
+from ntkrobust.kernels.recursion import pair_kernels
+from ntkrobust.kernels.tiles import inner_products, padded_blocks
+from ntkrobust.kernels.trained import Model, Row, Training
+from ntkrobust.networks import MLP
+
+Array = npt.NDArray[np.float64]
+
+ROW_ARRAYS = 24
+"""Arrays of (batch, n) that are alive while a batch of test points is evaluated, at most."""
+
+SAMPLES = 4096
+"""Draws behind a number that has no closed form, by default."""
+
+Norm = Literal["l2", "linf"]
+
+
+class Factorization(NamedTuple):
+    """What the training points come to, for all times; float64, n training points.
+
+    Attributes:
+        eigenvalues: λ (n,) of Θ(X, X), ascending (of K for the NNGP).
+        vectors: V (n, n), in columns.
+        nngp: K (n, n).
+        x_train: (n, d).
+        gram: Γ = XXᵀ (n, n).
+        projected: Vᵀy (n, o).
+    """
+
+    eigenvalues: Array
+    vectors: jax.Array
+    nngp: jax.Array
+    x_train: jax.Array
+    gram: jax.Array
+    projected: jax.Array
+
+
+class EnsembleAt:
+    """The ensemble at one time. Points are (n', d) arrays, results numpy arrays in float64.
+
+    At a test point off the training points f and ∇f are jointly Gaussian over the randomness of initialization, with
+    equal covariance for every output. *At* a training point the NTK of relu and leaky relu has a cone; there the
+    gradient's mean over all directions is meant, to which the cone contributes nothing.
+
+    Attributes:
+        time: gradient-flow time.
+    """
+
+    def __init__(
+        self,
+        net: MLP,
+        model: Model,
+        layers: Layers,
+        factors: Factorization,
+        response: Array,
+        time: float,
+        ridge: float,
+    ) -> None:
+        self._net, self._model, self._layers, self._factors = net, model, layers, factors
+        self._response, self._ridge = response, ridge
+        self.time = time
+
+    @functools.cached_property
+    def _mean_only(self) -> Training:
+        """What means need: v, O(n²)."""
+        with jax.enable_x64(True):
+            v = self._factors.vectors @ (self._response[:, None] * self._factors.projected)
+            return Training(self._factors.x_train, self._factors.gram, v)
+
+    @functools.cached_property
+    def _training(self) -> Training:
+        """What everything needs: M and N too, O(n³)."""
+        noise = self._ridge if self._model.bayesian else 0.0
+        with jax.enable_x64(True):
+            m, n = _propagators(self._factors.vectors, self._response, self._factors.nngp, noise)
+        return self._mean_only._replace(m=m, n=n)
+
+    def mean(self, x: npt.ArrayLike) -> Array:
+        """E f_t(x) (n', o)."""
+        return self._evaluate(_mean, x, self._mean_only)
+
+    def variance(self, x: npt.ArrayLike) -> Array:
+        """Var f_t(x) (n',), of each output."""
+        return self._evaluate(_variance, x, self._training)
+
+    def covariance(self, x: npt.ArrayLike) -> Array:
+        """Cov(f_t(x), f_t(x')) (n', n') of each output, between all points; needs memory for all of them at once."""
+        points = self._points(x)
+        with jax.enable_x64(True):
+            return np.asarray(_covariance(self._model, self._layers, jnp.asarray(points), self._training))
+
+    def gradient_mean(self, x: npt.ArrayLike) -> Array:
+        """E ∇f_t(x) (n', o, d)."""
+        return self._evaluate(_gradient_mean, x, self._mean_only)
+
+    def gradient_mean_sq(self, x: npt.ArrayLike) -> Array:
+        """Σ_k ‖E ∇f_k‖² (n',)."""
+        return self._evaluate(_gradient_mean_sq, x, self._mean_only)
+
+    def gradient_variance(self, x: npt.ArrayLike) -> Array:
+        """tr Cov ∇f (n',), of each output."""
+        return self._evaluate(_gradient_moments, x, self._training)[:, 1]
+
+    def gradient_second_moment(self, x: npt.ArrayLike) -> Array:
+        """E‖J‖_F² = Σ_k ‖E ∇f_k‖² + o·tr Cov ∇f (n',)."""
+        return self._evaluate(_gradient_moments, x, self._training) @ np.array([1.0, self._net.d_out])
+
+    def gradient_covariance(self, x: npt.ArrayLike) -> Array:
+        """Cov ∇f (n', d, d), of each output: O(d n²) per point."""
+        return self._evaluate(_gradient_covariance, x, self._training)
+
+    def gradient_value_covariance(self, x: npt.ArrayLike) -> Array:
+        """Cov(∇f, f) (n', d), of each output."""
+        return self._evaluate(_gradient_value_covariance, x, self._training)
+
+    def gradient_norm(self, x: npt.ArrayLike) -> Array:
+        """E‖J‖_F (n',), for one output E‖∇f‖, exact: O(min(n, d)·n²) per point."""
+        c, m, isotropic = self._spectra(x)
+        left = self._model.d_in - c.shape[1]
+        copies = self._net.d_out * np.array([*[1] * c.shape[1], left])
+        squares = np.sum(m**2, axis=1)
+        return gaussian.mean_norm(
+            np.concatenate([c, isotropic[:, None]], axis=1), np.pad(squares, ((0, 0), (0, 1))), copies
+        )
+
+    def perturbation_stability(
+        self,
+        x: npt.ArrayLike,
+        *,
+        samples: int = SAMPLES,
+        seed: int = 0,
+        return_error: bool = False,
+    ) -> Array | tuple[Array, Array]:
+        """P/ε = E‖J(x̂ − x)‖/ε (n',), x̂ uniform in the ball around x; larger is less robust.
+
+        One output: c_d E‖∇f‖, exact. Several: (d/(d+1)) E‖Ju‖, where for a given direction u Ju is an isotropic
+        Gaussian with E‖Ju‖ in closed form; ``samples`` directions are drawn.
+
+        Args:
+            x: (n', d).
+            samples: directions, for several outputs.
+            seed: of their draw.
+            return_error: also return the standard error (n',), zero for one output.
+        """
+        if self._net.d_out == 1:
+            exact = gaussian.ball_constant(self._model.d_in) * self.gradient_norm(x)
+            return (exact, np.zeros_like(exact)) if return_error else exact
+        samples = check_integer("samples", samples, 2)
+        c, m, isotropic = self._spectra(x)
+        u, rest = _directions(self._model.d_in, c.shape[1], samples, seed)
+        variance = np.square(u) @ c.T + np.outer(rest, isotropic)
+        mean_square = np.zeros_like(variance)
+        for k in range(self._net.d_out):
+            mean_square += np.square(u @ m[:, k].T)
+        found = gaussian.mean_norm_isotropic(mean_square, variance, self._net.d_out)
+        scale = self._model.d_in / (self._model.d_in + 1)
+        value = scale * found.mean(axis=0)
+        return (value, scale * found.std(axis=0, ddof=1) / math.sqrt(samples)) if return_error else value
+
+    def worst_case(
+        self,
+        x: npt.ArrayLike,
+        norm: Norm = "l2",
+        *,
+        samples: int = SAMPLES,
+        seed: int = 0,
+        return_error: bool = False,
+    ) -> Array | tuple[Array, Array]:
+        """E of the largest linearised change of an output per unit radius, E max_k max_{‖δ‖≤1} |∇f_k·δ| (n',).
+
+        One output: E‖∇f‖₂ for the ℓ2 ball, Σ_j E|∂_j f| for the ℓ∞ ball, both exact. Several: sampled.
+
+        Args:
+            x: (n', d).
+            norm: of the ball, ``"l2"`` or ``"linf"``.
+            samples: draws of the Jacobian, for several outputs.
+            seed: of the draws.
+            return_error: also return the standard error (n',), zero for one output.
+        """
+        as_choice("norm", norm, ("l2", "linf"))
+        if self._net.d_out == 1:
+            if norm == "l2":
+                exact = self.gradient_norm(x)
+            else:
+                spread = np.diagonal(self.gradient_covariance(x), axis1=1, axis2=2)
+                exact = gaussian.mean_abs(self.gradient_mean(x)[:, 0], spread).sum(axis=1)
+            return (exact, np.zeros_like(exact)) if return_error else exact
+        draws = np.stack([_dual_norm(g, norm).max(axis=1) for _, g in self._draws(x, samples, seed)])
+        value, error = draws.mean(axis=1), draws.std(axis=1, ddof=1) / math.sqrt(samples)
+        return (value, error) if return_error else value
+
+    def survival_probability(
+        self,
+        x: npt.ArrayLike,
+        epsilon: float,
+        norm: Norm = "l2",
+        *,
+        samples: int = SAMPLES,
+        seed: int = 0,
+        return_error: bool = False,
+    ) -> Array | tuple[Array, Array]:
+        """Probability (n',) that no perturbation of radius ε changes the predicted class of the linearised network.
+
+        The predicted class is the sign of f for one output, the largest output k for several; it survives if
+        |f| > ε‖∇f‖_*, or f_k − f_j > ε‖∇f_k − ∇f_j‖_* for all j, with the dual norm: ℓ2 of ℓ2, ℓ1 of ℓ∞. Values and
+        gradients are drawn from their joint Gaussian law.
+
+        Args:
+            x: (n', d).
+            epsilon: radius ε ≥ 0, in the units of the inputs.
+            norm: of the ball, ``"l2"`` or ``"linf"``.
+            samples: draws.
+            seed: of the draws.
+            return_error: also return the standard error (n',).
+        """
+        as_choice("norm", norm, ("l2", "linf"))
+        if check_number("epsilon", epsilon) < 0:
+            raise InputError(f"epsilon must not be negative, got {epsilon:g}")
+        share = np.array([np.mean(_survives(f, g, epsilon, norm)) for f, g in self._draws(x, samples, seed)])
+        return (share, np.sqrt(share * (1 - share) / samples)) if return_error else share
+
+    def _draws(self, x: npt.ArrayLike, samples: int, seed: int) -> Iterator[tuple[Array, Array]]:
+        """For each point, draws of f (samples, o) and J (samples, o, d)."""
+        samples = check_integer("samples", samples, 2)
+        o, d = self._net.d_out, self._model.d_in
+        centre = np.concatenate([self.mean(x)[:, :, None], self.gradient_mean(x)], axis=2)
+        joint = np.empty((len(centre), d + 1, d + 1))
+        joint[:, 0, 0] = self.variance(x)
+        joint[:, 0, 1:] = joint[:, 1:, 0] = self.gradient_value_covariance(x)
+        joint[:, 1:, 1:] = self.gradient_covariance(x)
+        noise = np.random.default_rng(seed).standard_normal((samples, o, d + 1))
+        for mean, covariance in zip(centre, joint, strict=True):
+            values, vectors = np.linalg.eigh(covariance)
+            drawn = mean + noise @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
+            yield drawn[:, :, 0], drawn[:, :, 1:]
+
+    def _spectra(self, x: npt.ArrayLike) -> tuple[Array, Array, Array]:
+        """In a basis of the span of x and the training points: eigenvalues c (n', k) of Cov ∇f, E ∇f along its
+        eigenvectors (n', o, k), and the variance (n',) in each direction off that span."""
+        reduced, basis = self._reduced
+        width, o = reduced.x.shape[1], self._net.d_out
+        found = self._evaluate(_spectrum, x, reduced, basis)
+        c, m, isotropic = np.split(found, [width, width + o * width], axis=1)
+        return np.maximum(c, 0.0), m.reshape(-1, o, width), isotropic[:, 0]
+
+    @functools.cached_property
+    def _reduced(self) -> tuple[Training, jax.Array | None]:
+        """Training points in coordinates of their span, with one more for what a test point adds; and its basis."""
+        n, d = self._factors.x_train.shape
+        if d <= n + 1:
+            return self._training, None
+        with jax.enable_x64(True):
+            basis, _ = jnp.linalg.qr(self._factors.x_train.T)
+            return self._training._replace(x=jnp.pad(self._factors.x_train @ basis, ((0, 0), (0, 1)))), basis
+
+    def _evaluate(self, quantity: Callable[..., Any], x: npt.ArrayLike, train: Training, *others: Any) -> Array:
+        """A jitted function of points, in batches, along the first axis."""
+        points = self._points(x)
+        size = batch_rows(len(self._factors.x_train), ROW_ARRAYS)
+        with jax.enable_x64(True):
+            return np.concatenate(
+                [
+                    np.asarray(quantity(self._model, self._layers, jnp.asarray(block), train, *others))[
+                        : part.stop - part.start
+                    ]
+                    for part, block in padded_blocks(points, size)
+                ]
+            )
+
+    def _points(self, x: npt.ArrayLike) -> Array:
+        points = as_matrix("x", x)
+        if points.shape[1] != self._model.d_in:
+            raise InputError(f"points must have {self._model.d_in} coordinates, got {points.shape[1]}")
+        check_variances("x", points, self._layers)
+        return points
+
+    def __repr__(self) -> str:
+        return f"<EnsembleAt time={self.time:g} of {self._net!r}>"
+
+
+def _directions(d: int, k: int, samples: int, seed: int) -> tuple[Array, Array]:
+    """Uniform unit vectors of R^d: their first k coordinates (samples, k), and the squared length of the others."""
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal((samples, k))
+    rest = rng.chisquare(d - k, samples) if d > k else np.zeros(samples)
+    length = np.sum(z * z, axis=1) + rest
+    return z / np.sqrt(length)[:, None], rest / length
+
+
+def _dual_norm(g: Array, norm: str) -> Array:
+    return np.abs(g).sum(axis=-1) if norm == "linf" else np.sqrt(np.sum(g * g, axis=-1))
+
+
+def _survives(f: Array, g: Array, epsilon: float, norm: str) -> npt.NDArray[np.bool_]:
+    """For each draw, whether the predicted class survives; f (samples, o), g (samples, o, d)."""
+    if f.shape[1] == 1:
+        return np.abs(f[:, 0]) > epsilon * _dual_norm(g[:, 0], norm)
+    draw, predicted = np.arange(len(f)), f.argmax(axis=1)
+    margin = f[draw, predicted][:, None] - f - epsilon * _dual_norm(g[draw, predicted][:, None] - g, norm)
+    margin[draw, predicted] = np.inf
+    return (margin > 0).all(axis=1)
+
+
+_propagators = jax.jit(
+    lambda vectors, response, nngp, noise: trained.propagators(vectors, response, nngp + noise * jnp.eye(len(nngp)))
+)
+
+
+def _of_points(quantity: Callable[[Model, Row, Training], jax.Array]) -> Callable[..., Any]:
+    """A program that computes the kernels' rows at points and a quantity from them; what it doesn't use is left out by
+    the compiler."""
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def program(model: Model, layers: Layers, x: jax.Array, train: Training) -> jax.Array:
+        return quantity(model, trained.kernel_row(model, layers, x, train.x), train)
+
+    return program
+
+
+_mean = _of_points(lambda model, row, train: trained.mean(row, train))
+_variance = _of_points(lambda model, row, train: trained.variance(row, train))
+_gradient_mean = _of_points(lambda model, row, train: trained.gradient_mean(row, train))
+_gradient_mean_sq = _of_points(lambda model, row, train: trained.gradient_mean_sq(row, train))
+_gradient_moments = _of_points(
+    lambda model, row, train: jnp.stack(
+        [trained.gradient_mean_sq(row, train), trained.gradient_variance(row, train, model.d_in)], axis=1
+    )
+)
+_gradient_covariance = _of_points(lambda model, row, train: trained.gradient_covariance(row, train))
+_gradient_value_covariance = _of_points(lambda model, row, train: trained.gradient_value_covariance(row, train))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _covariance(model: Model, layers: Layers, x: jax.Array, train: Training) -> jax.Array:
+    p, q, r = inner_products(x, x)
+    r = jnp.where(jnp.eye(len(r), dtype=bool), p, r)
+    at_test = pair_kernels(model.phi, model.terms, layers, model.d_in, p, q, r).nngp
+    return trained.covariance(trained.kernel_row(model, layers, x, train.x), train, at_test)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _spectrum(model: Model, layers: Layers, x: jax.Array, train: Training, basis: jax.Array | None) -> jax.Array:
+    """(a, k + ok + 1): eigenvalues, means along the eigenvectors, variance elsewhere; see ``_spectra``."""
+    if basis is not None:
+        inside = x @ basis
+        outside = jnp.sum((x - inside @ basis.T) ** 2, axis=1, keepdims=True)
+        x = jnp.concatenate([inside, jnp.sqrt(outside)], axis=1)
+    row = trained.kernel_row(model, layers, x, train.x)
+    c, vectors = jnp.linalg.eigh(trained.gradient_covariance(row, train), symmetrize_input=False)
+    m = jnp.einsum("aod,adk->aok", trained.gradient_mean(row, train), vectors)
+    return jnp.concatenate([c, m.reshape(len(c), -1), row.point.isotropic[:, None]], axis=1)

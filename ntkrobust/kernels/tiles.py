@@ -1,0 +1,115 @@
+"""Kernel matrices, tile by tile: symmetric ones by their upper half, ragged edges padded, devices taking turns."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from ntkrobust.activations import Activation
+from ntkrobust.kernels.layers import Layers
+from ntkrobust.kernels.recursion import PairKernels, pair_kernels
+
+Array = npt.NDArray[np.float64]
+
+TILE = 1024
+"""Rows and columns of a tile, at most."""
+
+IN_FLIGHT = 2
+"""Tiles that are asked of a device before the first of them is waited for."""
+
+
+def kernel_matrices(
+    phi: Activation,
+    terms: int,
+    layers: Layers,
+    x1: Array,
+    x2: Array | None = None,
+    *,
+    tile: int = TILE,
+    devices: Sequence[Any] | None = None,
+) -> tuple[Array, Array]:
+    """K and Θ (n1, n2) in float64; of ``x1`` with itself, exactly symmetric, if ``x2`` is None.
+
+    Args:
+        phi: the activation.
+        terms: of its series, if it needs one.
+        layers: one row per layer.
+        x1: (n1, d).
+        x2: (n2, d).
+        tile: largest number of rows and columns of a tile.
+        devices: which share the tiles; by default all local ones.
+    """
+    symmetric = x2 is None
+    other = x1 if x2 is None else x2
+    rows, columns = blocks(len(x1), tile), blocks(len(other), tile)
+    pairs = [(i, j) for i, j in itertools.product(range(len(rows)), range(len(columns))) if not symmetric or i <= j]
+    k, theta = (np.empty((len(x1), len(other))) for _ in range(2))
+    devices = list(devices or jax.local_devices())
+    with jax.enable_x64(True):
+        compute = functools.partial(_tile, phi, terms)
+        shape = (_longest(rows), _longest(columns))
+        waiting: deque[tuple[slice, slice, PairKernels]] = deque()
+
+        def collect() -> None:
+            at, to, found = waiting.popleft()
+            for whole, part in ((k, found.nngp), (theta, found.ntk)):
+                block = np.asarray(part)[: at.stop - at.start, : to.stop - to.start]
+                whole[at, to] = block
+                if symmetric and at != to:
+                    whole[to, at] = block.T
+
+        for (i, j), device in zip(pairs, itertools.cycle(devices), strict=False):
+            points = (_padded(x1[rows[i]], shape[0]), _padded(other[columns[j]], shape[1]))
+            given = jax.device_put((layers, *points, np.bool_(symmetric and i == j)), device)
+            waiting.append((rows[i], columns[j], compute(*given)))
+            if len(waiting) >= IN_FLIGHT * len(devices):
+                collect()
+        while waiting:
+            collect()
+    return k, theta
+
+
+def blocks(n: int, size: int) -> list[slice]:
+    """0 … n−1 in consecutive slices of nearly equal length, none longer than ``size``."""
+    edges = np.linspace(0, n, -(-n // size) + 1).round().astype(int)
+    return [slice(int(a), int(b)) for a, b in itertools.pairwise(edges)]
+
+
+def padded_blocks(x: Array, size: int) -> Iterator[tuple[slice, Array]]:
+    """The :func:`blocks` of the rows of ``x``, the last row repeated where one is short, so that all have one shape."""
+    parts = blocks(len(x), size)
+    for part in parts:
+        yield part, _padded(x[part], _longest(parts))
+
+
+def _longest(parts: list[slice]) -> int:
+    return max(part.stop - part.start for part in parts)
+
+
+def _padded(x: Array, rows: int) -> Array:
+    return x if len(x) == rows else np.concatenate([x, np.repeat(x[-1:], rows - len(x), axis=0)])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _tile(
+    phi: Activation, terms: int, layers: Layers, x1: jax.Array, x2: jax.Array, diagonal: jax.Array
+) -> PairKernels:
+    p, q, r = inner_products(x1, x2)
+    if r.shape[0] == r.shape[1]:
+        # On the diagonal of the whole matrix both points are one: r must be p to the last bit.
+        r = jnp.where(diagonal & jnp.eye(len(r), dtype=bool), p, r)
+    return pair_kernels(phi, terms, layers, x1.shape[1], p, q, r)
+
+
+def inner_products(x1: jax.Array, x2: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """p (a, 1), q (1, b) and r (a, b): squared norms and inner products of points (a, d) and (b, d)."""
+    p, q = (jnp.sum(x * x, axis=1) for x in (x1, x2))
+    return p[:, None], q[None, :], x1 @ x2.T

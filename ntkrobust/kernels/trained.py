@@ -1,0 +1,207 @@
+"""The trained infinite-width ensemble at test points: f_t and ∇f_t are Gaussian, and these are their moments.
+
+Squared loss ½Σ(f − y)², gradient flow or gradient descent from random initialization, in the kernel regime. With
+Θ = Θ(X, X), K = K(X, X), M = M_t = Θ^{−1}(I − e^{−Θt}), N = M K M and v = M y, at a test point x with θ = Θ(X, x) and
+k = K(X, x) (Lee et al. 2019, equations 14-16):
+
+    E f = θᵀv,     Var f = K(x, x) + θᵀNθ − 2 θᵀM k.
+
+Kernels of fully connected networks depend on p = ‖x‖² and r_i = x·x_i, so ∇_xΘ(x, x_i) = P_i x + Q_i x_i with
+P = 2∂_pΘ, Q = ∂_rΘ, and ∇_xK(x, x_i) = A_i x + B_i x_i. Differentiating the above, with Γ = XXᵀ and the covariance G
+of ∇f at initialization,
+
+    ‖E∇f‖² = p(P·v)² + 2(P·v)((Q∘v)·r) + (Q∘v)ᵀΓ(Q∘v)
+    tr Cov ∇f = tr G + pPᵀNP + 2PᵀN(Q∘r) + Qᵀ(N∘Γ)Q
+                − 2[pPᵀMA + PᵀM(B∘r) + (Q∘r)ᵀMA + Qᵀ(M∘Γ)B].
+
+Each test point costs O(n²), whatever d: no Jacobian of the kernel is formed. Traced in float64.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ntkrobust.activations import Activation
+from ntkrobust.kernels.layers import Layers
+from ntkrobust.kernels.recursion import (
+    PairDerivatives,
+    PairKernels,
+    PointKernels,
+    pair_kernels_with_derivatives,
+    point_kernels,
+)
+from ntkrobust.kernels.tiles import inner_products
+
+
+class Model(NamedTuple):
+    """What stays the same for all times and test points; static under ``jit``.
+
+    Attributes:
+        phi: the activation.
+        terms: of its series, if it needs one.
+        d_in: d. Points may come in fewer coordinates, since only inner products enter.
+        bayesian: whether Θ is replaced by K: then t = ∞ is the posterior of the NNGP.
+    """
+
+    phi: Activation
+    terms: int
+    d_in: int
+    bayesian: bool
+
+
+class Training(NamedTuple):
+    """What the training points contribute at one time; float64, n training points.
+
+    Attributes:
+        x: (n, d).
+        gram: Γ = XXᵀ (n, n), or None where it isn't needed.
+        v: M y (n, o), or None.
+        m: M (n, n), or None.
+        n: N (n, n), or None.
+    """
+
+    x: jax.Array
+    gram: jax.Array | None = None
+    v: jax.Array | None = None
+    m: jax.Array | None = None
+    n: jax.Array | None = None
+
+
+class Row(NamedTuple):
+    """Test points x (a, d) and their kernels with the training points, each (a, n).
+
+    Attributes:
+        x: (a, d).
+        k: K(x, X).
+        theta: Θ(x, X).
+        big_p: P.
+        big_q: Q.
+        big_a: A.
+        big_b: B.
+        r: x·x_i.
+        p: ‖x‖², (a,).
+        point: moments at initialization, (a,) each.
+    """
+
+    x: jax.Array
+    k: jax.Array
+    theta: jax.Array
+    big_p: jax.Array
+    big_q: jax.Array
+    big_a: jax.Array
+    big_b: jax.Array
+    r: jax.Array
+    p: jax.Array
+    point: PointKernels
+
+
+def propagators(vectors: jax.Array, response: jax.Array, prior: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """M = V diag(m) Vᵀ and N = M K M.
+
+    Args:
+        vectors: V (n, n), eigenvectors of Θ in columns.
+        response: m_i = (1 − e^{−λ_i t})/λ_i, or what gradient descent has instead; (n,).
+        prior: K (n, n), with the noise that a Bayesian ridge adds.
+    """
+    m = (vectors * response) @ vectors.T
+    return m, m @ prior @ m
+
+
+def kernel_row(model: Model, layers: Layers, x: jax.Array, x_train: jax.Array) -> Row:
+    """Everything that the moments at test points ``x`` (a, d) are made of."""
+    p, q, r = inner_products(x, x_train)
+    kernels, slopes = pair_kernels_with_derivatives(model.phi, model.terms, layers, model.d_in, p, q, r)
+    if model.bayesian:
+        kernels = PairKernels(kernels.nngp, kernels.nngp)
+        slopes = PairDerivatives(slopes.nngp_p, slopes.nngp_r, slopes.nngp_p, slopes.nngp_r)
+    return Row(
+        x,
+        *kernels,
+        2 * slopes.ntk_p,
+        slopes.ntk_r,
+        2 * slopes.nngp_p,
+        slopes.nngp_r,
+        r,
+        p[:, 0],
+        point_kernels(model.phi, layers, model.d_in, p[:, 0]),
+    )
+
+
+def mean(row: Row, train: Training) -> jax.Array:
+    """E f (a, o)."""
+    return row.theta @ train.v
+
+
+def variance(row: Row, train: Training) -> jax.Array:
+    """Var f (a,), the same for all outputs."""
+    return row.point.variance + _forms(row.theta, train.n, row.theta) - 2 * _forms(row.theta, train.m, row.k)
+
+
+def covariance(row: Row, train: Training, at_test: jax.Array) -> jax.Array:
+    """Cov(f(x), f(x')) (a, a) from K(x, x') (a, a)."""
+    crossed = row.theta @ train.m @ row.k.T
+    return at_test + row.theta @ train.n @ row.theta.T - crossed - crossed.T
+
+
+def gradient_mean(row: Row, train: Training) -> jax.Array:
+    """E ∇f (a, o, d)."""
+    along = row.big_p @ train.v
+    across = jax.lax.map(lambda one: (row.big_q * one) @ train.x, train.v.T)
+    return along[:, :, None] * row.x[:, None, :] + jnp.swapaxes(across, 0, 1)
+
+
+def gradient_mean_sq(row: Row, train: Training) -> jax.Array:
+    """Σ_k ‖E ∇f_k‖² (a,)."""
+
+    def of_output(one: jax.Array) -> jax.Array:
+        along, weighted = row.big_p @ one, row.big_q * one
+        if train.x.shape[1] < len(train.x):  # (Q∘v)ᵀΓ(Q∘v) = ‖Xᵀ(Q∘v)‖²
+            across = jnp.sum((weighted @ train.x) ** 2, axis=1)
+        else:
+            across = _forms(weighted, train.gram, weighted)
+        return row.p * along**2 + 2 * along * jnp.sum(weighted * row.r, axis=1) + across
+
+    return jnp.sum(jax.lax.map(of_output, train.v.T), axis=0)
+
+
+def gradient_variance(row: Row, train: Training, d_in: int) -> jax.Array:
+    """tr Cov ∇f (a,), the same for all outputs."""
+    p, big_p, big_q, r = row.p[:, None], row.big_p, row.big_q, row.r
+    at_initialization = d_in * row.point.isotropic + row.p * row.point.radial
+    quadratic = _forms(big_p, train.n, p * big_p + 2 * big_q * r) + _forms(big_q, train.n * train.gram, big_q)
+    mixed = (
+        _forms(big_p, train.m, p * row.big_a + row.big_b * r)
+        + _forms(big_q * r, train.m, row.big_a)
+        + _forms(big_q, train.m * train.gram, row.big_b)
+    )
+    return at_initialization + quadratic - 2 * mixed
+
+
+def gradient_value_covariance(row: Row, train: Training) -> jax.Array:
+    """Cov(∇f, f) (a, d) = s + D_Θ(Nθ − Mk) − D_K Mθ, with D the Jacobians of the kernels' rows by x."""
+    by_theta = row.theta @ train.n - row.k @ train.m
+    by_k = -(row.theta @ train.m)
+    along = row.point.gamma + jnp.sum(row.big_p * by_theta + row.big_a * by_k, axis=1)
+    return along[:, None] * row.x + (row.big_q * by_theta + row.big_b * by_k) @ train.x
+
+
+def gradient_covariance(row: Row, train: Training) -> jax.Array:
+    """Cov ∇f (a, d, d) = G + D_Θ N D_Θᵀ − D_Θ M D_Kᵀ − D_K M D_Θᵀ. This does form the (n, d) Jacobians, a point at a
+    time: O(d n²) each."""
+
+    def at_point(one: Row) -> jax.Array:
+        d_theta = jnp.outer(one.big_p, one.x) + one.big_q[:, None] * train.x
+        d_k = jnp.outer(one.big_a, one.x) + one.big_b[:, None] * train.x
+        half = d_theta.T @ (0.5 * train.n @ d_theta - train.m @ d_k)
+        at_initialization = one.point.isotropic * jnp.eye(len(one.x)) + one.point.radial * jnp.outer(one.x, one.x)
+        return at_initialization + half + half.T
+
+    return jax.lax.map(at_point, row)
+
+
+def _forms(left: jax.Array, matrix: jax.Array, right: jax.Array) -> jax.Array:
+    """left_iᵀ·matrix·right_i for each row i."""
+    return jnp.sum((left @ matrix) * right, axis=1)
