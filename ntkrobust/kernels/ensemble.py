@@ -113,13 +113,10 @@ class InfiniteEnsemble:
         terms, error = series_terms(net, self._layers, x)
         self._model = Model(net.phi, terms, x.shape[1], self.kernel == "nngp")
         batch = memory.batch_rows(len(x), ROW_ARRAYS)
-        self.memory = memory.estimate_memory(*x.shape, batch, ROW_ARRAYS)
+        self.memory = memory.estimate_memory(len(x), x.shape[1], batch, ROW_ARRAYS)
         memory.check_memory(self.memory, memory_limit)
 
         k, theta = kernel_matrices(net.phi, terms, self._layers, x, devices=devices)
-        for name, matrix in (("NNGP", k), ("NTK", theta)):
-            if not np.isfinite(matrix).all():
-                raise InputError(f"the {name} of this network is not finite: its variances overflow in {net!r}")
         self._factors = _factorize(k if self._model.bayesian else theta, k, x, y)
         self.conditioning = self._diagnose(terms, error)
 
@@ -226,7 +223,8 @@ def _factorize(theta: Array, k: Array, x: Array, y: Array) -> Factorization:
 
 @functools.partial(jax.jit, donate_argnums=0)
 def _eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return jnp.linalg.eigh(matrix, symmetrize_input=False)  # type: ignore[return-value]
+    values, vectors = jnp.linalg.eigh(matrix, symmetrize_input=False)
+    return values, vectors
 
 
 def _not_negative(name: str, value: object) -> float:

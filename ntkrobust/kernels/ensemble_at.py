@@ -69,7 +69,7 @@ class EnsembleAt:
         self,
         net: MLP,
         model: Model,
-        layers: Layers,
+        layers: Layers[Any],
         factors: Factorization,
         response: Array,
         time: float,
@@ -84,7 +84,8 @@ class EnsembleAt:
         """What means need: v, O(n²)."""
         with jax.enable_x64(True):
             v = self._factors.vectors @ (self._response[:, None] * self._factors.projected)
-            return Training(self._factors.x_train, self._factors.gram, v)
+            nothing = jnp.zeros((0, 0))
+            return Training(self._factors.x_train, self._factors.gram, v, nothing, nothing)
 
     @functools.cached_property
     def _training(self) -> Training:
@@ -96,11 +97,11 @@ class EnsembleAt:
 
     def mean(self, x: npt.ArrayLike) -> Array:
         """E f_t(x) (n', o)."""
-        return self._evaluate(_mean, x, self._mean_only)
+        return self._evaluate(_mean, self._points(x), self._mean_only)
 
     def variance(self, x: npt.ArrayLike) -> Array:
         """Var f_t(x) (n',), of each output."""
-        return self._evaluate(_variance, x, self._training)
+        return self._evaluate(_variance, self._points(x), self._training)
 
     def covariance(self, x: npt.ArrayLike) -> Array:
         """Cov(f_t(x), f_t(x')) (n', n') of each output, between all points; needs memory for all of them at once."""
@@ -108,29 +109,36 @@ class EnsembleAt:
         with jax.enable_x64(True):
             return np.asarray(_covariance(self._model, self._layers, jnp.asarray(points), self._training))
 
+    def squared_difference(self, x: npt.ArrayLike, moved: npt.ArrayLike) -> Array:
+        """E‖f_t(x̂) − f_t(x)‖² (n',) for points x̂ = ``moved``, (n', d) like ``x``: finite steps, nothing linearised."""
+        points, others = self._points(x), self._points(moved)
+        if points.shape != others.shape:
+            raise InputError(f"x and moved must have one shape, got {points.shape} and {others.shape}")
+        return self._evaluate(_squared_difference, np.stack([points, others], axis=1), self._training)
+
     def gradient_mean(self, x: npt.ArrayLike) -> Array:
         """E ∇f_t(x) (n', o, d)."""
-        return self._evaluate(_gradient_mean, x, self._mean_only)
+        return self._evaluate(_gradient_mean, self._points(x), self._mean_only)
 
     def gradient_mean_sq(self, x: npt.ArrayLike) -> Array:
         """Σ_k ‖E ∇f_k‖² (n',)."""
-        return self._evaluate(_gradient_mean_sq, x, self._mean_only)
+        return self._evaluate(_gradient_mean_sq, self._points(x), self._mean_only)
 
     def gradient_variance(self, x: npt.ArrayLike) -> Array:
         """tr Cov ∇f (n',), of each output."""
-        return self._evaluate(_gradient_moments, x, self._training)[:, 1]
+        return self._evaluate(_gradient_moments, self._points(x), self._training)[:, 1]
 
     def gradient_second_moment(self, x: npt.ArrayLike) -> Array:
         """E‖J‖_F² = Σ_k ‖E ∇f_k‖² + o·tr Cov ∇f (n',)."""
-        return self._evaluate(_gradient_moments, x, self._training) @ np.array([1.0, self._net.d_out])
+        return self._evaluate(_gradient_moments, self._points(x), self._training) @ np.array([1.0, self._net.d_out])
 
     def gradient_covariance(self, x: npt.ArrayLike) -> Array:
         """Cov ∇f (n', d, d), of each output: O(d n²) per point."""
-        return self._evaluate(_gradient_covariance, x, self._training)
+        return self._evaluate(_gradient_covariance, self._points(x), self._training)
 
     def gradient_value_covariance(self, x: npt.ArrayLike) -> Array:
         """Cov(∇f, f) (n', d), of each output."""
-        return self._evaluate(_gradient_value_covariance, x, self._training)
+        return self._evaluate(_gradient_value_covariance, self._points(x), self._training)
 
     def gradient_norm(self, x: npt.ArrayLike) -> Array:
         """E‖J‖_F (n',), for one output E‖∇f‖, exact: O(min(n, d)·n²) per point."""
@@ -258,7 +266,7 @@ class EnsembleAt:
         eigenvectors (n', o, k), and the variance (n',) in each direction off that span."""
         reduced, basis = self._reduced
         width, o = reduced.x.shape[1], self._net.d_out
-        found = self._evaluate(_spectrum, x, reduced, basis)
+        found = self._evaluate(_spectrum, self._points(x), reduced, basis)
         c, m, isotropic = np.split(found, [width, width + o * width], axis=1)
         return np.maximum(c, 0.0), m.reshape(-1, o, width), isotropic[:, 0]
 
@@ -272,9 +280,8 @@ class EnsembleAt:
             basis, _ = jnp.linalg.qr(self._factors.x_train.T)
             return self._training._replace(x=jnp.pad(self._factors.x_train @ basis, ((0, 0), (0, 1)))), basis
 
-    def _evaluate(self, quantity: Callable[..., Any], x: npt.ArrayLike, train: Training, *others: Any) -> Array:
+    def _evaluate(self, quantity: Callable[..., Any], points: Array, train: Training, *others: Any) -> Array:
         """A jitted function of points, in batches, along the first axis."""
-        points = self._points(x)
         size = batch_rows(len(self._factors.x_train), ROW_ARRAYS)
         with jax.enable_x64(True):
             return np.concatenate(
@@ -330,7 +337,7 @@ def _of_points(quantity: Callable[[Model, Row, Training], jax.Array]) -> Callabl
     the compiler."""
 
     @functools.partial(jax.jit, static_argnums=0)
-    def program(model: Model, layers: Layers, x: jax.Array, train: Training) -> jax.Array:
+    def program(model: Model, layers: Layers[Any], x: jax.Array, train: Training) -> jax.Array:
         return quantity(model, trained.kernel_row(model, layers, x, train.x), train)
 
     return program
@@ -350,7 +357,7 @@ _gradient_value_covariance = _of_points(lambda model, row, train: trained.gradie
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _covariance(model: Model, layers: Layers, x: jax.Array, train: Training) -> jax.Array:
+def _covariance(model: Model, layers: Layers[Any], x: jax.Array, train: Training) -> jax.Array:
     p, q, r = inner_products(x, x)
     r = jnp.where(jnp.eye(len(r), dtype=bool), p, r)
     at_test = pair_kernels(model.phi, model.terms, layers, model.d_in, p, q, r).nngp
@@ -358,7 +365,18 @@ def _covariance(model: Model, layers: Layers, x: jax.Array, train: Training) -> 
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _spectrum(model: Model, layers: Layers, x: jax.Array, train: Training, basis: jax.Array | None) -> jax.Array:
+def _squared_difference(model: Model, layers: Layers[Any], pairs: jax.Array, train: Training) -> jax.Array:
+    row, moved = (trained.kernel_row(model, layers, pairs[:, i], train.x) for i in range(2))
+
+    def crossed(pair: jax.Array) -> jax.Array:
+        kernels = pair_kernels(model.phi, model.terms, layers, model.d_in, *inner_products(pair[:1], pair[1:]))
+        return kernels.nngp[0, 0]
+
+    return trained.squared_difference(row, moved, train, jax.vmap(crossed)(pairs))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _spectrum(model: Model, layers: Layers[Any], x: jax.Array, train: Training, basis: jax.Array | None) -> jax.Array:
     """(a, k + ok + 1): eigenvalues, means along the eigenvectors, variance elsewhere; see ``_spectra``."""
     if basis is not None:
         inside = x @ basis

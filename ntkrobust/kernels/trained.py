@@ -19,7 +19,7 @@ Each test point costs O(n²), whatever d: no Jacobian of the kernel is formed. T
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -57,17 +57,17 @@ class Training(NamedTuple):
 
     Attributes:
         x: (n, d).
-        gram: Γ = XXᵀ (n, n), or None where it isn't needed.
-        v: M y (n, o), or None.
-        m: M (n, n), or None.
-        n: N (n, n), or None.
+        gram: Γ = XXᵀ (n, n).
+        v: M y (n, o).
+        m: M (n, n); empty where only means are asked for.
+        n: N (n, n); likewise.
     """
 
     x: jax.Array
-    gram: jax.Array | None = None
-    v: jax.Array | None = None
-    m: jax.Array | None = None
-    n: jax.Array | None = None
+    gram: jax.Array
+    v: jax.Array
+    m: jax.Array
+    n: jax.Array
 
 
 class Row(NamedTuple):
@@ -110,7 +110,7 @@ def propagators(vectors: jax.Array, response: jax.Array, prior: jax.Array) -> tu
     return m, m @ prior @ m
 
 
-def kernel_row(model: Model, layers: Layers, x: jax.Array, x_train: jax.Array) -> Row:
+def kernel_row(model: Model, layers: Layers[Any], x: jax.Array, x_train: jax.Array) -> Row:
     """Everything that the moments at test points ``x`` (a, d) are made of."""
     p, q, r = inner_products(x, x_train)
     kernels, slopes = pair_kernels_with_derivatives(model.phi, model.terms, layers, model.d_in, p, q, r)
@@ -144,6 +144,14 @@ def covariance(row: Row, train: Training, at_test: jax.Array) -> jax.Array:
     """Cov(f(x), f(x')) (a, a) from K(x, x') (a, a)."""
     crossed = row.theta @ train.m @ row.k.T
     return at_test + row.theta @ train.n @ row.theta.T - crossed - crossed.T
+
+
+def squared_difference(row: Row, moved: Row, train: Training, crossed: jax.Array) -> jax.Array:
+    """E‖f(x̂) − f(x)‖² (a,), summed over outputs, from K(x, x̂) (a,): a finite step, not its linearisation."""
+    theta, k = moved.theta - row.theta, moved.k - row.k
+    prior = moved.point.variance + row.point.variance - 2 * crossed
+    spread = prior + _forms(theta, train.n, theta) - 2 * _forms(theta, train.m, k)
+    return jnp.sum((theta @ train.v) ** 2, axis=1) + train.v.shape[1] * spread
 
 
 def gradient_mean(row: Row, train: Training) -> jax.Array:
