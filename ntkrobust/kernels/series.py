@@ -95,7 +95,7 @@ def terms_needed(phi: Phi, k_max: float, k_min: float, tolerance: float) -> tupl
     The error is that of J, D and the three derivatives, each relative to its natural scale √(E F(u)² E G(v)²); by
     Cauchy-Schwarz the terms from T on sum to at most √(tail_F tail_G), where Parseval gives tail_F = E F² − Σ_{k<T}c_k²
     without summing them. Tails are taken at 17 variances. A kink of φ, φ' or φ'', or an oscillation too fast for the
-    quadrature, leaves a tail that no number of terms removes.
+    quadrature, leaves a tail that no number of terms removes; the error then has the right size but is no strict bound.
 
     Args:
         phi: φ, entrywise and hashable.
