@@ -252,7 +252,7 @@ def test_norms_of_the_gaussian_jacobian_agree_with_sampling() -> None:
     now, points = several_outputs()
     jacobians = draws_of_jacobians(now, points, 20000)
     rng = np.random.default_rng(12)
-    u = rng.standard_normal(jacobians.shape[:2] + (6,))
+    u = rng.standard_normal((*jacobians.shape[:2], 6))
     u /= np.linalg.norm(u, axis=-1, keepdims=True)
     frobenius = np.sqrt(np.sum(jacobians**2, axis=(2, 3)))
     assert agree(now.gradient_norm(points), frobenius)
@@ -282,7 +282,7 @@ def test_one_output_is_exact_in_few_and_in_many_dimensions(n: int) -> None:
 
 
 def test_survival_is_that_of_values_and_gradients_together() -> None:
-    # In one dimension, one output and no training f and f' are Gaussian with known covariance: P(|f| > ε|f'|) is an angle.
+    # Without training, in one dimension, f and f' are centred Gaussians: P(|f| > ε|f'|) is an angle.
     x = np.array([[0.7], [-1.3]])
     now = ntr.InfiniteEnsemble(ntr.MLP(2, activation="erf", bias_std=0.1), x, np.array([1.0, 2.0])).at(0.0)
     point = np.array([[0.4]])

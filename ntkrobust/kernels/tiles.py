@@ -22,7 +22,7 @@ from ntkrobust.kernels.recursion import PairKernels, pair_kernels
 Array = npt.NDArray[np.float64]
 
 TILE = 256
-"""Rows and columns of a tile, at most: on a processor its arrays then stay in the cache, which is worth a factor of two."""
+"""Rows and columns of a tile, at most: its arrays then stay in a processor's cache, which is worth a factor of two."""
 
 IN_FLIGHT = 2
 """Tiles that are asked of a device before the first of them is waited for."""
@@ -92,7 +92,8 @@ def blocks(n: int, size: int) -> list[slice]:
 
 
 def padded_blocks(x: Array, size: int) -> Iterator[tuple[slice, Array]]:
-    """The :func:`blocks` of ``x`` along its first axis, the last row repeated where one is short, so that all have one shape."""
+    """The :func:`blocks` of ``x`` along its first axis; where one is short its last row is repeated, so that all have one
+    shape."""
     parts = blocks(len(x), size)
     for part in parts:
         yield part, _padded(x[part], _longest(parts))
