@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ntkrobust.kernels.architectures import Stax, stax, stax_parameters
     from ntkrobust.kernels.ensemble import InfiniteEnsemble
     from ntkrobust.kernels.ensemble_at import EnsembleAt
+    from ntkrobust.kernels.general import GeneralEnsemble
+    from ntkrobust.kernels.general_at import GeneralEnsembleAt
     from ntkrobust.kernels.matrices import kernel_matrix
     from ntkrobust.kernels.spectrum import Conditioning
 
@@ -29,12 +31,16 @@ _HOMES = {
     "Conditioning": "ntkrobust.kernels.spectrum",
     "InfiniteEnsemble": "ntkrobust.kernels.ensemble",
     "EnsembleAt": "ntkrobust.kernels.ensemble_at",
+    "GeneralEnsemble": "ntkrobust.kernels.general",
+    "GeneralEnsembleAt": "ntkrobust.kernels.general_at",
     "kernel_matrix": "ntkrobust.kernels.matrices",
 }
 
 __all__ = [
     "Conditioning",
     "EnsembleAt",
+    "GeneralEnsemble",
+    "GeneralEnsembleAt",
     "InfiniteEnsemble",
     "Stax",
     "adapter_state",
