@@ -22,6 +22,9 @@ from ntkrobust.kernels.spectrum import diagnose, eigh, response
 
 Array = npt.NDArray[np.float64]
 
+ROUNDING = 1e-13
+"""Relative error of the entries of a kernel in closed form: float64 through a few layers, limits on the diagonal."""
+
 
 class GeneralEnsemble:
     """Infinitely wide networks trained on ½Σ(f − y)² from random initialization, in the kernel regime.
@@ -32,7 +35,8 @@ class GeneralEnsemble:
         kernel: ``"ntk"`` or ``"nngp"``.
         learning_rate: η, or None for gradient flow.
         ridge: added to the eigenvalues of the training kernel.
-        conditioning: eigenvalues and condition number of the training kernel.
+        conditioning: eigenvalues and condition number of the training kernel; ``series_error`` is the relative error
+            its entries are taken to have.
     """
 
     def __init__(
@@ -79,7 +83,9 @@ class GeneralEnsemble:
         bayesian = self.kernel == "nngp"
         self._kernels = KernelFunction(kernel_fn, x.shape[1:], bayesian, pairs)
         self._factors = _factorize(self._kernels, x, y, self.ridge if bayesian else 0.0)
-        self.conditioning = diagnose(self._factors.eigenvalues, self.ridge, self.learning_rate)
+        self.conditioning = diagnose(
+            self._factors.eigenvalues, self.ridge, self.learning_rate, series_error=self._factors.error
+        )
 
     def at(self, time: float) -> GeneralEnsembleAt:
         """The ensemble at ``time`` ≥ 0, gradient-flow time for the loss ½Σ over samples and outputs; inf is allowed.
@@ -90,7 +96,7 @@ class GeneralEnsemble:
             InputError: the time is negative, NaN, or not a multiple of the learning rate; or it is infinite and the
                 training kernel is singular to working precision.
         """
-        found = response(self._factors.eigenvalues, self.conditioning, time, self.learning_rate)
+        found = response(self._factors.eigenvalues, self.conditioning, time, self.learning_rate, self._factors.error)
         return GeneralEnsembleAt(self._kernels, self._factors, found, float(time), self.conditioning)
 
     def __repr__(self) -> str:
@@ -118,4 +124,6 @@ def _factorize(kernels: KernelFunction, x: Array, y: Array, noise: float) -> Gen
     with jax.enable_x64(True):
         eigenvalues, vectors = (np.asarray(part) for part in eigh(jnp.asarray(theta)))
     prior = k + noise * np.eye(len(k))
-    return GeneralFactorization(x, typical, eigenvalues, vectors, prior, vectors.T @ y)
+    return GeneralFactorization(
+        x, typical, eigenvalues, vectors, prior, vectors.T @ y, max(ROUNDING, kernels.asymmetry(x))
+    )

@@ -25,6 +25,10 @@ from ntkrobust.kernels.spectrum import Conditioning
 
 Array = npt.NDArray[np.float64]
 
+ASYMMETRY = 1e-9
+"""Relative asymmetry of kernels up to which derivatives are taken. Closed forms have 1e-14. What integrates over two
+variables in turn has about the error of its integrals, which derivatives multiply by 10³ and more."""
+
 
 class GeneralFactorization(NamedTuple):
     """What the training points come to, for all times; float64, n training points.
@@ -36,6 +40,7 @@ class GeneralFactorization(NamedTuple):
         vectors: V (n, n), in columns.
         prior: K (n, n), with the noise that a ridge on the NNGP stands for.
         projected: Vᵀy (n, o).
+        error: relative, of the kernels: rounding, or their asymmetry where they are integrated numerically.
     """
 
     x_train: Array
@@ -44,6 +49,7 @@ class GeneralFactorization(NamedTuple):
     vectors: Array
     prior: Array
     projected: Array
+    error: float
 
 
 class GeneralEnsembleAt:
@@ -93,7 +99,8 @@ class GeneralEnsembleAt:
         """E ∇f_t(x) (n', o, *input shape).
 
         Raises:
-            InputError: the kernels' rows have no gradient at a point, or one that differentiation gets wrong.
+            InputError: the kernels' rows have no gradient at a point, one that differentiation gets wrong, or errors of
+                their own that derivatives would multiply.
         """
         points = self._points(x)
         found = [self._v.T @ by_theta for _, by_theta in self._rows(points)]
@@ -139,9 +146,14 @@ class GeneralEnsembleAt:
     def _rows(self, points: Array) -> list[tuple[Array, Array]]:
         """∂_x of K(x, X) and Θ(x, X), each (n, d), for every point.
 
-        They are derived only where they exist, and compared with differences along one random direction: a layer of
+        They are taken only where they exist, and compared with differences along one random direction: a layer of
         neural-tangents that can't be differentiated must not go unnoticed.
         """
+        if self._factors.error > ASYMMETRY:
+            raise InputError(
+                f"the kernel is not symmetric, by {self._factors.error:.0e} of its size: its layers are integrated "
+                "too coarsely for derivatives (ElementwiseNumerical and others without a closed form)"
+            )
         around = coincident.neighbourhood(self._kernels, points, self._factors.x_train, self._lengths(points))
         kinks = np.argwhere(around.cones > coincident.CONE)
         if kinks.size:

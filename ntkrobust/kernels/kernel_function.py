@@ -67,7 +67,7 @@ class KernelFunction:
 
     def matrices(self, x1: Array, x2: Array | None = None) -> tuple[Array, Array]:
         """K and Θ (n1, n2); of ``x1`` with itself, exactly symmetric, if ``x2`` is None."""
-        side = max(math.isqrt(self.pairs), 1)
+        side = self._side
         other = x1 if x2 is None else x2
         k, theta = (np.empty((len(x1), len(other))) for _ in range(2))
         with jax.enable_x64(True):
@@ -82,6 +82,13 @@ class KernelFunction:
                             mirrored = np.triu(block) + np.triu(block, 1).T if rows == columns else block.T
                             whole[columns, rows] = mirrored
         return k, theta
+
+    def asymmetry(self, x: Array) -> float:
+        """How far K and Θ of the first block of points are from symmetric, relative to their largest entries."""
+        part, block = next(padded_blocks(x, self._side))
+        with jax.enable_x64(True):
+            found = [np.asarray(kernel)[: part.stop, : part.stop] for kernel in self._block(block, block)]
+        return max(float(np.abs(kernel - kernel.T).max() / np.abs(kernel).max()) for kernel in found)
 
     def nngp(self, x1: Array, x2: Array) -> Array:
         """K (n,) of each row of ``x1`` with the same row of ``x2``."""
@@ -111,6 +118,11 @@ class KernelFunction:
                 ]
             )
 
+    @property
+    def _side(self) -> int:
+        """Rows and columns of a block of a matrix; at least two, so that symmetry can be seen."""
+        return max(math.isqrt(self.pairs), 2)
+
     def _kernels(self, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
         if self.bayesian:
             k = self._kernel_fn(a, b, "nngp")
@@ -122,17 +134,25 @@ class KernelFunction:
         k, theta = self._kernels(a[None], b[None])
         return k[0, 0], theta[0, 0]
 
+    def _each(self, of_pair: Callable[..., Any]) -> Callable[..., Any]:
+        """``of_pair`` along the first axis of all arguments."""
+        if len(self.input_shape) == 1:
+            return jax.vmap(of_pair)
+        # One pair has work enough, and XLA crashed on the CPU (jaxlib 0.10.2, segmentation fault) when derivatives of
+        # convolutions over all pairs of positions were vectorized.
+        return lambda *arguments: jax.lax.map(lambda one: of_pair(*one), arguments)
+
     @functools.cached_property
     def _block(self) -> Callable[..., tuple[jax.Array, jax.Array]]:
         return jax.jit(self._kernels)
 
     @functools.cached_property
     def _nngp(self) -> Callable[..., jax.Array]:
-        return jax.jit(jax.vmap(lambda a, b: self._kernel_fn(a[None], b[None], "nngp")[0, 0]))
+        return jax.jit(self._each(lambda a, b: self._kernel_fn(a[None], b[None], "nngp")[0, 0]))
 
     @functools.cached_property
     def _ntk(self) -> Callable[..., jax.Array]:
-        return jax.jit(jax.vmap(lambda a, b: self._pair(a, b)[1]))
+        return jax.jit(self._each(lambda a, b: self._pair(a, b)[1]))
 
     @functools.cached_property
     def _gradients(self) -> Callable[..., tuple[jax.Array, jax.Array]]:
@@ -142,4 +162,4 @@ class KernelFunction:
             (by_k,), (by_theta,) = pull_back((one, zero)), pull_back((zero, one))
             return by_k.reshape(-1), by_theta.reshape(-1)
 
-        return jax.jit(jax.vmap(of_pair, in_axes=(None, 0)))
+        return jax.jit(lambda a, block: self._each(lambda b: of_pair(a, b))(block))

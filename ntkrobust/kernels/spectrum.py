@@ -63,8 +63,21 @@ def diagnose(
     return Conditioning(smallest, largest, condition, ridge, series_terms, series_error)
 
 
-def response(eigenvalues: Array, conditioning: Conditioning, time: object, learning_rate: float | None) -> Array:
+def response(
+    eigenvalues: Array,
+    conditioning: Conditioning,
+    time: object,
+    learning_rate: float | None,
+    kernel_error: float = 0.0,
+) -> Array:
     """m (n,) at gradient-flow time ``time`` ≥ 0; with a learning rate η, after time/η steps; inf is allowed.
+
+    Args:
+        eigenvalues: λ (n,).
+        conditioning: what :func:`diagnose` said of them.
+        time: t.
+        learning_rate: η, or None.
+        kernel_error: relative error of the kernel's entries, where it exceeds rounding.
 
     Raises:
         InputError: the time is negative, NaN, or not a multiple of the learning rate; or it is infinite and the
@@ -75,7 +88,7 @@ def response(eigenvalues: Array, conditioning: Conditioning, time: object, learn
     time = float(time)
     shifted = np.maximum(eigenvalues, 0.0) + conditioning.ridge
     if math.isinf(time):
-        _refuse_singular(conditioning, len(eigenvalues))
+        _refuse_singular(conditioning, len(eigenvalues) * max(np.finfo(float).eps, kernel_error))
         return 1 / shifted
     if learning_rate is None:
         return flow_response(shifted, time)
@@ -111,8 +124,8 @@ def eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     return values, vectors
 
 
-def _refuse_singular(c: Conditioning, n: int) -> None:
-    if c.condition_number * n * np.finfo(float).eps >= 1:
+def _refuse_singular(c: Conditioning, precision: float) -> None:
+    if c.condition_number * precision >= 1:
         raise InputError(
             f"the training kernel is singular to working precision (λ_min = {c.smallest:.1e}, λ_max = "
             f"{c.largest:.1e}{f', ridge = {c.ridge:g}' if c.ridge else ''}), so t = inf can't be reached: look for "
