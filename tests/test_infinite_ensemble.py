@@ -427,7 +427,7 @@ def test_batches_and_tiles_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     net = ntr.MLP(3, activation="relu", bias_std=0.1)
     points = RNG.standard_normal((37, 8))
     whole = ntr.InfiniteEnsemble(net, X, Y).at(1.0).gradient_second_moment(points)
-    monkeypatch.setattr(ensemble_at, "batch_rows", lambda n, arrays: 10)  # 37 points: batches of 10, 9, 9 and 9
+    monkeypatch.setattr(ensemble_at, "batch_rows", lambda n: 10)  # 37 points: batches of 10, 9, 9 and 9
     np.testing.assert_allclose(
         ntr.InfiniteEnsemble(net, X, Y).at(1.0).gradient_second_moment(points), whole, rtol=1e-12
     )

@@ -25,7 +25,7 @@ LAYERS = (
     ("bounds.evidence",),
     ("sweeps",),
     ("reports",),
-    ("workflow", "doctor"),
+    ("workflow", "doctor", "infinite"),
 )
 # Rooms that do not know of each other, although the order alone would allow it.
 STRANGERS = {

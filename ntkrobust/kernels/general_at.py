@@ -12,14 +12,12 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
 from ntkrobust.data.checks import as_numeric
 from ntkrobust.errors import InputError
-from ntkrobust.kernels import coincident, trained
+from ntkrobust.kernels import coincident
 from ntkrobust.kernels.kernel_function import KernelFunction
 from ntkrobust.kernels.spectrum import Conditioning
 
@@ -79,10 +77,8 @@ class GeneralEnsembleAt:
     @functools.cached_property
     def _propagators(self) -> tuple[Array, Array]:
         """M and N (n, n)."""
-        with jax.enable_x64(True):
-            given = (self._factors.vectors, self._response, self._factors.prior)
-            m, n = jax.jit(trained.propagators)(*map(jnp.asarray, given))
-            return np.asarray(m), np.asarray(n)
+        m = (self._factors.vectors * self._response) @ self._factors.vectors.T
+        return m, m @ self._factors.prior @ m
 
     def mean(self, x: npt.ArrayLike) -> Array:
         """E f_t(x) (n', o)."""

@@ -92,7 +92,7 @@ def blocks(n: int, size: int) -> list[slice]:
 
 
 def padded_blocks(x: Array, size: int) -> Iterator[tuple[slice, Array]]:
-    """The :func:`blocks` of ``x`` along its first axis; where one is short its last row is repeated, so that all have one
+    """The :func:`blocks` of ``x`` along its first axis; the last row of a short one is repeated, so that all have one
     shape."""
     parts = blocks(len(x), size)
     for part in parts:

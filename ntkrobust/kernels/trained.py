@@ -36,6 +36,10 @@ from ntkrobust.kernels.recursion import (
 from ntkrobust.kernels.tiles import inner_products
 
 
+COLUMNS = 512
+"""Columns of the products with M and N that covariance matrices are computed by, at least."""
+
+
 class Model(NamedTuple):
     """What stays the same for all times and test points; static under ``jit``.
 
@@ -59,8 +63,10 @@ class Training(NamedTuple):
         x: (n, d).
         gram: Γ = XXᵀ (n, n).
         v: M y (n, o).
-        m: M (n, n); empty where only means are asked for.
-        n: N (n, n); likewise.
+        m: M (n, n); empty where only means are asked for, like the next three.
+        n: N (n, n).
+        m_gram: M∘Γ (n, n).
+        n_gram: N∘Γ (n, n).
     """
 
     x: jax.Array
@@ -68,6 +74,8 @@ class Training(NamedTuple):
     v: jax.Array
     m: jax.Array
     n: jax.Array
+    m_gram: jax.Array
+    n_gram: jax.Array
 
 
 class Row(NamedTuple):
@@ -98,16 +106,20 @@ class Row(NamedTuple):
     point: PointKernels
 
 
-def propagators(vectors: jax.Array, response: jax.Array, prior: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """M = V diag(m) Vᵀ and N = M K M.
+def propagators(
+    vectors: jax.Array, response: jax.Array, prior: jax.Array, gram: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """M = V diag(m) Vᵀ, N = M K M, M∘Γ and N∘Γ.
 
     Args:
         vectors: V (n, n), eigenvectors of Θ in columns.
         response: m_i = (1 − e^{−λ_i t})/λ_i, or what gradient descent has instead; (n,).
         prior: K (n, n), with the noise that a Bayesian ridge adds.
+        gram: Γ (n, n).
     """
     m = (vectors * response) @ vectors.T
-    return m, m @ prior @ m
+    n = m @ prior @ m
+    return m, n, m * gram, n * gram
 
 
 def kernel_row(model: Model, layers: Layers[Any], x: jax.Array, x_train: jax.Array) -> Row:
@@ -179,11 +191,11 @@ def gradient_variance(row: Row, train: Training, d_in: int) -> jax.Array:
     """tr Cov ∇f (a,), the same for all outputs."""
     p, big_p, big_q, r = row.p[:, None], row.big_p, row.big_q, row.r
     at_initialization = d_in * row.point.isotropic + row.p * row.point.radial
-    quadratic = _forms(big_p, train.n, p * big_p + 2 * big_q * r) + _forms(big_q, train.n * train.gram, big_q)
+    quadratic = _forms(big_p, train.n, p * big_p + 2 * big_q * r) + _forms(big_q, train.n_gram, big_q)
     mixed = (
         _forms(big_p, train.m, p * row.big_a + row.big_b * r)
         + _forms(big_q * r, train.m, row.big_a)
-        + _forms(big_q, train.m * train.gram, row.big_b)
+        + _forms(big_q, train.m_gram, row.big_b)
     )
     return at_initialization + quadratic - 2 * mixed
 
@@ -207,7 +219,8 @@ def gradient_covariance(row: Row, train: Training) -> jax.Array:
         at_initialization = one.point.isotropic * jnp.eye(len(one.x)) + one.point.radial * jnp.outer(one.x, one.x)
         return at_initialization + half + half.T
 
-    return jax.lax.map(at_point, row)
+    # Several points at a time where d is small: products with M and N are fast for many columns only.
+    return jax.lax.map(at_point, row, batch_size=max(1, COLUMNS // row.x.shape[1]))
 
 
 def _forms(left: jax.Array, matrix: jax.Array, right: jax.Array) -> jax.Array:
