@@ -46,6 +46,92 @@ class AtMost:
 
 
 @dataclasses.dataclass(frozen=True)
+class AtLeast:
+    """E[measure] ≥ bound in every cell, with an explicit constant.
+
+    Attributes:
+        bound: the bound stated for a cell.
+    """
+
+    bound: Formula
+
+    def __str__(self) -> str:
+        return "at least"
+
+
+@dataclasses.dataclass(frozen=True)
+class OrderAtMost:
+    """E[measure] ≤ C·bound for some constant C that the statement leaves open.
+
+    No finite range can prove or disprove that; what can be seen is whether measured/bound still grows at the far end of
+    an axis, which no constant survives if it goes on.
+
+    Attributes:
+        bound: the form of the bound, without its constant.
+        growth: measured/bound counts as growing along an axis where it rises by more than this factor per doubling over
+            the last three doublings (the last four values, if they are fewer doublings apart).
+    """
+
+    bound: Formula
+    growth: float = 1.05
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.growth, int | float) and math.isfinite(self.growth) and self.growth > 1):
+            raise InputError(f"a growth per doubling is a factor above 1, got {self.growth!r}")
+
+    def __str__(self) -> str:
+        return "at most a constant times"
+
+
+@dataclasses.dataclass(frozen=True)
+class ScalesAs:
+    """E[measure] ∝ axis^power.
+
+    Attributes:
+        axis: a numeric grid axis.
+        power: the exponent p.
+        margin: the statement counts as true where the exponent is p ± margin, between any two consecutive values.
+    """
+
+    axis: str
+    power: float
+    margin: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_margin(self.margin)
+        if not (isinstance(self.power, int | float) and math.isfinite(self.power)):
+            raise InputError(f"an exponent is a finite number, got {self.power!r}")
+
+    def __str__(self) -> str:
+        return f"scales as {self.axis}^{self.power:g}, exponent to within {self.margin:g}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Turns:
+    """E[measure] first changes in one direction along an axis, then in the other; see :func:`RisesThenFalls`.
+
+    Attributes:
+        axis: a numeric grid axis.
+        sign: +1 for a rise and then a fall, −1 for a fall and then a rise.
+        margin: relative change against the stated direction that is still put up with on either side.
+        at: where the statement says that it turns, if it does: a formula of a cell's coordinates, to be compared with
+            the estimated turning point.
+    """
+
+    axis: str
+    sign: int
+    margin: float = 0.05
+    at: Formula | None = None
+
+    def __post_init__(self) -> None:
+        _check_margin(self.margin)
+
+    def __str__(self) -> str:
+        first, then = ("increases", "decreases") if self.sign > 0 else ("decreases", "increases")
+        return f"{first}, then {then} in {self.axis}"
+
+
+@dataclasses.dataclass(frozen=True)
 class Trend:
     """E[measure] changes in one direction along an axis; see :func:`IncreasesIn` and :func:`DecreasesIn`.
 
@@ -77,7 +163,17 @@ def DecreasesIn(axis: str, margin: float = 0.05) -> Trend:
     return Trend(axis, -1, margin)
 
 
-Relation = Equals | AtMost | Trend
+def RisesThenFalls(axis: str, margin: float = 0.05, at: Formula | None = None) -> Turns:
+    """E[measure] rises along ``axis`` to a turning point, and falls from there."""
+    return Turns(axis, +1, margin, at)
+
+
+def FallsThenRises(axis: str, margin: float = 0.05, at: Formula | None = None) -> Turns:
+    """E[measure] falls along ``axis`` to a turning point, and rises from there."""
+    return Turns(axis, -1, margin, at)
+
+
+Relation = Equals | AtMost | AtLeast | OrderAtMost | ScalesAs | Trend | Turns
 
 
 def _check_margin(margin: float) -> None:
