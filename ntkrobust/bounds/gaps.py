@@ -1,0 +1,89 @@
+"""Whether gaps between networks and a limit close as the width grows, and how fast: from estimates to a verdict.
+
+The rates to expect (Taylor expansion of the training dynamics in the fluctuations of the kernel): 1/m with corrections
+1/m² for smooth activations. For activations with a kink the early rate is 1/m and the late one m^{−1/2}, because
+training moves about √m of the gates (docs/finite-width.md).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from ntkrobust.bounds.rates import PowerFit, fit_late, free_exponent, two_point_slope
+from ntkrobust.bounds.statistics import Estimate
+
+SMOOTH = (1.0, 2.0)
+"""a/m + b/m²."""
+KINKED = (0.5, 1.0)
+"""a m^{−1/2} + b/m."""
+HALF = (0.5,)
+"""a m^{−1/2} alone."""
+
+SURE = 3.0
+"""Standard errors from which on a number counts as different from zero."""
+
+TRUSTED = 0.5
+"""A limit smaller than this share of the gap at the largest width proves nothing: powers that the fit leaves out can
+do that much. (With a kink the expansion in m^{−1/2} converges slowly.)"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Closing:
+    """What the gaps at one time say.
+
+    Attributes:
+        label: ``no gap seen`` (every one is within 3 standard errors of zero), ``closes`` (it shrinks, and the limit is
+            nothing that speaks against zero), ``stays`` (its limit differs from zero and is not small compared with
+            the gap at the largest width; or it is seen and does not shrink), or ``unclear``.
+        limit: the gap at infinite width, a constant fitted beside the powers; None for fewer than three usable widths.
+        limit_fit: the fit it comes from.
+        fits: with the powers to expect first.
+        two_point: slope of log|gap| between the two largest widths, without a model.
+        free: slope of log|gap| over the three largest widths.
+    """
+
+    label: str
+    limit: Estimate | None
+    limit_fit: PowerFit | None
+    fits: tuple[PowerFit, ...]
+    two_point: Estimate | None
+    free: Estimate | None
+
+
+def judge(widths: Sequence[int], gaps: Sequence[Estimate], *, kinked: bool) -> Closing:
+    """Fit the gaps at one time and say whether they close.
+
+    Args:
+        widths: increasing.
+        gaps: measured/theory − 1, one per width.
+        kinked: whether the activation has a kink.
+    """
+    if len(widths) < 3:
+        return Closing("unclear", None, None, (), None, None)
+    models = (KINKED, HALF, SMOOTH) if kinked else (SMOOTH,)
+    limit_fit = fit_late(widths, gaps, (0.0, *models[0]))
+    limit = limit_fit.coefficient(0)
+    return Closing(
+        _label(gaps, limit),
+        limit,
+        limit_fit,
+        tuple(fit_late(widths, gaps, exponents) for exponents in models),
+        two_point_slope(widths, gaps),
+        free_exponent(widths[-3:], gaps[-3:]),
+    )
+
+
+def _label(gaps: Sequence[Estimate], limit: Estimate) -> str:
+    if not any(map(_seen, gaps)):
+        return "no gap seen"
+    narrow, wide = gaps[0], gaps[-1]
+    if _seen(limit) and abs(limit.value) >= TRUSTED * abs(wide.value):
+        return "stays"
+    if abs(wide.value) < abs(narrow.value):
+        return "closes"
+    return "stays" if _seen(wide) else "unclear"
+
+
+def _seen(estimate: Estimate) -> bool:
+    return abs(estimate.value) > SURE * estimate.se
