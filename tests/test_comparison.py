@@ -89,28 +89,33 @@ def test_the_control_variate_pays(erf: ntr.Comparison) -> None:
 
 
 def test_relu_shrinks_at_every_time() -> None:
-    check_relu(compare(RELU, DIGITS, n=8, widths=(64, 256, 1024), steps=(0, 4, 15, 100), seeds=48))
+    check_relu(compare(RELU, DIGITS, n=8, widths=(64, 128, 256, 512, 1024), steps=(0, 4, 15, 100), seeds=48))
 
 
 def with_factor(factor: float) -> Any:
     return lambda *arguments: dataclasses.replace(predict(*arguments), targets=factor * predict(*arguments).targets)
 
 
-def with_wrong_biases(net: ntr.MLP, data: ntr.data.Dataset, steps: Any, rate: float) -> Prediction:
-    """The prediction for networks with biases, at the rate that suits those without."""
+def with_wrong_layers(net: ntr.MLP, data: ntr.data.Dataset, steps: Any, rate: float) -> Prediction:
+    """What networks would do whose first layer is not trained."""
     right = predict(net, data, steps, rate)
-    wrong = ntr.InfiniteEnsemble(
-        dataclasses.replace(net, bias_std=0.2), data.x_train, data.y_train, learning_rate=right.learning_rate
-    )
-    targets = [wrong.at(right.learning_rate * step).gradient_second_moment(data.x_test).mean() for step in steps]
+    eta = right.learning_rate
+    wrong = ntr.InfiniteEnsemble(net, data.x_train, data.y_train, learning_rate=eta, frozen=(1,))
+    targets = [wrong.at(eta * step).gradient_second_moment(data.x_test).mean() for step in steps]
     return dataclasses.replace(right, targets=np.array(targets))
 
 
-@pytest.mark.parametrize("wrong", [with_factor(1.03), with_factor(0.97), with_wrong_biases])
-def test_a_wrong_target_is_noticed(wrong: Any, erf: ntr.Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "steps"),
+    [(with_factor(1.03), (0, 300)), (with_factor(0.97), (0, 300)), (with_wrong_layers, (300,))],
+    ids=["3 % above", "3 % below", "first layer frozen"],
+)
+def test_a_wrong_target_is_noticed(
+    wrong: Any, steps: tuple[int, ...], erf: ntr.Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(comparison, "predict", wrong)
     found = compare(ERF, DIGITS, **SMALL)
-    for step in SMALL["steps"]:
+    for step in steps:
         assert at_step(found, step)["label"] == "stays"
         with pytest.raises(AssertionError):
             check_erf(found, step)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from ntkrobust.bounds.rates import PowerFit, fit_late, free_exponent, two_point_slope
+from ntkrobust.bounds.rates import ACCEPTED, PowerFit, fit_late, free_exponent, two_point_slope
 from ntkrobust.bounds.statistics import Estimate
 
 SMOOTH = (1.0, 2.0)
@@ -24,8 +24,8 @@ SURE = 3.0
 """Standard errors from which on a number counts as different from zero."""
 
 TRUSTED = 0.5
-"""A limit smaller than this share of the gap at the largest width proves nothing: powers that the fit leaves out can
-do that much. (With a kink the expansion in m^{−1/2} converges slowly.)"""
+"""With a kink, a limit smaller than this share of the gap at the largest width proves nothing: the expansion in
+m^{−1/2} converges slowly, and the powers that the fit leaves out can do that much."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +34,12 @@ class Closing:
 
     Attributes:
         label: ``no gap seen`` (every one is within 3 standard errors of zero), ``closes`` (it shrinks, and the limit is
-            nothing that speaks against zero), ``stays`` (its limit differs from zero and is not small compared with
-            the gap at the largest width; or it is seen and does not shrink), or ``unclear``.
-        limit: the gap at infinite width, a constant fitted beside the powers; None for fewer than three usable widths.
+            nothing that speaks against zero), ``stays`` (its limit differs from zero, whatever the expansion; or it is
+            seen and does not shrink), or ``unclear``.
+        limit: the gap at infinite width, a constant fitted beside the powers; with a kink, of the two expansions the
+            one that speaks less against zero. None for fewer than four widths.
         limit_fit: the fit it comes from.
-        fits: with the powers to expect first.
+        fits: the best first: not rejected, from the narrowest width on.
         two_point: slope of log|gap| between the two largest widths, without a model.
         free: slope of log|gap| over the three largest widths.
     """
@@ -61,24 +62,35 @@ def judge(widths: Sequence[int], gaps: Sequence[Estimate], *, kinked: bool) -> C
     """
     if len(widths) < 3:
         return Closing("unclear", None, None, (), None, None)
-    models = (KINKED, HALF, SMOOTH) if kinked else (SMOOTH,)
-    limit_fit = fit_late(widths, gaps, (0.0, *models[0]))
-    limit = limit_fit.coefficient(0)
+    expansions = (KINKED, SMOOTH) if kinked else (SMOOTH,)
+    limits = [fit_late(widths, gaps, (0.0, *powers)) for powers in expansions] if len(widths) > 3 else []
+    limit_fit = min(limits, key=lambda fit: abs(fit.coefficient(0).value / fit.coefficient(0).se), default=None)
+    models = (*expansions, HALF) if kinked else expansions
     return Closing(
-        _label(gaps, limit),
-        limit,
+        _label(gaps, limits, TRUSTED if kinked else 0.0),
+        None if limit_fit is None else limit_fit.coefficient(0),
         limit_fit,
-        tuple(fit_late(widths, gaps, exponents) for exponents in models),
+        tuple(sorted((fit_late(widths, gaps, powers) for powers in models), key=_reach)),
         two_point_slope(widths, gaps),
         free_exponent(widths[-3:], gaps[-3:]),
     )
 
 
-def _label(gaps: Sequence[Estimate], limit: Estimate) -> str:
+def _reach(fit: PowerFit) -> tuple[bool, int, float]:
+    """First what isn't rejected, reaches down to the narrowest width, and fits best."""
+    p_value = fit.p_value or 0.0
+    return p_value < ACCEPTED, fit.widths[0], -p_value
+
+
+def _label(gaps: Sequence[Estimate], limits: Sequence[PowerFit], trusted: float) -> str:
     if not any(map(_seen, gaps)):
         return "no gap seen"
     narrow, wide = gaps[0], gaps[-1]
-    if _seen(limit) and abs(limit.value) >= TRUSTED * abs(wide.value):
+    constants = [fit.coefficient(0) for fit in limits]
+    accepted = any((fit.p_value or 0.0) >= ACCEPTED for fit in limits)
+    one_sign = len({constant.value > 0 for constant in constants}) == 1
+    large = all(_seen(one) and abs(one.value) >= trusted * abs(wide.value) for one in constants)
+    if accepted and one_sign and large:
         return "stays"
     if abs(wide.value) < abs(narrow.value):
         return "closes"
