@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Literal
+
+import jax
 
 from ntkrobust.activations import Activation, as_activation
 from ntkrobust.checks import check_integer, check_number
@@ -21,7 +24,8 @@ class MLP:
         depth: L ≥ 2, the number of weight matrices, so L−1 hidden layers.
         width: m ≥ 1, the width of every hidden layer; None for questions about infinite width only.
         d_out: o ≥ 1, the number of outputs.
-        activation: a name (``"relu"``, ``"leaky_relu(0.2)"``, …) or an :class:`~ntkrobust.Activation`.
+        activation: a name (``"relu"``, ``"leaky_relu(0.2)"``, …), a function that acts entrywise on JAX arrays, or an
+            :class:`~ntkrobust.Activation`.
         initialization: a name (``lecun``, ``he``, ``ntk``, ``xavier``, ``mean_field``) or an
             :class:`~ntkrobust.Initialization`.
         parameterization: ``"standard"`` trains weights drawn with standard deviation β_l; ``"ntk"`` trains weights
@@ -39,7 +43,7 @@ class MLP:
     depth: int
     width: int | None = None
     d_out: int = 1
-    activation: str | Activation = "relu"
+    activation: str | Activation | Callable[[jax.Array], jax.Array] = "relu"
     initialization: str | Initialization = "he"
     parameterization: Parameterization = "standard"
     bias_std: float | None = None
@@ -96,7 +100,9 @@ class MLP:
         parts = [f"depth={self.depth}", f"width={self.width}"]
         if self.d_out != 1:
             parts.append(f"d_out={self.d_out}")
-        parts += [f"activation={str(self.activation)!r}", f"initialization={self.initialization!r}"]
+        # a function has no string that leads back to it
+        activation = self.phi if self.phi.function is not None else str(self.phi)
+        parts += [f"activation={activation!r}", f"initialization={self.initialization!r}"]
         if self.parameterization != "standard":
             parts.append(f"parameterization={self.parameterization!r}")
         if self.bias_std is not None:

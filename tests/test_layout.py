@@ -27,7 +27,7 @@ LAYERS = (
     ("bounds.evidence",),
     ("sweeps",),
     ("reports",),
-    ("workflow", "comparison", "doctor"),
+    ("workflow", "comparison", "doctor", "infinite"),
 )
 # Rooms that do not know of each other, although the order alone would allow it.
 STRANGERS = {

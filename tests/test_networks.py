@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import math
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -13,9 +16,12 @@ from scipy import special, stats
 
 import ntkrobust.activations
 import ntkrobust.initializations
-from ntkrobust import MLP, Activation, Initialization, InputError
+from ntkrobust import MLP, Activation, Initialization, InputError, kernels
 from ntkrobust.activations import as_activation
 from ntkrobust.checks import check_number
+from ntkrobust.finite.derivatives import empirical_ntk, input_jacobian
+from ntkrobust.finite.parameters import forward, initialize, layer_scales
+from ntkrobust.finite.seeds import seed_keys
 from ntkrobust.initializations import as_initialization
 
 REFERENCE = json.loads((Path(__file__).parent / "reference_values.json").read_text())["values"]
@@ -84,6 +90,62 @@ def test_activations_by_name_and_as_objects():
     assert len({Activation("relu"), Activation("relu"), Activation("erf")}) == 2
     phi = Activation("leaky_relu", 1 / 3)
     assert eval(repr(phi)) == phi == as_activation(str(phi))
+
+
+def swish(u):
+    return u * jax.nn.sigmoid(u)
+
+
+def test_activations_as_functions():
+    phi = as_activation(swish)
+    assert phi == Activation("swish", function=swish) == MLP(2, 8, activation=swish).phi
+    assert hash(phi) == hash(Activation("swish", function=swish))
+    assert phi != as_activation(lambda u: swish(u))
+    assert str(phi) == "swish"
+    assert eval(repr(phi)) == phi
+    assert phi.negative_slope is None
+    # a name of the package stays its own
+    assert as_activation(jnp.tanh).name == "custom_tanh"
+    assert as_activation(jnp.tanh) != as_activation("tanh")
+    assert str(as_activation(partial(jax.nn.gelu, approximate=True))) == "partial"
+    net = MLP(2, 8, activation=swish)
+    assert "activation=Activation(name='swish', function=swish)," in repr(net)
+    assert eval(repr(net)) == net
+    assert len({net, MLP(2, 8, activation=swish), MLP(2, 8, activation="relu")}) == 2
+
+
+@pytest.mark.parametrize(("slope", "agrees"), [(0.2, True), (0.2001, False)])
+def test_finite_networks_of_functions(slope, agrees):
+    """Values, Jacobians and kernels are those of the same activation by name, and no longer those of a similar one."""
+    found = []
+    for activation in ("leaky_relu(0.2)", lambda u: jnp.where(u >= 0, u, slope * u)):
+        net = MLP(depth=3, width=8, d_out=2, activation=activation)
+        parameters = jax.tree.map(lambda leaf: leaf[0], initialize(net, 5, seed_keys(jax.random.key(1), (0,))))
+        args = (net.phi, layer_scales(net, 5), parameters, jnp.linspace(-1, 1, 15).reshape(3, 5))
+        found.append(jax.tree.leaves((forward(*args), input_jacobian(*args), empirical_ntk(*args))))
+    for named, given in zip(*found, strict=True):
+        assert given.dtype == jnp.float32
+        assert np.allclose(named, given, rtol=FLOAT32, atol=FLOAT32) == agrees
+
+
+def test_what_needs_a_named_activation_refuses_functions():
+    with pytest.raises(InputError, match=r"exact law needs relu, leaky_relu or linear .* got swish"):
+        ntkrobust.exact_law(MLP(3, 8, activation=swish), d_in=5)
+    with pytest.raises(InputError, match="no closed form for the activation 'custom_relu'"):
+        kernels.stax(MLP(3, 8, activation=jax.nn.relu), d_in=5)
+
+
+def test_describing_a_network_touches_no_device():
+    code = (
+        "import jax, ntkrobust\n"
+        "net = ntkrobust.MLP(2, 8, activation=lambda u: u * jax.nn.sigmoid(u))\n"
+        "from jax._src import xla_bridge\n"
+        "print(net.phi, bool(xla_bridge._backends))\n"
+        "net.phi(jax.numpy.ones(1))\n"
+        "print(bool(xla_bridge._backends))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["<lambda>", "False", "True"]
 
 
 # --- initializations
@@ -216,6 +278,13 @@ def test_shapes_and_numbers_of_parameters():
 # --- bad input
 
 
+class Unhashable:
+    __hash__ = None
+
+    def __call__(self, u):
+        return u
+
+
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
@@ -235,6 +304,19 @@ def test_shapes_and_numbers_of_parameters():
         (lambda: Activation("leaky_relu", 1.0), "strictly between 0 and 1, got 1"),
         (lambda: Activation("leaky_relu", math.nan), "slope of leaky_relu must be a finite number, got nan"),
         (lambda: Activation("leaky_relu", "0.2"), "slope of leaky_relu must be a finite number, got '0.2'"),
+        (lambda: MLP(2, 8, activation=np.tanh), r"'custom_tanh' must map a float32 JAX array .* it raised Tracer"),
+        (
+            lambda: MLP(2, 8, activation=jax.nn.softmax),
+            r"'softmax' must map .* on shape \(\) it raised ValueError: axis",
+        ),
+        (lambda: MLP(2, 8, activation=lambda u: u.sum()), r"same shape and dtype; from shape \(2, 3\) it made .*\(\)"),
+        (lambda: MLP(2, 8, activation=lambda u: u > 0), "same shape and dtype; .* it made .*bool"),
+        (lambda: MLP(2, 8, activation=lambda u: u.astype(jnp.bfloat16)), "same shape and dtype; .* it made .*bfloat16"),
+        (lambda: MLP(2, 8, activation=lambda u: None), "same shape and dtype; .* it made None"),
+        (lambda: MLP(2, 8, activation=lambda: 1), "it raised TypeError: .* takes 0 positional arguments"),
+        (lambda: MLP(2, 8, activation=Unhashable()), "the activation 'Unhashable' must be hashable"),
+        (lambda: Activation("relu", function=jnp.sin), "'relu' is the package's own activation: give your function an"),
+        (lambda: Activation("f", 0.1, jnp.sin), "given as a function takes no slope, got slope=0.1 for 'f'"),
         (lambda: MLP(2, 8, initialization="glorot"), "unknown initialization 'glorot': expected one of lecun, he, ntk"),
         (lambda: MLP(2, 8, initialization=["he"]), r"unknown initialization \['he'\]"),
         (lambda: MLP(2, 8, parameterization="mup"), "must be 'standard' or 'ntk', got 'mup'"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +23,7 @@ SERIES_REFUSED = 1e-6
 """A series that stays above this is refused: the activation is not smooth enough for it."""
 
 
-def series_terms(net: MLP, layers: Layers, x: npt.NDArray[np.float64]) -> tuple[int, float]:
+def series_terms(net: MLP, layers: Layers[Any], x: npt.NDArray[np.float64]) -> tuple[int, float]:
     """How many terms the activation's series needs for these points, and the error that is left; (0, 0.0) for closed
     forms.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -18,7 +18,7 @@ from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
 from ntkrobust.kernels import memory
 from ntkrobust.kernels.accuracy import series_terms
-from ntkrobust.kernels.ensemble_at import ROW_ARRAYS, EnsembleAt, Factorization
+from ntkrobust.kernels.ensemble_at import EnsembleAt, Factorization
 from ntkrobust.kernels.layers import check_variances, layers_of, resolve_parameterization
 from ntkrobust.kernels.tiles import kernel_matrices
 from ntkrobust.kernels.trained import Model
@@ -70,6 +70,7 @@ class InfiniteEnsemble:
         ridge: float = 0.0,
         frozen: Sequence[int] = (),
         memory_limit: int | None = None,
+        announce: Callable[[memory.MemoryEstimate], None] | None = None,
         devices: Sequence[Any] | None = None,
     ) -> None:
         """Compute and factorize the kernels of the training points: O(n²) memory, O(n³) time, once for all times.
@@ -87,6 +88,7 @@ class InfiniteEnsemble:
                 initial parameters, ½·ridge·‖θ − θ_0‖²; for ``"nngp"`` it is the variance of noise in the targets.
             frozen: layers l (from 1) that are not trained.
             memory_limit: bytes the process may take; by default the machine's memory.
+            announce: called with the memory estimate once the input is found good, before anything is allocated.
             devices: that compute the kernels; by default all local ones.
 
         Raises:
@@ -112,14 +114,12 @@ class InfiniteEnsemble:
             _refuse_contradictions(x, y)
         terms, error = series_terms(net, self._layers, x)
         self._model = Model(net.phi, terms, x.shape[1], self.kernel == "nngp")
-        batch = memory.batch_rows(len(x), ROW_ARRAYS)
-        self.memory = memory.estimate_memory(*x.shape, batch, ROW_ARRAYS)
+        self.memory = memory.estimate_memory(*x.shape)
         memory.check_memory(self.memory, memory_limit)
+        if announce is not None:
+            announce(self.memory)
 
         k, theta = kernel_matrices(net.phi, terms, self._layers, x, devices=devices)
-        for name, matrix in (("NNGP", k), ("NTK", theta)):
-            if not np.isfinite(matrix).all():
-                raise InputError(f"the {name} of this network is not finite: its variances overflow in {net!r}")
         self._factors = _factorize(k if self._model.bayesian else theta, k, x, y)
         self.conditioning = self._diagnose(terms, error)
 
@@ -226,7 +226,8 @@ def _factorize(theta: Array, k: Array, x: Array, y: Array) -> Factorization:
 
 @functools.partial(jax.jit, donate_argnums=0)
 def _eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return jnp.linalg.eigh(matrix, symmetrize_input=False)  # type: ignore[return-value]
+    values, vectors = jnp.linalg.eigh(matrix, symmetrize_input=False)
+    return values, vectors
 
 
 def _not_negative(name: str, value: object) -> float:

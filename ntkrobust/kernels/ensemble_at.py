@@ -16,6 +16,7 @@ from ntkrobust.checks import check_integer, check_number
 from ntkrobust.data.checks import as_choice, as_matrix
 from ntkrobust.errors import InputError
 from ntkrobust.kernels import gaussian, trained
+from ntkrobust.kernels.gradient_law import SAMPLES, GradientLaw
 from ntkrobust.kernels.layers import Layers, check_variances
 from ntkrobust.kernels.memory import batch_rows
 from ntkrobust.kernels.recursion import pair_kernels
@@ -24,12 +25,6 @@ from ntkrobust.kernels.trained import Model, Row, Training
 from ntkrobust.networks import MLP
 
 Array = npt.NDArray[np.float64]
-
-ROW_ARRAYS = 24
-"""Arrays of (batch, n) that are alive while a batch of test points is evaluated, at most."""
-
-SAMPLES = 4096
-"""Draws behind a number that has no closed form, by default."""
 
 Norm = Literal["l2", "linf"]
 
@@ -69,7 +64,7 @@ class EnsembleAt:
         self,
         net: MLP,
         model: Model,
-        layers: Layers,
+        layers: Layers[Any],
         factors: Factorization,
         response: Array,
         time: float,
@@ -84,23 +79,26 @@ class EnsembleAt:
         """What means need: v, O(n²)."""
         with jax.enable_x64(True):
             v = self._factors.vectors @ (self._response[:, None] * self._factors.projected)
-            return Training(self._factors.x_train, self._factors.gram, v)
+            nothing = jnp.zeros((0, 0))
+            return Training(self._factors.x_train, self._factors.gram, v, nothing, nothing, nothing, nothing)
 
     @functools.cached_property
     def _training(self) -> Training:
-        """What everything needs: M and N too, O(n³)."""
-        noise = self._ridge if self._model.bayesian else 0.0
+        """What everything needs: M, N and their products with Γ too, O(n³)."""
+        factors = self._factors
         with jax.enable_x64(True):
-            m, n = _propagators(self._factors.vectors, self._response, self._factors.nngp, noise)
-        return self._mean_only._replace(m=m, n=n)
+            noisy = self._model.bayesian and self._ridge > 0
+            prior = factors.nngp + self._ridge * jnp.eye(len(factors.nngp)) if noisy else factors.nngp
+            found = _propagators(factors.vectors, self._response, prior, factors.gram)
+        return Training(*self._mean_only[:3], *found)
 
     def mean(self, x: npt.ArrayLike) -> Array:
         """E f_t(x) (n', o)."""
-        return self._evaluate(_mean, x, self._mean_only)
+        return self._evaluate(_mean, self._points(x), self._mean_only)
 
     def variance(self, x: npt.ArrayLike) -> Array:
         """Var f_t(x) (n',), of each output."""
-        return self._evaluate(_variance, x, self._training)
+        return self._evaluate(_variance, self._points(x), self._training)
 
     def covariance(self, x: npt.ArrayLike) -> Array:
         """Cov(f_t(x), f_t(x')) (n', n') of each output, between all points; needs memory for all of them at once."""
@@ -108,52 +106,56 @@ class EnsembleAt:
         with jax.enable_x64(True):
             return np.asarray(_covariance(self._model, self._layers, jnp.asarray(points), self._training))
 
+    def squared_difference(self, x: npt.ArrayLike, moved: npt.ArrayLike) -> Array:
+        """E‖f_t(x̂) − f_t(x)‖² (n',) for points x̂ = ``moved``, (n', d) like ``x``: finite steps, nothing linearised."""
+        points, others = self._points(x), self._points(moved)
+        if points.shape != others.shape:
+            raise InputError(f"x and moved must have one shape, got {points.shape} and {others.shape}")
+        return self._evaluate(_squared_difference, np.stack([points, others], axis=1), self._training)
+
     def gradient_mean(self, x: npt.ArrayLike) -> Array:
         """E ∇f_t(x) (n', o, d)."""
-        return self._evaluate(_gradient_mean, x, self._mean_only)
+        return self._evaluate(_gradient_mean, self._points(x), self._mean_only)
 
     def gradient_mean_sq(self, x: npt.ArrayLike) -> Array:
         """Σ_k ‖E ∇f_k‖² (n',)."""
-        return self._evaluate(_gradient_mean_sq, x, self._mean_only)
+        return self._evaluate(_gradient_mean_sq, self._points(x), self._mean_only)
 
     def gradient_variance(self, x: npt.ArrayLike) -> Array:
         """tr Cov ∇f (n',), of each output."""
-        return self._evaluate(_gradient_moments, x, self._training)[:, 1]
+        return self._evaluate(_gradient_moments, self._points(x), self._training)[:, 1]
 
     def gradient_second_moment(self, x: npt.ArrayLike) -> Array:
         """E‖J‖_F² = Σ_k ‖E ∇f_k‖² + o·tr Cov ∇f (n',)."""
-        return self._evaluate(_gradient_moments, x, self._training) @ np.array([1.0, self._net.d_out])
+        return self._evaluate(_gradient_moments, self._points(x), self._training) @ np.array([1.0, self._net.d_out])
 
     def gradient_covariance(self, x: npt.ArrayLike) -> Array:
         """Cov ∇f (n', d, d), of each output: O(d n²) per point."""
-        return self._evaluate(_gradient_covariance, x, self._training)
+        return self._evaluate(_gradient_covariance, self._points(x), self._training)
 
     def gradient_value_covariance(self, x: npt.ArrayLike) -> Array:
         """Cov(∇f, f) (n', d), of each output."""
-        return self._evaluate(_gradient_value_covariance, x, self._training)
+        return self._evaluate(_gradient_value_covariance, self._points(x), self._training)
+
+    def gradient_law(self, x: npt.ArrayLike) -> GradientLaw:
+        """The law of the Jacobian, from which E‖J‖_F and P/ε follow: O(min(n, d)·n²) per point."""
+        reduced, basis = self._reduced
+        width, o = reduced.x.shape[1], self._net.d_out
+        found = self._evaluate(_spectrum, self._points(x), reduced, basis)
+        c, m, isotropic = np.split(found, [width, width + o * width], axis=1)
+        return GradientLaw(self._model.d_in, np.maximum(c, 0.0), m.reshape(-1, o, width), isotropic[:, 0])
 
     def gradient_norm(self, x: npt.ArrayLike) -> Array:
-        """E‖J‖_F (n',), for one output E‖∇f‖, exact: O(min(n, d)·n²) per point."""
-        c, m, isotropic = self._spectra(x)
-        left = self._model.d_in - c.shape[1]
-        copies = self._net.d_out * np.array([*[1] * c.shape[1], left])
-        squares = np.sum(m**2, axis=1)
-        return gaussian.mean_norm(
-            np.concatenate([c, isotropic[:, None]], axis=1), np.pad(squares, ((0, 0), (0, 1))), copies
-        )
+        """E‖J‖_F (n',), for one output E‖∇f‖; exact."""
+        return self.gradient_law(x).norm()
 
     def perturbation_stability(
-        self,
-        x: npt.ArrayLike,
-        *,
-        samples: int = SAMPLES,
-        seed: int = 0,
-        return_error: bool = False,
+        self, x: npt.ArrayLike, *, samples: int = SAMPLES, seed: int = 0, return_error: bool = False
     ) -> Array | tuple[Array, Array]:
         """P/ε = E‖J(x̂ − x)‖/ε (n',), x̂ uniform in the ball around x; larger is less robust.
 
-        One output: c_d E‖∇f‖, exact. Several: (d/(d+1)) E‖Ju‖, where for a given direction u Ju is an isotropic
-        Gaussian with E‖Ju‖ in closed form; ``samples`` directions are drawn.
+        Exact for one output; for several, the mean over ``samples`` directions (see
+        :meth:`GradientLaw.perturbation_stability`).
 
         Args:
             x: (n', d).
@@ -161,20 +163,8 @@ class EnsembleAt:
             seed: of their draw.
             return_error: also return the standard error (n',), zero for one output.
         """
-        if self._net.d_out == 1:
-            exact = gaussian.ball_constant(self._model.d_in) * self.gradient_norm(x)
-            return (exact, np.zeros_like(exact)) if return_error else exact
-        samples = check_integer("samples", samples, 2)
-        c, m, isotropic = self._spectra(x)
-        u, rest = _directions(self._model.d_in, c.shape[1], samples, seed)
-        variance = np.square(u) @ c.T + np.outer(rest, isotropic)
-        mean_square = np.zeros_like(variance)
-        for k in range(self._net.d_out):
-            mean_square += np.square(u @ m[:, k].T)
-        found = gaussian.mean_norm_isotropic(mean_square, variance, self._net.d_out)
-        scale = self._model.d_in / (self._model.d_in + 1)
-        value = scale * found.mean(axis=0)
-        return (value, scale * found.std(axis=0, ddof=1) / math.sqrt(samples)) if return_error else value
+        value, error = self.gradient_law(x).perturbation_stability(samples, seed)
+        return (value, error) if return_error else value
 
     def worst_case(
         self,
@@ -253,15 +243,6 @@ class EnsembleAt:
             drawn = mean + noise @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
             yield drawn[:, :, 0], drawn[:, :, 1:]
 
-    def _spectra(self, x: npt.ArrayLike) -> tuple[Array, Array, Array]:
-        """In a basis of the span of x and the training points: eigenvalues c (n', k) of Cov ∇f, E ∇f along its
-        eigenvectors (n', o, k), and the variance (n',) in each direction off that span."""
-        reduced, basis = self._reduced
-        width, o = reduced.x.shape[1], self._net.d_out
-        found = self._evaluate(_spectrum, x, reduced, basis)
-        c, m, isotropic = np.split(found, [width, width + o * width], axis=1)
-        return np.maximum(c, 0.0), m.reshape(-1, o, width), isotropic[:, 0]
-
     @functools.cached_property
     def _reduced(self) -> tuple[Training, jax.Array | None]:
         """Training points in coordinates of their span, with one more for what a test point adds; and its basis."""
@@ -272,10 +253,9 @@ class EnsembleAt:
             basis, _ = jnp.linalg.qr(self._factors.x_train.T)
             return self._training._replace(x=jnp.pad(self._factors.x_train @ basis, ((0, 0), (0, 1)))), basis
 
-    def _evaluate(self, quantity: Callable[..., Any], x: npt.ArrayLike, train: Training, *others: Any) -> Array:
+    def _evaluate(self, quantity: Callable[..., Any], points: Array, train: Training, *others: Any) -> Array:
         """A jitted function of points, in batches, along the first axis."""
-        points = self._points(x)
-        size = batch_rows(len(self._factors.x_train), ROW_ARRAYS)
+        size = batch_rows(len(self._factors.x_train))
         with jax.enable_x64(True):
             return np.concatenate(
                 [
@@ -297,15 +277,6 @@ class EnsembleAt:
         return f"<EnsembleAt time={self.time:g} of {self._net!r}>"
 
 
-def _directions(d: int, k: int, samples: int, seed: int) -> tuple[Array, Array]:
-    """Uniform unit vectors of R^d: their first k coordinates (samples, k), and the squared length of the others."""
-    rng = np.random.default_rng(seed)
-    z = rng.standard_normal((samples, k))
-    rest = rng.chisquare(d - k, samples) if d > k else np.zeros(samples)
-    length = np.sum(z * z, axis=1) + rest
-    return z / np.sqrt(length)[:, None], rest / length
-
-
 def _dual_norm(g: Array, norm: str) -> Array:
     return np.abs(g).sum(axis=-1) if norm == "linf" else np.sqrt(np.sum(g * g, axis=-1))
 
@@ -320,9 +291,7 @@ def _survives(f: Array, g: Array, epsilon: float, norm: str) -> npt.NDArray[np.b
     return (margin > 0).all(axis=1)
 
 
-_propagators = jax.jit(
-    lambda vectors, response, nngp, noise: trained.propagators(vectors, response, nngp + noise * jnp.eye(len(nngp)))
-)
+_propagators = jax.jit(trained.propagators)
 
 
 def _of_points(quantity: Callable[[Model, Row, Training], jax.Array]) -> Callable[..., Any]:
@@ -330,7 +299,7 @@ def _of_points(quantity: Callable[[Model, Row, Training], jax.Array]) -> Callabl
     the compiler."""
 
     @functools.partial(jax.jit, static_argnums=0)
-    def program(model: Model, layers: Layers, x: jax.Array, train: Training) -> jax.Array:
+    def program(model: Model, layers: Layers[Any], x: jax.Array, train: Training) -> jax.Array:
         return quantity(model, trained.kernel_row(model, layers, x, train.x), train)
 
     return program
@@ -350,7 +319,7 @@ _gradient_value_covariance = _of_points(lambda model, row, train: trained.gradie
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _covariance(model: Model, layers: Layers, x: jax.Array, train: Training) -> jax.Array:
+def _covariance(model: Model, layers: Layers[Any], x: jax.Array, train: Training) -> jax.Array:
     p, q, r = inner_products(x, x)
     r = jnp.where(jnp.eye(len(r), dtype=bool), p, r)
     at_test = pair_kernels(model.phi, model.terms, layers, model.d_in, p, q, r).nngp
@@ -358,8 +327,19 @@ def _covariance(model: Model, layers: Layers, x: jax.Array, train: Training) -> 
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _spectrum(model: Model, layers: Layers, x: jax.Array, train: Training, basis: jax.Array | None) -> jax.Array:
-    """(a, k + ok + 1): eigenvalues, means along the eigenvectors, variance elsewhere; see ``_spectra``."""
+def _squared_difference(model: Model, layers: Layers[Any], pairs: jax.Array, train: Training) -> jax.Array:
+    row, moved = (trained.kernel_row(model, layers, pairs[:, i], train.x) for i in range(2))
+
+    def crossed(pair: jax.Array) -> jax.Array:
+        kernels = pair_kernels(model.phi, model.terms, layers, model.d_in, *inner_products(pair[:1], pair[1:]))
+        return kernels.nngp[0, 0]
+
+    return trained.squared_difference(row, moved, train, jax.vmap(crossed)(pairs))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _spectrum(model: Model, layers: Layers[Any], x: jax.Array, train: Training, basis: jax.Array | None) -> jax.Array:
+    """(a, k + ok + 1): eigenvalues, means along the eigenvectors, variance elsewhere; see ``gradient_law``."""
     if basis is not None:
         inside = x @ basis
         outside = jnp.sum((x - inside @ basis.T) ** 2, axis=1, keepdims=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +14,14 @@ from ntkrobust.networks import MLP, Parameterization
 
 Array = npt.NDArray[np.float64]
 
+A = TypeVar("A")
+
 _TWO_WIDTHS = (3, 4096)
 """An initialization has a limit of its own if it gives the same β²·fan_in at both."""
 
 
-class Layers(NamedTuple):
-    """One number per layer l = 1 … L, float64 (L,).
+class Layers(NamedTuple, Generic[A]):
+    """One number per layer l = 1 … L, float64 (L,); of numpy, or of JAX inside a program.
 
     K_l = σ_l²·(…) + σ_b² and Θ_l = σ_l²(w_l·… + …) + speed of the bias, as :mod:`ntkrobust.kernels.recursion` has it.
 
@@ -30,13 +32,13 @@ class Layers(NamedTuple):
         bias_speed: w_b σ_b², with which a layer's biases enter the NTK; 0 without biases or if they are frozen.
     """
 
-    weight_variance: Array
-    weight_speed: Array
-    bias_variance: Array
-    bias_speed: Array
+    weight_variance: A
+    weight_speed: A
+    bias_variance: A
+    bias_speed: A
 
 
-def layers_of(net: MLP, d_in: int, parameterization: Parameterization, frozen: Sequence[int] = ()) -> Layers:
+def layers_of(net: MLP, d_in: int, parameterization: Parameterization, frozen: Sequence[int] = ()) -> Layers[Array]:
     """The layers of ``net`` for inputs of dimension ``d_in``.
 
     σ_l² = β_l²·fan_in for l < L and σ_L² = β_L² m/α². NTK parameterization: w_l = 1 and w_b = 1. Standard
@@ -87,7 +89,7 @@ def resolve_parameterization(net: MLP, asked: Parameterization | None) -> Parame
     return asked or ("ntk" if net.width is None else net.parameterization)
 
 
-def check_variances(name: str, x: Array, layers: Layers) -> None:
+def check_variances(name: str, x: Array, layers: Layers[Array]) -> None:
     """Every point needs a positive variance in the first layer: without initial biases, a positive norm.
 
     Raises:

@@ -34,19 +34,33 @@ class MemoryEstimate(NamedTuple):
         return f"{self.peak / 2**30:.2f} GiB at the peak"
 
 
-def estimate_memory(n: int, d: int, batch: int, row_arrays: int) -> MemoryEstimate:
-    """Peak memory for ``n`` training points of dimension ``d`` and batches of ``batch`` test points."""
+ROW_ARRAYS = 24
+"""Arrays of (batch, n) that are alive while a batch of test points is evaluated, at most."""
+
+FACTORIZATION_MATRICES = 5
+"""K, Θ, its eigenvectors, and LAPACK's workspace of two."""
+
+EVALUATION_MATRICES = 8
+"""K, V and Γ for all times; M, N, M∘Γ and N∘Γ of one; a product on the way to N."""
+
+BATCH_BYTES = 2**28
+"""What the rows of one batch of test points may take."""
+
+
+def estimate_memory(n: int, d: int) -> MemoryEstimate:
+    """Peak memory of an :class:`~ntkrobust.InfiniteEnsemble` on ``n`` points of dimension ``d``, used at one time."""
     matrix = 8 * n * n
     return MemoryEstimate(
         process=_resident(),
         factorization=FACTORIZATION_MATRICES * matrix,
         evaluation=EVALUATION_MATRICES * matrix,
-        points=8 * n * (2 * d + row_arrays * batch),
+        points=8 * n * (2 * d + ROW_ARRAYS * batch_rows(n)),
     )
 
 
-FACTORIZATION_MATRICES = 5
-EVALUATION_MATRICES = 7
+def batch_rows(n: int) -> int:
+    """Test points per batch."""
+    return int(np.clip(BATCH_BYTES // (8 * n * ROW_ARRAYS), 16, 1024))
 
 
 def check_memory(estimate: MemoryEstimate, limit: int | None) -> None:
@@ -78,8 +92,3 @@ def _physical() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):
         return 0
-
-
-def batch_rows(n: int, row_arrays: int, budget: int = 2**28) -> int:
-    """Test points per batch so that ``row_arrays`` arrays of (batch, n) stay within ``budget`` bytes."""
-    return int(np.clip(budget // (8 * n * row_arrays), 16, 1024))

@@ -12,7 +12,7 @@ Everything here is traced with float64 arrays, inside a 64-bit context that the 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +51,7 @@ class PointKernels(NamedTuple):
 
 
 def pair_kernels(
-    phi: Activation, terms: int, layers: Layers, d_in: int, p: jax.Array, q: jax.Array, r: jax.Array
+    phi: Activation, terms: int, layers: Layers[Any], d_in: int, p: jax.Array, q: jax.Array, r: jax.Array
 ) -> PairKernels:
     """K and Θ of all pairs.
 
@@ -66,7 +66,7 @@ def pair_kernels(
     """
     first, others = _split(layers)
 
-    def layer(state: tuple[jax.Array, ...], this: Layers) -> tuple[tuple[jax.Array, ...], None]:
+    def layer(state: tuple[jax.Array, ...], this: Layers[jax.Array]) -> tuple[tuple[jax.Array, ...], None]:
         k11, k22, k, theta = state
         j = dual(phi, k11, k22, k, terms)
         return (
@@ -82,7 +82,7 @@ def pair_kernels(
 
 
 def pair_kernels_with_derivatives(
-    phi: Activation, terms: int, layers: Layers, d_in: int, p: jax.Array, q: jax.Array, r: jax.Array
+    phi: Activation, terms: int, layers: Layers[Any], d_in: int, p: jax.Array, q: jax.Array, r: jax.Array
 ) -> tuple[PairKernels, PairDerivatives]:
     """:func:`pair_kernels` and derivatives by the first point.
 
@@ -93,7 +93,7 @@ def pair_kernels_with_derivatives(
     """
     first, others = _split(layers)
 
-    def layer(state: tuple[jax.Array, ...], this: Layers) -> tuple[tuple[jax.Array, ...], None]:
+    def layer(state: tuple[jax.Array, ...], this: Layers[jax.Array]) -> tuple[tuple[jax.Array, ...], None]:
         k11, k11_p, k22, k, k_p, k_r, theta, theta_p, theta_r = state
         j, dj = dual_with_derivatives(phi, k11, k22, k, terms)
         j_r, d_r = j.slope * k_r, dj.slope_12 * k_r
@@ -115,13 +115,13 @@ def pair_kernels_with_derivatives(
     k11, k22, k = (first.weight_variance * s / d_in + first.bias_variance for s in (p, q, r))
     slope = first.weight_variance / d_in
     zero = jnp.zeros_like(r)
-    start = (k11, slope + jnp.zeros_like(p), k22, k, zero, slope + zero)
-    start = (*start, _first_ntk(first, d_in, r), zero, first.weight_speed * slope + zero)
+    kernels = (k11, slope + jnp.zeros_like(p), k22, k, zero, slope + zero)
+    start: tuple[jax.Array, ...] = (*kernels, _first_ntk(first, d_in, r), zero, first.weight_speed * slope + zero)
     (_, _, _, k, k_p, k_r, theta, theta_p, theta_r), _ = jax.lax.scan(layer, start, others)
     return PairKernels(k, theta), PairDerivatives(k_p, k_r, theta_p, theta_r)
 
 
-def point_kernels(phi: Activation, layers: Layers, d_in: int, p: jax.Array) -> PointKernels:
+def point_kernels(phi: Activation, layers: Layers[Any], d_in: int, p: jax.Array) -> PointKernels:
     """Variance and gradient covariance at initialization, for any activation.
 
     With s = ½∇K = γx and G = Cov(∇f) = aI + bxxᵀ,
@@ -136,7 +136,7 @@ def point_kernels(phi: Activation, layers: Layers, d_in: int, p: jax.Array) -> P
     """
     first, others = _split(layers)
 
-    def layer(state: tuple[jax.Array, ...], this: Layers) -> tuple[tuple[jax.Array, ...], None]:
+    def layer(state: tuple[jax.Array, ...], this: Layers[jax.Array]) -> tuple[tuple[jax.Array, ...], None]:
         k, gamma, a, b = state
         e = moments(phi, k)
         ratio = gamma * (gamma / k)
@@ -149,31 +149,32 @@ def point_kernels(phi: Activation, layers: Layers, d_in: int, p: jax.Array) -> P
         ), None
 
     slope = first.weight_variance / d_in + jnp.zeros_like(p)
-    start = (first.weight_variance * p / d_in + first.bias_variance, slope, slope, jnp.zeros_like(p))
+    variance = first.weight_variance * p / d_in + first.bias_variance
+    start: tuple[jax.Array, ...] = (variance, slope, slope, jnp.zeros_like(p))
     state, _ = jax.lax.scan(layer, start, others)
     return PointKernels(*state)
 
 
-def variances_by_layer(phi: Activation, layers: Layers, d_in: int, p: jax.Array) -> jax.Array:
+def variances_by_layer(phi: Activation, layers: Layers[Any], d_in: int, p: jax.Array) -> jax.Array:
     """K of the inputs of each hidden activation (L − 1, a), from squared norms p (a,)."""
     first, others = _split(layers)
 
-    def layer(k: jax.Array, this: Layers) -> tuple[jax.Array, jax.Array]:
+    def layer(k: jax.Array, this: Layers[jax.Array]) -> tuple[jax.Array, jax.Array]:
         return _next_variance(phi, this, k), k
 
     _, found = jax.lax.scan(layer, first.weight_variance * p / d_in + first.bias_variance, others)
     return found
 
 
-def _next_variance(phi: Activation, this: Layers, k: jax.Array) -> jax.Array:
+def _next_variance(phi: Activation, this: Layers[jax.Array], k: jax.Array) -> jax.Array:
     return this.weight_variance * moments(phi, k).value + this.bias_variance
 
 
-def _first_ntk(first: Layers, d_in: int, r: jax.Array) -> jax.Array:
+def _first_ntk(first: Layers[jax.Array], d_in: int, r: jax.Array) -> jax.Array:
     return first.weight_speed * first.weight_variance * r / d_in + first.bias_speed
 
 
-def _split(layers: Layers) -> tuple[Layers, Layers]:
+def _split(layers: Layers[Any]) -> tuple[Layers[jax.Array], Layers[jax.Array]]:
     """The first layer's numbers, and those of all others along a leading axis."""
     arrays = [jnp.asarray(field) for field in layers]
     return Layers(*(a[0] for a in arrays)), Layers(*(a[1:] for a in arrays))

@@ -19,7 +19,7 @@ Each test point costs O(n²), whatever d: no Jacobian of the kernel is formed. T
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,10 @@ from ntkrobust.kernels.recursion import (
     point_kernels,
 )
 from ntkrobust.kernels.tiles import inner_products
+
+
+COLUMNS = 512
+"""Columns of the products with M and N that covariance matrices are computed by, at least."""
 
 
 class Model(NamedTuple):
@@ -57,17 +61,21 @@ class Training(NamedTuple):
 
     Attributes:
         x: (n, d).
-        gram: Γ = XXᵀ (n, n), or None where it isn't needed.
-        v: M y (n, o), or None.
-        m: M (n, n), or None.
-        n: N (n, n), or None.
+        gram: Γ = XXᵀ (n, n).
+        v: M y (n, o).
+        m: M (n, n); empty where only means are asked for, like the next three.
+        n: N (n, n).
+        m_gram: M∘Γ (n, n).
+        n_gram: N∘Γ (n, n).
     """
 
     x: jax.Array
-    gram: jax.Array | None = None
-    v: jax.Array | None = None
-    m: jax.Array | None = None
-    n: jax.Array | None = None
+    gram: jax.Array
+    v: jax.Array
+    m: jax.Array
+    n: jax.Array
+    m_gram: jax.Array
+    n_gram: jax.Array
 
 
 class Row(NamedTuple):
@@ -98,19 +106,23 @@ class Row(NamedTuple):
     point: PointKernels
 
 
-def propagators(vectors: jax.Array, response: jax.Array, prior: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """M = V diag(m) Vᵀ and N = M K M.
+def propagators(
+    vectors: jax.Array, response: jax.Array, prior: jax.Array, gram: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """M = V diag(m) Vᵀ, N = M K M, M∘Γ and N∘Γ.
 
     Args:
         vectors: V (n, n), eigenvectors of Θ in columns.
         response: m_i = (1 − e^{−λ_i t})/λ_i, or what gradient descent has instead; (n,).
         prior: K (n, n), with the noise that a Bayesian ridge adds.
+        gram: Γ (n, n).
     """
     m = (vectors * response) @ vectors.T
-    return m, m @ prior @ m
+    n = m @ prior @ m
+    return m, n, m * gram, n * gram
 
 
-def kernel_row(model: Model, layers: Layers, x: jax.Array, x_train: jax.Array) -> Row:
+def kernel_row(model: Model, layers: Layers[Any], x: jax.Array, x_train: jax.Array) -> Row:
     """Everything that the moments at test points ``x`` (a, d) are made of."""
     p, q, r = inner_products(x, x_train)
     kernels, slopes = pair_kernels_with_derivatives(model.phi, model.terms, layers, model.d_in, p, q, r)
@@ -146,6 +158,14 @@ def covariance(row: Row, train: Training, at_test: jax.Array) -> jax.Array:
     return at_test + row.theta @ train.n @ row.theta.T - crossed - crossed.T
 
 
+def squared_difference(row: Row, moved: Row, train: Training, crossed: jax.Array) -> jax.Array:
+    """E‖f(x̂) − f(x)‖² (a,), summed over outputs, from K(x, x̂) (a,): a finite step, not its linearisation."""
+    theta, k = moved.theta - row.theta, moved.k - row.k
+    prior = moved.point.variance + row.point.variance - 2 * crossed
+    spread = prior + _forms(theta, train.n, theta) - 2 * _forms(theta, train.m, k)
+    return jnp.sum((theta @ train.v) ** 2, axis=1) + train.v.shape[1] * spread
+
+
 def gradient_mean(row: Row, train: Training) -> jax.Array:
     """E ∇f (a, o, d)."""
     along = row.big_p @ train.v
@@ -171,11 +191,11 @@ def gradient_variance(row: Row, train: Training, d_in: int) -> jax.Array:
     """tr Cov ∇f (a,), the same for all outputs."""
     p, big_p, big_q, r = row.p[:, None], row.big_p, row.big_q, row.r
     at_initialization = d_in * row.point.isotropic + row.p * row.point.radial
-    quadratic = _forms(big_p, train.n, p * big_p + 2 * big_q * r) + _forms(big_q, train.n * train.gram, big_q)
+    quadratic = _forms(big_p, train.n, p * big_p + 2 * big_q * r) + _forms(big_q, train.n_gram, big_q)
     mixed = (
         _forms(big_p, train.m, p * row.big_a + row.big_b * r)
         + _forms(big_q * r, train.m, row.big_a)
-        + _forms(big_q, train.m * train.gram, row.big_b)
+        + _forms(big_q, train.m_gram, row.big_b)
     )
     return at_initialization + quadratic - 2 * mixed
 
@@ -199,7 +219,8 @@ def gradient_covariance(row: Row, train: Training) -> jax.Array:
         at_initialization = one.point.isotropic * jnp.eye(len(one.x)) + one.point.radial * jnp.outer(one.x, one.x)
         return at_initialization + half + half.T
 
-    return jax.lax.map(at_point, row)
+    # Several points at a time where d is small: products with M and N are fast for many columns only.
+    return jax.lax.map(at_point, row, batch_size=max(1, COLUMNS // row.x.shape[1]))
 
 
 def _forms(left: jax.Array, matrix: jax.Array, right: jax.Array) -> jax.Array:
