@@ -146,15 +146,29 @@ def test_more_seeds_never_change_earlier_ones() -> None:
     np.testing.assert_allclose(few.excess, many.excess[:12], rtol=1e-4, atol=1e-5)
 
 
-def test_as_many_networks_as_the_half_width_takes() -> None:
-    asked = {"n": 8, "points": 8, "widths": (16, 32, 64), "steps": (30,), "seeds": 64}
+def invented(spread: float, diverging: int = 0) -> Any:
+    """In the place of training: networks with a gap of 20/m and this relative spread."""
+
+    def draw(
+        net: ntr.MLP, data: Any, steps: Any, prediction: Prediction, seeds: range, *rest: Any
+    ) -> comparison.Sample:
+        noise = np.random.default_rng([net.finite_width, seeds.start]).normal(size=(len(seeds), len(steps)))
+        squares = prediction.targets * (1 + 20 / net.finite_width + spread * noise)
+        return comparison.Sample(squares, np.zeros_like(squares), np.full(len(seeds), net.width == diverging))
+
+    return draw
+
+
+def test_as_many_networks_as_the_half_width_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "draw_sample", invented(0.1))
+    asked: dict[str, Any] = {"n": 4, "points": 2, "widths": (32, 64, 128), "steps": (30,), "seeds": 64}
     plain = compare(ERF, DIGITS, **asked)
-    found = compare(ERF, DIGITS, **asked, half_width=0.03, max_seeds=4096)
+    found = compare(ERF, DIGITS, **asked, half_width=0.05, max_seeds=4096)
     networks = [one["networks"] for one in at_step(found, 30)["cells"]]
     assert networks[0] == 64
     assert networks[1] > 64
-    assert half_width(at_step(plain, 30)["two_point_slope"]) > 0.04
-    assert half_width(at_step(found, 30)["two_point_slope"]) == pytest.approx(0.03, rel=0.25)
+    assert half_width(at_step(plain, 30)["two_point_slope"]) > 0.1
+    assert half_width(at_step(found, 30)["two_point_slope"]) == pytest.approx(0.05, rel=0.3)
     capped = compare(ERF, DIGITS, **asked, half_width=0.001, max_seeds=80)
     assert [one["networks"] for one in at_step(capped, 30)["cells"]] == [64, 80, 80]
 
@@ -164,7 +178,7 @@ def test_standard_parameterization_has_a_target_of_its_own_at_each_width() -> No
     found = compare(net, DIGITS, n=8, points=8, widths=(64, 256, 1024), steps=(0, 10), seeds=32)
     theory = [one["theory"] for one in at_step(found, 10)["cells"]]
     assert len(set(theory)) == 3
-    for one in at_step(found, 10)["cells"]:
+    for one in at_step(found, 10)["cells"][:1]:
         data = DIGITS.subset(8, 8)
         eta = next(p for p in found.document["values"]["predictions"] if p["width"] == one["width"])["learning_rate"]
         at_width = dataclasses.replace(net, width=one["width"])
@@ -178,23 +192,18 @@ def test_standard_parameterization_has_a_target_of_its_own_at_each_width() -> No
 def test_several_outputs_and_deeper_networks() -> None:
     data = ntr.data.load("digits-classes")
     net = ntr.MLP(3, d_out=10, activation="erf", parameterization="ntk", bias_std=0.3)
-    found = compare(net, data, n=8, points=4, widths=(64, 128, 256), steps=(0, 5), seeds=32)
+    found = compare(net, data, n=4, points=2, widths=(64, 128, 256), steps=(5,), seeds=16)
     gaps = [abs(one["gap"]) for one in at_step(found, 5)["cells"]]
     assert gaps[-1] < gaps[0]
 
 
 def test_a_diverging_ensemble_is_labelled_and_not_averaged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def diverging(net: ntr.MLP, *arguments: Any, **named: Any) -> ntr.Run:
-        found = ntr.train(net, *arguments, **named)
-        status = np.where(np.arange(16) == (3 if net.width == 16 else -1), "diverged", "budget")
-        return dataclasses.replace(found, status=status)
-
-    monkeypatch.setattr(comparison, "train", diverging)
-    found = compare(RELU, DIGITS, n=8, points=4, widths=(16, 32, 48, 64), steps=(20,), seeds=16, out=tmp_path)
+    monkeypatch.setattr(comparison, "draw_sample", invented(0.01, diverging=16))
+    found = compare(RELU, DIGITS, n=4, points=2, widths=(16, 32, 64, 128), steps=(20,), seeds=16, out=tmp_path)
     one = at_step(found, 20)
-    assert [cell["diverged"] for cell in one["cells"]] == [1, 0, 0, 0]
+    assert [cell["diverged"] for cell in one["cells"]] == [16, 0, 0, 0]
     assert one["cells"][0]["gap"] is None
-    assert one["cells"][1]["gap"] is not None
+    assert one["cells"][1]["gap"] == pytest.approx(20 / 32, abs=0.02)
     assert one["fits"]
     assert all(16 not in fit["widths"] for fit in one["fits"])
     json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))

@@ -39,7 +39,7 @@ class Closing:
         limit: the gap at infinite width, a constant fitted beside the powers; with a kink, of the two expansions the
             one that speaks less against zero. None for fewer than four widths.
         limit_fit: the fit it comes from.
-        fits: the best first: not rejected, from the narrowest width on.
+        fits: the better expansion first (not rejected, from the narrowest width on); with a kink, last m^{−1/2} alone.
         two_point: slope of log|gap| between the two largest widths, without a model.
         free: slope of log|gap| over the three largest widths.
     """
@@ -65,12 +65,13 @@ def judge(widths: Sequence[int], gaps: Sequence[Estimate], *, kinked: bool) -> C
     expansions = (KINKED, SMOOTH) if kinked else (SMOOTH,)
     limits = [fit_late(widths, gaps, (0.0, *powers)) for powers in expansions] if len(widths) > 3 else []
     limit_fit = min(limits, key=lambda fit: abs(fit.coefficient(0).value / fit.coefficient(0).se), default=None)
-    models = (*expansions, HALF) if kinked else expansions
+    fits = sorted((fit_late(widths, gaps, powers) for powers in expansions), key=_reach)
+    half = [fit_late(widths, gaps, HALF)] if kinked else []
     return Closing(
         _label(gaps, limits, TRUSTED if kinked else 0.0),
         None if limit_fit is None else limit_fit.coefficient(0),
         limit_fit,
-        tuple(sorted((fit_late(widths, gaps, powers) for powers in models), key=_reach)),
+        (*fits, *half),
         two_point_slope(widths, gaps),
         free_exponent(widths[-3:], gaps[-3:]),
     )

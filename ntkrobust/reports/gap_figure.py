@@ -20,15 +20,13 @@ from ntkrobust.reports.palette import LIGHT, SERIES
 _COLUMNS = 2
 _SMOOTH, _KINKED = (-1.0,), (-1.0, -0.5)
 _DASHES = {-1.0: (0, (4, 2)), -0.5: (0, (1, 1.5))}
-_POWERS = {0.0: "", 0.5: " m^−½", 1.0: "/m", 2.0: "/m²"}
+_POWERS = {0.0: "", 0.5: "/√m", 1.0: "/m", 2.0: "/m²"}
 _LETTERS = "abc"
 
 
 def formula(exponents: Sequence[float]) -> str:
-    """``a/m + b/m²``."""
-    terms = [
-        f"{letter}{_POWERS.get(power, f' m^−{power:g}')}" for letter, power in zip(_LETTERS, exponents, strict=False)
-    ]
+    """``a/m + b/m²``, ``a/√m + b/m``."""
+    terms = [f"{letter}{_POWERS[power]}" for letter, power in zip(_LETTERS, exponents, strict=False)]
     return " + ".join(terms)
 
 
