@@ -29,3 +29,19 @@ def check_number(name: str, value: object) -> float:
     if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
         raise InputError(f"{name} must be a finite number, got {value!r}")
     return float(value)
+
+
+def check_not_negative(name: str, value: object) -> float:
+    """``value`` as a finite float that is not negative; InputError otherwise."""
+    number = check_number(name, value)
+    if number < 0:
+        raise InputError(f"{name} must not be negative, got {number:g}")
+    return number
+
+
+def check_positive(name: str, value: object) -> float:
+    """``value`` as a finite positive float; InputError otherwise."""
+    number = check_number(name, value)
+    if number <= 0:
+        raise InputError(f"{name} must be positive, got {number:g}")
+    return number

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import ntkrobust as ntr
 from ntkrobust.bounds.formulas.exact_law import exact_law
 from ntkrobust.cli import run
 from ntkrobust.networks import MLP
@@ -99,6 +100,26 @@ def test_doctor_says_why_neural_tangents_is_missing(
     assert capsys.readouterr().out.count("frozendict can't be imported") == 2
 
 
+def test_infinite_prints_the_closed_form(capsys: pytest.CaptureFixture) -> None:
+    arguments = "infinite --depth 2 --activation erf --data gaussian --time 0.5 --points 5"
+    assert run([*arguments.split(), "--json"]) == 0
+    out = capsys.readouterr()
+    assert "GiB at the peak" in out.err
+    document = json.loads(out.out)
+    assert document["schema_version"] == 1
+    assert document["inputs"]["parameterization"] == "ntk"
+    values = document["values"]
+    data = ntr.data.load("gaussian")
+    net = MLP(2, activation="erf", parameterization="ntk")
+    now = ntr.InfiniteEnsemble(net, data.x_train, data.y_train).at(0.5)
+    for name in ("gradient_mean_sq", "gradient_variance", "gradient_second_moment", "perturbation_stability"):
+        expected = getattr(now, name)(data.x_test[:5])
+        np.testing.assert_allclose(values["per_point"][name], expected, rtol=1e-9)
+        assert values["average"][name] == pytest.approx(expected.mean(), rel=1e-9)
+    assert run(arguments.split()) == 0
+    assert "perturbation_stability" in capsys.readouterr().out
+
+
 def nan_file(tmp_path: Path) -> str:
     x = np.ones((20, 3))
     x[7, 1] = np.nan
@@ -121,6 +142,13 @@ def nan_file(tmp_path: Path) -> str:
         ("law --depth 3 --width 4 --d-in 3 --activation gelu", "gelu"),
         ("law --depth 3 --width 4", "--d-in"),
         ("report {file}", "{file}"),
+        ("infinite --depth 3 --time -1", "time must be a number that is not negative"),
+        ("infinite --depth 3 --parameterization standard", "needs a width"),
+        ("infinite --depth 3 --initialization xavier", "give the network a width"),
+        ("infinite --depth 3 --initialization mean_field --width 8", "depth 2 only, got depth 3"),
+        ("infinite --depth 3 --activation swish", "unknown activation 'swish'"),
+        ("infinite --depth 3 --data {nan}", "row 7"),
+        ("infinite --depth 3 --points 0", "points must be an integer of at least 1"),
         ("nonsense", "nonsense"),
         ("claims --no-such-flag", "--no-such-flag"),
     ],

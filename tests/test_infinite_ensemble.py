@@ -3,6 +3,9 @@
 import functools
 import json
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,7 +152,7 @@ def random_network(rng: np.random.Generator, activation: str) -> ntr.MLP:
     )
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu(0.2)", "erf", "gelu"])
 def test_predictions_are_those_of_neural_tangents(activation: str, seed: int) -> None:
     rng = np.random.default_rng([seed, len(activation)])
@@ -195,8 +198,8 @@ def extrapolated(pair: Any, order: int) -> list[np.ndarray]:
     return [(2**order * a - b) / (2**order - 1) for a, b in zip(near, far, strict=True)]
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu(0.2)", "erf", "gelu", "linear"])
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu(0.2)", "erf", "gelu", "tanh", "linear"])
 def test_gradients_are_derivatives_of_mean_and_covariance(activation: str, seed: int) -> None:
     rng = np.random.default_rng([seed, 7, len(activation)])
     net = random_network(rng, activation)
@@ -213,6 +216,54 @@ def test_gradients_are_derivatives_of_mean_and_covariance(activation: str, seed:
         assert np.abs(1.0001 * ours - theirs).max() > 2e-6 * np.abs(theirs).max()
     assert now.gradient_variance(point[None])[0] == pytest.approx(np.trace(found[2]), rel=1e-10)
     assert now.gradient_mean_sq(point[None])[0] == pytest.approx(found[0] @ found[0], rel=1e-10)
+
+
+def own_gelu(u: jax.Array) -> jax.Array:
+    return jax.nn.gelu(u, approximate=False)
+
+
+def test_an_activation_given_as_a_function_gets_the_numbers_of_its_closed_form() -> None:
+    gains = ntr.Initialization.from_gains(1.5, 1.7, 1.0)
+    found = []
+    for activation in ("gelu", own_gelu):
+        net = ntr.MLP(3, activation=activation, initialization=gains, bias_std=0.1)
+        ensemble = ntr.InfiniteEnsemble(net, X, Y)
+        now = ensemble.at(1.0)
+        found.append([now.mean(X_TEST)[:, 0], now.gradient_second_moment(X_TEST), now.gradient_norm(X_TEST)])
+    assert ensemble.conditioning.series_terms > 0
+    assert ensemble.conditioning.series_error < 1e-9
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-8)
+    with pytest.raises(InputError, match="has to be smooth"):
+        ntr.InfiniteEnsemble(ntr.MLP(3, activation=jnp.abs), X, Y)
+
+
+def test_two_devices_share_the_tiles() -> None:
+    code = """
+import jax, numpy as np, ntkrobust as ntr
+from ntkrobust.kernels import tiles
+from ntkrobust.kernels.layers import layers_of
+assert jax.local_device_count() == 2
+net, x = ntr.MLP(3), np.random.default_rng(0).standard_normal((50, 6))
+layers = layers_of(net, 6, "ntk")
+one = tiles.kernel_matrices(net.phi, 0, layers, x, tile=16, devices=jax.local_devices()[:1])
+two = tiles.kernel_matrices(net.phi, 0, layers, x, tile=16)
+assert all((a == b).all() for a, b in zip(one, two))
+assert ntr.InfiniteEnsemble(net, x, x[:, 0]).at(1.0).mean(x).dtype == np.float64
+assert jax.numpy.ones(1).dtype == np.float32  # no global flag was set
+"""
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | flags)
+
+
+@pytest.mark.parametrize("flag", [False, True])
+def test_the_global_flag_makes_no_difference(flag: bool) -> None:
+    with jax.enable_x64(flag):
+        net = ntr.MLP(3, activation="tanh")
+        found = ntr.InfiniteEnsemble(net, X, Y).at(1.0).gradient_second_moment(X_TEST)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(
+        found, ntr.InfiniteEnsemble(net, X, Y).at(1.0).gradient_second_moment(X_TEST), rtol=1e-13
+    )
 
 
 @functools.cache

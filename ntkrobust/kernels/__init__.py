@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
     from ntkrobust.kernels._neural_tangents import adapter_state
     from ntkrobust.kernels.architectures import Stax, stax, stax_parameters
-    from ntkrobust.kernels.ensemble import Conditioning, InfiniteEnsemble
+    from ntkrobust.kernels.ensemble import InfiniteEnsemble
     from ntkrobust.kernels.ensemble_at import EnsembleAt
+    from ntkrobust.kernels.general import GeneralEnsemble
+    from ntkrobust.kernels.general_at import GeneralEnsembleAt
     from ntkrobust.kernels.matrices import kernel_matrix
+    from ntkrobust.kernels.spectrum import Conditioning
 
     neural_tangents: ModuleType
 
@@ -25,15 +28,19 @@ _HOMES = {
     "Stax": "ntkrobust.kernels.architectures",
     "stax": "ntkrobust.kernels.architectures",
     "stax_parameters": "ntkrobust.kernels.architectures",
-    "Conditioning": "ntkrobust.kernels.ensemble",
+    "Conditioning": "ntkrobust.kernels.spectrum",
     "InfiniteEnsemble": "ntkrobust.kernels.ensemble",
     "EnsembleAt": "ntkrobust.kernels.ensemble_at",
+    "GeneralEnsemble": "ntkrobust.kernels.general",
+    "GeneralEnsembleAt": "ntkrobust.kernels.general_at",
     "kernel_matrix": "ntkrobust.kernels.matrices",
 }
 
 __all__ = [
     "Conditioning",
     "EnsembleAt",
+    "GeneralEnsemble",
+    "GeneralEnsembleAt",
     "InfiniteEnsemble",
     "Stax",
     "adapter_state",

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import check_number
+from ntkrobust.checks import check_not_negative, check_positive
 from ntkrobust.data.checks import as_choice, as_matrix, check_same_rows
 from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
@@ -20,31 +18,12 @@ from ntkrobust.kernels import memory
 from ntkrobust.kernels.accuracy import series_terms
 from ntkrobust.kernels.ensemble_at import EnsembleAt, Factorization
 from ntkrobust.kernels.layers import check_variances, layers_of, resolve_parameterization
+from ntkrobust.kernels.spectrum import diagnose, eigh, response
 from ntkrobust.kernels.tiles import kernel_matrices
 from ntkrobust.kernels.trained import Model
 from ntkrobust.networks import MLP, Parameterization
 
 Array = npt.NDArray[np.float64]
-
-
-class Conditioning(NamedTuple):
-    """How well the training kernel can be inverted, and what its numbers rest on.
-
-    Attributes:
-        smallest: λ_min of Θ(X, X), before the ridge.
-        largest: λ_max.
-        condition_number: (λ_max + ridge)/(λ_min + ridge); inf if that isn't positive.
-        ridge: what was added to the eigenvalues because it was asked for; nothing is ever added silently.
-        series_terms: terms of the Hermite series of the activation, 0 where closed forms are used.
-        series_error: bound on the relative error of its expectations.
-    """
-
-    smallest: float
-    largest: float
-    condition_number: float
-    ridge: float
-    series_terms: int
-    series_error: float
 
 
 class InfiniteEnsemble:
@@ -100,8 +79,8 @@ class InfiniteEnsemble:
         self.net = net
         self.parameterization: Parameterization = resolve_parameterization(net, parameterization)
         self.kernel = as_choice("kernel", kernel, ("ntk", "nngp"))
-        self.ridge = _not_negative("ridge", ridge)
-        self.learning_rate = None if learning_rate is None else _positive("learning_rate", learning_rate)
+        self.ridge = check_not_negative("ridge", ridge)
+        self.learning_rate = None if learning_rate is None else check_positive("learning_rate", learning_rate)
         x, y = as_matrix("x_train", x_train), encode([("y_train", y_train)])[0]
         check_same_rows("x_train", x, "y_train", y)
         if len(x) < 2:
@@ -111,7 +90,7 @@ class InfiniteEnsemble:
         self._layers = layers_of(net, x.shape[1], self.parameterization, frozen)
         check_variances("x_train", x, self._layers)
         if self.ridge == 0:
-            _refuse_contradictions(x, y)
+            refuse_contradictions(x, y)
         terms, error = series_terms(net, self._layers, x)
         self._model = Model(net.phi, terms, x.shape[1], self.kernel == "nngp")
         self.memory = memory.estimate_memory(*x.shape)
@@ -121,7 +100,7 @@ class InfiniteEnsemble:
 
         k, theta = kernel_matrices(net.phi, terms, self._layers, x, devices=devices)
         self._factors = _factorize(k if self._model.bayesian else theta, k, x, y)
-        self.conditioning = self._diagnose(terms, error)
+        self.conditioning = diagnose(self._factors.eigenvalues, self.ridge, self.learning_rate, terms, error)
 
     def at(self, time: float) -> EnsembleAt:
         """The ensemble at ``time`` ≥ 0, gradient-flow time for the loss ½Σ over samples and outputs; inf is allowed.
@@ -132,49 +111,8 @@ class InfiniteEnsemble:
             InputError: the time is negative, NaN, or not a multiple of the learning rate; or it is infinite and the
                 training kernel is singular to working precision.
         """
-        if isinstance(time, bool) or not isinstance(time, int | float | np.number) or not time >= 0:
-            raise InputError(f"time must be a number that is not negative (inf is allowed), got {time!r}")
-        time = float(time)
-        shifted = np.maximum(self._factors.eigenvalues, 0.0) + self.ridge
-        if math.isinf(time):
-            self._refuse_singular()
-            response = 1 / shifted
-        elif self.learning_rate is None:
-            response = flow_response(shifted, time)
-        else:
-            steps = round(time / self.learning_rate)
-            if abs(steps * self.learning_rate - time) > 1e-9 * time:
-                raise InputError(
-                    f"with learning_rate={self.learning_rate:g} times are its multiples, got {time:g}, which is "
-                    f"{time / self.learning_rate:.6g} steps"
-                )
-            response = descent_response(shifted, self.learning_rate, steps)
-        return EnsembleAt(self.net, self._model, self._layers, self._factors, response, time, self.ridge)
-
-    def _refuse_singular(self) -> None:
-        c = self.conditioning
-        if c.condition_number * len(self._factors.eigenvalues) * np.finfo(float).eps >= 1:
-            raise InputError(
-                f"the training kernel is singular to working precision (λ_min = {c.smallest:.1e}, λ_max = "
-                f"{c.largest:.1e}{f', ridge = {c.ridge:g}' if c.ridge else ''}), so t = inf can't be reached: look for "
-                "equal or nearly equal training points, take a finite time, or give a ridge"
-            )
-
-    def _diagnose(self, terms: int, error: float) -> Conditioning:
-        smallest, largest = float(self._factors.eigenvalues[0]), float(self._factors.eigenvalues[-1])
-        rounding = len(self._factors.eigenvalues) * max(np.finfo(float).eps, error)
-        if smallest < -10 * rounding * largest:
-            raise InputError(
-                f"the training kernel is not positive semi-definite (λ_min = {smallest:.1e}, λ_max = {largest:.1e})"
-            )
-        if self.learning_rate is not None and self.learning_rate * (largest + self.ridge) >= 2:
-            raise InputError(
-                f"learning_rate={self.learning_rate:g} diverges: it must be below 2/λ_max = "
-                f"{2 / (largest + self.ridge):g}"
-            )
-        lowest = smallest + self.ridge
-        condition = (largest + self.ridge) / lowest if lowest > 0 else math.inf
-        return Conditioning(smallest, largest, condition, self.ridge, terms, error)
+        found = response(self._factors.eigenvalues, self.conditioning, time, self.learning_rate)
+        return EnsembleAt(self.net, self._model, self._layers, self._factors, found, float(time), self.ridge)
 
     def __repr__(self) -> str:
         n, d = self._factors.x_train.shape
@@ -188,23 +126,8 @@ class InfiniteEnsemble:
         return f"<InfiniteEnsemble {', '.join(parts)}, condition number {self.conditioning.condition_number:.2g}>"
 
 
-def flow_response(eigenvalues: Array, time: float) -> Array:
-    """(1 − e^{−λt})/λ of gradient flow, t at λ = 0."""
-    safe = np.where(eigenvalues > 0, eigenvalues, 1.0)
-    return np.where(eigenvalues > 0, -np.expm1(-eigenvalues * time) / safe, time)
-
-
-def descent_response(eigenvalues: Array, learning_rate: float, steps: int) -> Array:
-    """(1 − (1 − ηλ)^k)/λ of gradient descent, ηk at λ = 0."""
-    contraction = 1 - learning_rate * eigenvalues
-    slow = contraction > 0.5  # where 1 − (1 − ηλ)^k would cancel
-    decay = steps * np.log1p(-learning_rate * np.where(slow, eigenvalues, 0.0))
-    reached = np.where(slow, -np.expm1(decay), 1 - contraction**steps)
-    safe = np.where(eigenvalues > 0, eigenvalues, 1.0)
-    return np.where(eigenvalues > 0, reached / safe, learning_rate * steps)
-
-
-def _refuse_contradictions(x: Array, y: Array) -> None:
+def refuse_contradictions(x: Array, y: Array) -> None:
+    """Raise InputError if equal rows of ``x`` (n, d) have different rows in ``y`` (n, o)."""
     _, first, inverse = np.unique(x, axis=0, return_index=True, return_inverse=True)
     original = first[inverse.reshape(-1)]
     rows = np.flatnonzero((y != y[original]).any(axis=1))
@@ -217,28 +140,8 @@ def _refuse_contradictions(x: Array, y: Array) -> None:
 
 def _factorize(theta: Array, k: Array, x: Array, y: Array) -> Factorization:
     with jax.enable_x64(True):
-        eigenvalues, vectors = _eigh(jnp.asarray(theta))
+        eigenvalues, vectors = eigh(jnp.asarray(theta))
         x_train = jnp.asarray(x)
         return Factorization(
             np.asarray(eigenvalues), vectors, jnp.asarray(k), x_train, x_train @ x_train.T, vectors.T @ y
         )
-
-
-@functools.partial(jax.jit, donate_argnums=0)
-def _eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-    values, vectors = jnp.linalg.eigh(matrix, symmetrize_input=False)
-    return values, vectors
-
-
-def _not_negative(name: str, value: object) -> float:
-    number = check_number(name, value)
-    if number < 0:
-        raise InputError(f"{name} must not be negative, got {number:g}")
-    return number
-
-
-def _positive(name: str, value: object) -> float:
-    number = check_number(name, value)
-    if number <= 0:
-        raise InputError(f"{name} must be positive, got {number:g}")
-    return number

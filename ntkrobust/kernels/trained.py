@@ -35,7 +35,6 @@ from ntkrobust.kernels.recursion import (
 )
 from ntkrobust.kernels.tiles import inner_products
 
-
 COLUMNS = 512
 """Columns of the products with M and N that covariance matrices are computed by, at least."""
 
