@@ -21,6 +21,7 @@ app = cyclopts.App(
     version=ntkrobust.__version__,
     help="Check robustness theorems about neural networks against reality.",
     help_format="plaintext",
+    default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
 )
 
