@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ntkrobust.bounds.claims import Assumption, AtMost, Claim, DecreasesIn, Equals, IncreasesIn, Reading
     from ntkrobust.bounds.formulas.exact_law import ExactLaw, exact_law
     from ntkrobust.bounds.verdict import Verdict
+    from ntkrobust.comparison import Comparison, compare
     from ntkrobust.errors import InputError
     from ntkrobust.finite import measures
     from ntkrobust.finite.measures import Measure, measure
@@ -33,6 +34,7 @@ _HOMES = {
     "Assumption": "ntkrobust.bounds.claims",
     "AtMost": "ntkrobust.bounds.claims",
     "Claim": "ntkrobust.bounds.claims",
+    "Comparison": "ntkrobust.comparison",
     "DecreasesIn": "ntkrobust.bounds.claims",
     "Equals": "ntkrobust.bounds.claims",
     "EnsembleAt": "ntkrobust.kernels.ensemble_at",
@@ -48,6 +50,7 @@ _HOMES = {
     "Verdict": "ntkrobust.bounds.verdict",
     "Verdicts": "ntkrobust.workflow",
     "claims": "ntkrobust.bounds.claims",
+    "compare": "ntkrobust.comparison",
     "data": "ntkrobust.data",
     "exact_law": "ntkrobust.bounds.formulas.exact_law",
     "measure": "ntkrobust.finite.measures",
@@ -66,6 +69,7 @@ __all__ = [
     "Assumption",
     "AtMost",
     "Claim",
+    "Comparison",
     "DecreasesIn",
     "EnsembleAt",
     "Equals",
@@ -80,6 +84,7 @@ __all__ = [
     "Verdict",
     "Verdicts",
     "claims",
+    "compare",
     "data",
     "exact_law",
     "measure",

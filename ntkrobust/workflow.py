@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import shlex
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from ntkrobust.checks import check_integer
 from ntkrobust.data import Dataset, load
 from ntkrobust.errors import InputError
 from ntkrobust.finite.seeds import check_key
+from ntkrobust.folders import prepare_folder, replace, replace_text
 from ntkrobust.reports.page import write_report
 
 SEEDS = {"quick": 16, "standard": 32, "paper": 64}
@@ -119,7 +119,7 @@ def verify(
     points = check_integer("points", points, 1)
     loaded = data if isinstance(data, Dataset) else load(data)
     key = check_key(key)
-    folder = None if out is None else prepare_folder(out)
+    folder = None if out is None else prepare_folder(out, "evidence")
 
     examination = examine(
         [claim for claim, _ in chosen],
@@ -219,31 +219,11 @@ def claims_in_file(path: str) -> list[Claim]:
     return found
 
 
-def prepare_folder(out: str | Path) -> Path:
-    """Make the folder and see that it can be written to.
-
-    Raises:
-        InputError: it can't.
-    """
-    folder = Path(out)
-    try:
-        (folder / "evidence").mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from None
-    return folder
-
-
 def write(verdicts: Verdicts, folder: Path) -> None:
     """Write ``verdicts.json``, ``evidence/evidence.nc`` and ``report.html``, each whole or not at all."""
-    _replace(
-        folder / "verdicts.json",
-        lambda path: path.write_text(
-            json.dumps(verdicts.document, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
-        ),
-    )
-    _replace(folder / "evidence" / "evidence.nc", lambda path: _write_evidence(verdicts.evidence, path))
+    text = json.dumps(verdicts.document, indent=1, allow_nan=False, ensure_ascii=False)
+    replace_text(folder / "verdicts.json", f"{text}\n")
+    replace(folder / "evidence" / "evidence.nc", lambda path: _write_evidence(verdicts.evidence, path))
     write_report(folder)
 
 
@@ -254,10 +234,3 @@ def _write_evidence(evidence: xr.DataTree, path: Path) -> None:
         for name, group in evidence.children.items()
     }
     evidence.to_netcdf(path, engine="h5netcdf", encoding=encoding)
-
-
-def _replace(target: Path, writer: Callable[[Path], Any]) -> None:
-    """Write beside the target, then move into place, so that an interrupted run never leaves half a file."""
-    partial = target.with_name(f".{target.name}.partial")
-    writer(partial)
-    partial.replace(target)

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "ntkrobust"
 
 # From the bottom up: a module imports only from its own layer or from layers before it.
 LAYERS = (
-    ("errors", "checks", "special"),
+    ("errors", "checks", "special", "folders"),
     ("activations", "initializations", "precision"),
     ("networks",),
     ("data",),
@@ -20,12 +20,14 @@ LAYERS = (
     ("bounds.formulas",),
     ("bounds.claims",),
     ("bounds.statistics",),
+    ("bounds.rates",),
+    ("bounds.gaps",),
     ("bounds.verdict",),
     ("bounds.verification",),
     ("bounds.evidence",),
     ("sweeps",),
     ("reports",),
-    ("workflow", "doctor", "infinite"),
+    ("workflow", "comparison", "doctor", "infinite"),
 )
 # Rooms that do not know of each other, although the order alone would allow it.
 STRANGERS = {
@@ -33,6 +35,8 @@ STRANGERS = {
     "bounds.formulas": ("finite", "kernels", "data"),
     "bounds.claims": ("finite", "kernels", "data"),
     "bounds.statistics": ("finite", "kernels", "data", "bounds.claims", "bounds.formulas"),
+    "bounds.rates": ("finite", "kernels", "data", "bounds.claims", "bounds.formulas"),
+    "bounds.gaps": ("finite", "kernels", "data", "bounds.claims", "bounds.formulas"),
     "bounds.verdict": ("finite", "kernels", "data"),
     "reports": ("finite", "kernels", "data", "bounds"),
 }

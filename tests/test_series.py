@@ -127,7 +127,7 @@ def by_quadrature(derivatives, k11, k22):
     return list(np.array(columns).T[:, None]), scale
 
 
-@pytest.mark.parametrize("phi", BY_QUADRATURE, ids=str)
+@pytest.mark.parametrize("phi", BY_QUADRATURE, ids=lambda phi: getattr(phi, "__name__", str(phi)))
 def test_sums_are_gaussian_expectations(phi):
     derivatives = BY_QUADRATURE[phi]
     for k11, k22 in ((1e-3, 1e-3), (1e-3, 4.0), (4.0, 0.05), (1.0, 1.0), (20.0, 20.0)):
@@ -204,7 +204,7 @@ def mpmath_moments(phi, k):
 @pytest.mark.parametrize(
     ("phi", "formula"),
     [(Activation("tanh"), mpmath.tanh), (gaussian, lambda u: mpmath.exp(-((u - mpmath.mpf("0.3")) ** 2)))],
-    ids=str,
+    ids=["tanh", "gaussian"],
 )
 def test_moments(phi, formula):
     variances = np.array([1e-3, 1.0, 20.0])
@@ -289,7 +289,7 @@ def test_single_precision_is_refused():
 
 
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-5, 1e-8])
-@pytest.mark.parametrize("phi", BY_QUADRATURE, ids=str)
+@pytest.mark.parametrize("phi", BY_QUADRATURE, ids=lambda phi: getattr(phi, "__name__", str(phi)))
 def test_the_stated_error_bounds_the_error(phi, tolerance):
     terms, error = series.terms_needed(phi, 2.0, 0.5, tolerance)
     assert error <= tolerance

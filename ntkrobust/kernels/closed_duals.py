@@ -10,6 +10,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from ntkrobust.kernels.arctan import arctan2
 from ntkrobust.kernels.dual import Dual, DualDerivatives, Moments
 
 COINCIDENT = 16 * 2.0**-52
@@ -73,7 +74,7 @@ def _angle(k11: jax.Array, k22: jax.Array, k12: jax.Array) -> tuple[jax.Array, j
     apart = square > COINCIDENT
     sine = jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1)), 0)
     k12 = jnp.where(apart, k12, jnp.sign(k12) * s)
-    return s, k12, s * sine, jnp.arctan2(sine, cosine)
+    return s, k12, s * sine, arctan2(sine, cosine)
 
 
 def erf_dual(k11: jax.Array, k22: jax.Array, k12: jax.Array) -> Dual:
@@ -83,7 +84,7 @@ def erf_dual(k11: jax.Array, k22: jax.Array, k12: jax.Array) -> Dual:
     """
     root = jnp.sqrt(_erf_determinant(k11, k22, k12))
     # arcsin(z) = arctan2(z, √(1−z²)), which keeps its digits near z = 1
-    return Dual((2 / math.pi) * jnp.arctan2(2 * k12, root), (4 / math.pi) / root)
+    return Dual((2 / math.pi) * arctan2(2 * k12, root), (4 / math.pi) / root)
 
 
 def erf_dual_with_derivatives(k11: jax.Array, k22: jax.Array, k12: jax.Array) -> tuple[Dual, DualDerivatives]:
@@ -111,7 +112,7 @@ def gelu_dual(k11: jax.Array, k22: jax.Array, k12: jax.Array) -> Dual:
     Derived from Φ(u) = P(ξ < u), ξ ~ N(0, 1), and Gaussian integration by parts; ∂Ψ/∂K₁₂ = 1/(2π√Δ).
     """
     k12, inverse, g, n, delta = _gelu_terms(k11, k22, k12)
-    psi = 0.25 + jnp.arctan2(k12, jnp.sqrt(delta)) / (2 * math.pi)
+    psi = 0.25 + arctan2(k12, jnp.sqrt(delta)) / (2 * math.pi)
     return Dual(k12 * psi + n * inverse, psi + k12 * (1 + 2 * g + n / delta) * inverse)
 
 

@@ -183,20 +183,26 @@ def gradient_mean_sq(row: Row, train: Training) -> jax.Array:
             across = _forms(weighted, train.gram, weighted)
         return row.p * along**2 + 2 * along * jnp.sum(weighted * row.r, axis=1) + across
 
+    if train.v.shape[1] == 1:  # no loop, which would keep the compiler from fusing this with the kernels' rows
+        return of_output(train.v[:, 0])
     return jnp.sum(jax.lax.map(of_output, train.v.T), axis=0)
 
 
 def gradient_variance(row: Row, train: Training, d_in: int) -> jax.Array:
-    """tr Cov ∇f (a,), the same for all outputs."""
-    p, big_p, big_q, r = row.p[:, None], row.big_p, row.big_q, row.r
-    at_initialization = d_in * row.point.isotropic + row.p * row.point.radial
-    quadratic = _forms(big_p, train.n, p * big_p + 2 * big_q * r) + _forms(big_q, train.n_gram, big_q)
-    mixed = (
-        _forms(big_p, train.m, p * row.big_a + row.big_b * r)
-        + _forms(big_q * r, train.m, row.big_a)
-        + _forms(big_q, train.m_gram, row.big_b)
+    """tr Cov ∇f (a,), the same for all outputs: the module's formula with M and N moved to one side of each product,
+
+        P·[N(pP + 2Q∘r) − 2M(pA + B∘r)] + Q·[(N∘Γ)Q − 2(M∘Γ)B] − 2(Q∘r)·MA,
+
+    so that one pass sums it all up.
+    """
+    p, big_p, big_q = row.p[:, None], row.big_p, row.big_q
+    inner = big_q * row.r
+    trained = (
+        big_p * ((p * big_p + 2 * inner) @ train.n - 2 * ((p * row.big_a + row.big_b * row.r) @ train.m))
+        + big_q * (big_q @ train.n_gram - 2 * (row.big_b @ train.m_gram))
+        - 2 * inner * (row.big_a @ train.m)
     )
-    return at_initialization + quadratic - 2 * mixed
+    return d_in * row.point.isotropic + row.p * row.point.radial + jnp.sum(trained, axis=1)
 
 
 def gradient_value_covariance(row: Row, train: Training) -> jax.Array:

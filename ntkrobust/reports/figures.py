@@ -1,4 +1,4 @@
-"""The picture of a verdict, and of all of them, as inline SVG."""
+"""The picture of a verdict, of all of them, and of a comparison, as inline SVG."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import xarray as xr
 
 from ntkrobust.reports import words
+from ntkrobust.reports.gap_figure import draw_gaps
 from ntkrobust.reports.latex import renders, symbol
 from ntkrobust.reports.overview_figure import draw_overview
 from ntkrobust.reports.ratio_figure import draw_ratios
@@ -36,6 +37,13 @@ def overview_figure(document: Mapping[str, Any]) -> str:
     counts = ", ".join(f"{number} {label}" for label, number in words.label_counts(document).items())
     with drawing():
         return inline_svg(draw_overview(document), f"Effects of all claims: {counts}")
+
+
+def comparison_figure(document: Mapping[str, Any]) -> str:
+    """What ``comparison.json`` holds as an ``svg`` element, also valid as a file of its own."""
+    labels = ", ".join(f"{one['label']} at step {one['step']}" for one in document["values"]["times"])
+    with drawing():
+        return inline_svg(draw_gaps(document), f"Gap to infinite width of {document['inputs']['network']}: {labels}")
 
 
 def _quantity(verdict: Mapping[str, Any]) -> str:

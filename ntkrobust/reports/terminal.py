@@ -1,15 +1,15 @@
-"""Verdicts in a terminal: a table and a line."""
+"""Verdicts and comparisons in a terminal: a table and a few lines."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ntkrobust.reports import words
+from ntkrobust.reports import gap_figure, words
 
 _STYLES = {"supported": "green", "refuted": "bold red", "inconclusive": "yellow", "out of scope": "dim"}
 
@@ -43,4 +43,54 @@ def summary_line(document: Mapping[str, Any]) -> str:
     counts = words.label_counts(document)
     return f"{words.count(sum(counts.values()), 'verdict')}: " + ", ".join(
         f"{n} {label}" for label, n in counts.items()
+    )
+
+
+def comparison_table(document: Mapping[str, Any]) -> Table:
+    """One row per time and width of what ``comparison.json`` holds."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("step", "width", "networks", "theory", "measured", "gap ± s.e.", "without control variate"):
+        table.add_column(name, no_wrap=True, justify="right")
+    for one in document["values"]["times"]:
+        for index, cell in enumerate(one["cells"]):
+            gap, plain = (
+                f"{cell['diverged']} diverged"
+                if cell[name] is None
+                else f"{words.signed(cell[name])} ± {words.number(cell[f'{name}_se'], 2)}"
+                for name in ("gap", "plain_gap")
+            )
+            table.add_row(
+                "" if index else str(one["step"]),
+                str(cell["width"]),
+                str(cell["networks"]),
+                words.number(cell["theory"], 4),
+                words.number(cell["measured"], 4),
+                gap,
+                plain,
+            )
+    return table
+
+
+def comparison_lines(document: Mapping[str, Any]) -> Iterator[str]:
+    """For each time the verdict and the rates; then what both sides cost."""
+    for one in document["values"]["times"]:
+        yield f"step {one['step']}: {one['label']}; {gap_figure.in_words(one)}"
+        for fit in one["fits"]:
+            terms = ", ".join(
+                f"{letter} = {words.estimate(part['value'], part['interval'])}"
+                for letter, part in zip("abc", fit["coefficients"], strict=False)
+            )
+            p = "" if fit["p_value"] is None else f", χ² p = {words.p_value(fit['p_value'])}"
+            yield f"  {gap_figure.formula(fit['exponents'])} from m = {fit['widths'][0]}: {terms}{p}"
+        for name, text in (
+            ("limit", "gap at infinite width"),
+            ("two_point_slope", "slope between the two largest widths"),
+            ("free_slope", "slope over the three largest widths"),
+        ):
+            if one[name] is not None:
+                yield f"  {text}: {words.estimate(one[name]['value'], one[name]['interval'])}"
+    seconds = document["values"]["seconds"]
+    yield (
+        f"theory took {words.number(seconds['theory'], 2)} s, networks {words.number(seconds['networks'], 2)} s "
+        f"and their control variate {words.number(seconds['control_variate'], 2)} s; intervals are of 90 %"
     )

@@ -30,6 +30,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{_signed(mantissa)}×{power_of_ten(int(exponent))}"
 
 
+def signed(value: float | None, digits: int = 3) -> str:
+    """The same with its sign: ``+0.117``, ``−0.117``."""
+    return f"{'+' if value is not None and value > 0 else ''}{number(value, digits)}"
+
+
 def _signed(digits: str) -> str:
     return digits.replace("-", "−")
 
