@@ -21,7 +21,7 @@ LAYERS = (
     ("bounds.claims",),
     ("bounds.statistics",),
     ("bounds.verdict",),
-    ("bounds.verification",),
+    ("bounds.arithmetic", "bounds.predictions", "bounds.verification"),
     ("bounds.evidence",),
     ("sweeps",),
     ("reports",),

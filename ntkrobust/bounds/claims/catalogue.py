@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from ntkrobust.bounds.claims.claim import Assumption, Claim, Reading
+from ntkrobust.bounds.claims.claim import Claim
+from ntkrobust.bounds.claims.reading import AT_INITIALIZATION, Assumption, Reading
 from ntkrobust.bounds.claims.relations import AtMost, DecreasesIn, Equals, IncreasesIn, Relation
 from ntkrobust.bounds.formulas.exact_law import exact_law
 from ntkrobust.errors import InputError
@@ -33,9 +34,6 @@ NOT_LAZY = Assumption(
     lambda lazy_ratio, kernel_change: lazy_ratio >= 0.05 or kernel_change >= 0.1,
     ("lazy_ratio", "kernel_change"),
 )
-
-AT_INITIALIZATION = Reading()
-
 
 # The law as formulas of a cell's coordinates.
 
