@@ -59,6 +59,9 @@ def verify(
     preset: Literal["quick", "standard", "paper"] = "quick",
     data: str = "digits",
     seeds: int | None = None,
+    points: int = 64,
+    key: int = 0,
+    everything: Annotated[bool, Parameter("--all", negative="")] = False,
     out: str = "ntkrobust-results",
 ) -> None:
     """Check claims on networks: a table, a report, and the data behind them.
@@ -66,32 +69,43 @@ def verify(
     Parameters
     ----------
     claims
-        Ids, papers or .py files that define claims; all known claims by default (see `ntkrobust claims`).
+        Ids, papers, or .py and .toml files that define claims; by default those of the catalogue that are known from
+        more than recollection (see `ntkrobust claims`).
     preset
         Sizes of the networks: quick takes minutes on a laptop.
     data
         digits, digits-classes, digits-3-vs-rest, sphere, gaussian, or a .npz or .csv file.
     seeds
         Networks per trained cell; untrained cells draw many more. 16, 32 or 64 by preset.
+    points
+        Test points that measures are averaged over.
+    key
+        Draw other networks: the number that the random key is made of.
+    everything
+        Also claims known from recollection only.
     out
         Folder for report.html, verdicts.json and evidence/.
     """
+    import jax
     from rich.console import Console
 
-    from ntkrobust.reports.terminal import summary_line, verdict_table
+    from ntkrobust.reports.terminal import counterexample_lines, summary_line, verdict_table
     from ntkrobust.workflow import Verdicts
     from ntkrobust.workflow import verify as run_verification
 
     _use_compilation_cache()
     with _progress() as progress:
         verdicts = run_verification(
-            list(claims) or None, data=data, preset=preset, seeds=seeds, out=out, progress=progress
-        )
+            list(claims) or None, everything=everything, data=data, preset=preset, seeds=seeds, points=points,
+            key=jax.random.key(_check_key(key)), out=out, progress=progress,
+        )  # fmt: skip
     assert isinstance(verdicts, Verdicts)
     # In a file or a pipe there is room for whole ids.
     console = Console(width=None if sys.stdout.isatty() else 130)
     console.print(verdict_table(verdicts.document))
     console.print(summary_line(verdicts.document))
+    for line in counterexample_lines(verdicts.document):
+        console.print(line, soft_wrap=True)
     console.print(f"report: {out}/report.html   data: {out}/evidence/evidence.nc", soft_wrap=True)
 
 
@@ -291,6 +305,12 @@ def infinite(
         f"training kernel: eigenvalues {c.smallest:.4g} to {c.largest:.4g}, condition number {c.condition_number:.3g}"
     )
     Console(width=None if sys.stdout.isatty() else 130).print(table)
+
+
+def _check_key(key: int) -> int:
+    if check_integer("key", key, 0) >= 2**32:
+        raise InputError(f"key must be below 2³², got {key}")
+    return key
 
 
 def _announce_memory(estimate: object) -> None:

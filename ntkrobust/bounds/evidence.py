@@ -149,7 +149,12 @@ def describe(verdict: Verdict, measure: Measure, positions: Sequence[int]) -> di
         **claim.describe(),
         "label": verdict.label,
         "reason": verdict.reason,
-        "measure": {"name": measure.name, "definition": measure.definition, "side": measure.side},
+        "measure": {
+            "name": measure.name,
+            "definition": measure.definition,
+            "side": measure.side,
+            "arithmetic": isinstance(claim.measure, Quantity),
+        },
         "effect": _effect(verdict.effect),
         "p_value": _number(verdict.p_value),
         "level": LEVEL,

@@ -146,6 +146,43 @@ def ranges(of: Mapping[str, Sequence[Any]]) -> str:
     return "; ".join(parts)
 
 
+_STATED = {"equals": "stated", "at_most": "bound", "at_least": "bound", "order_at_most": "bound"}
+
+
+def stated_name(relation: Mapping[str, Any]) -> str | None:
+    """What the number is called that a relation compares the measure with; None if it compares cells."""
+    return _STATED.get(relation["kind"])
+
+
+def relation(of: Mapping[str, Any]) -> str:
+    """What a relation says of the measure, as the end of a sentence."""
+    margin = "" if of["margin"] is None else f"{of['margin']:.0%}"
+    match of["kind"]:
+        case "equals":
+            return f"equals the stated value, to within {margin}"
+        case "at_most":
+            return "is at most the stated bound, in every cell"
+        case "at_least":
+            return "is at least the stated bound, in every cell"
+        case "order_at_most":
+            return (
+                "is at most a constant times the stated bound, with no constant given: what counts against it is "
+                f"measured/bound growing by more than {of['growth'] - 1:.0%} per doubling at the far end of an axis"
+            )
+        case "scales_as":
+            return (
+                f"scales as a power of {axis_name(of['axis'])}, with exponent {number(of['power'])} to within "
+                f"{of['margin']:g}"
+            )
+        case "turns":
+            turned = ("rises to a turning point", "falls") if of["sign"] > 0 else ("falls to a turning point", "rises")
+            return (
+                f"{turned[0]} in {axis_name(of['axis'])} and {turned[1]} from there; on either side up to {margin} "
+                "the other way is tolerated"
+            )
+    return f"{of['text']}; between two values of {axis_name(of['axis'])}, up to {margin} the other way is tolerated"
+
+
 def paper(claim_id: str) -> str:
     """The first part of an id."""
     return claim_id.partition("/")[0]

@@ -1,6 +1,6 @@
 """Claims: statements of theorems in a form that can be checked, and the catalogue of those known here."""
 
-from ntkrobust.bounds.claims.catalogue import PRESETS, catalogue, load, select
+from ntkrobust.bounds.claims.catalogue import PRESETS, catalogue, default_claims, load, select
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.claims.reading import Assumption, Reading
@@ -36,6 +36,7 @@ __all__ = [
     "Trend",
     "Turns",
     "catalogue",
+    "default_claims",
     "load",
     "select",
 ]

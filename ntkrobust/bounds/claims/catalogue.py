@@ -397,6 +397,11 @@ def catalogue(preset: str = "quick") -> tuple[Claim, ...]:
     return (*_laws(sizes), *_zhu2022(sizes), *_wu2021(sizes))
 
 
+def default_claims(preset: str = "quick") -> tuple[Claim, ...]:
+    """The catalogue without what is known from recollection only: that is examined when it is asked for."""
+    return tuple(claim for claim in catalogue(preset) if claim.provenance != "recollection")
+
+
 def load(claim_id: str, preset: str = "quick") -> Claim:
     """One statement by its id; without ``@reading``, in the first of its readings.
 
@@ -406,8 +411,13 @@ def load(claim_id: str, preset: str = "quick") -> Claim:
     return select([claim_id], preset)[0]
 
 
-def select(names: Sequence[str], preset: str = "quick") -> tuple[Claim, ...]:
+def select(names: Sequence[str], preset: str = "quick", everything: bool = False) -> tuple[Claim, ...]:
     """The statements meant by ids, by ids without their reading (all readings) or by papers (all their statements).
+
+    Args:
+        names: what is asked for.
+        preset: sizes of the grids.
+        everything: a paper means also those of its statements that are known from recollection only.
 
     Raises:
         InputError: a name means nothing.
@@ -415,7 +425,9 @@ def select(names: Sequence[str], preset: str = "quick") -> tuple[Claim, ...]:
     known = catalogue(preset)
     chosen: list[Claim] = []
     for name in names:
-        found = [claim for claim in known if name in (claim.id, claim.base_id, claim.paper)]
+        of_paper = [claim for claim in known if name == claim.paper]
+        found = [claim for claim in of_paper if everything or claim.provenance != "recollection"] or of_paper
+        found += [claim for claim in known if name in (claim.id, claim.base_id)]
         if not found:
             papers = ", ".join(dict.fromkeys(claim.paper for claim in known))
             raise InputError(f"unknown claim {name!r}: `ntkrobust claims` lists them (papers: {papers})")
