@@ -27,6 +27,7 @@ _OF_THE_LAW: dict[str, Callable[[ExactLaw], float]] = {
 
 _OF_THE_ENSEMBLE: dict[str, Callable[[EnsembleAt, np.ndarray], Any]] = {
     "perturbation_stability": lambda now, x: now.perturbation_stability(x),
+    "jacobian_frobenius": lambda now, x: now.gradient_norm(x),
     "jacobian_frobenius_sq": lambda now, x: now.gradient_second_moment(x),
 }
 """Measures whose mean over the infinite ensemble has a closed form."""

@@ -163,6 +163,11 @@ def _relative_change(new: Sequence[jax.Array], old: Sequence[jax.Array]) -> jax.
     return jnp.sqrt(change / sum(jnp.sum(b**2) for b in old))
 
 
+def _norm_product(probe: Probe) -> jax.Array:
+    norms = [jnp.linalg.norm(weight, ord=2) for weight in probe.parameters.weights]
+    return jnp.prod(jnp.stack(norms) * jnp.stack([jnp.asarray(gain) for gain in probe.scales.weight_gain]))
+
+
 def _layer_changes(probe: Probe) -> jax.Array:
     pairs = zip(probe.parameters.weights, probe.initial.weights, strict=True)
     return jnp.stack([_relative_change([new], [old]) for new, old in pairs])
@@ -217,6 +222,12 @@ MEASURES: dict[str, Measure] = {
             lambda probe: jnp.linalg.norm(probe.jacobian, axis=(-2, -1)),
         ),
         Measure(
+            "jacobian_frobenius_max",
+            r"\max_x \|J(x)\|_F",
+            lambda probe: jnp.max(jnp.linalg.norm(probe.jacobian, axis=(-2, -1))),
+            dims=(),
+        ),
+        Measure(
             "jacobian_frobenius_sq",
             r"\|J(x)\|_F^2",
             lambda probe: jnp.sum(probe.jacobian**2, axis=(-2, -1)),
@@ -230,6 +241,14 @@ MEASURES: dict[str, Measure] = {
             "jacobian_spectral",
             r"\|J(x)\|_2",
             lambda probe: jnp.sqrt(stability.squared_singular_values(probe.jacobian)[..., -1]),
+        ),
+        Measure(
+            "lipschitz_upper",
+            r"\prod_l \|W_l\|_2/\alpha",
+            _norm_product,
+            dims=(),
+            side="upper",
+            source="product of spectral norms; bounds the global Lipschitz constant where |φ'| ≤ 1",
         ),
         Measure(
             "jacobian_is_zero",
