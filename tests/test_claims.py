@@ -56,9 +56,9 @@ def test_formulas_are_arithmetic(text: str, value: float) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "__import__('os')", "depth.real", "[1][0]", "(lambda: 1)()", "1 if depth else 2", "depth < 3", "f(1)", "sqrt(1, 2)",
-        "max(1)", "'text'", "True", "1j", "sqrt(x=1)", "sqrt(*depth)", "", "(", "depth; depth", "x" * 1001, "-" * 999 + "1",
-        "(y := 3)", "~3", "5 // 2", "5 % 2", "f'{depth}'",
+        "__import__('os')", "depth.real", "[1][0]", "(lambda: 1)()", "1 if depth else 2", "depth < 3", "f(1)",
+        "sqrt(1, 2)", "max(1)", "'text'", "True", "1j", "sqrt(x=1)", "sqrt(*depth)", "", "(", "depth; depth",
+        "x" * 1001, "-" * 999 + "1", "(y := 3)", "~3", "5 // 2", "5 % 2", "f'{depth}'",
     ],
 )  # fmt: skip
 def test_nothing_else_is_a_formula(text: str) -> None:
@@ -278,9 +278,7 @@ def test_predictions_are_coordinates() -> None:
     assert (beta_first, d_in, time) == (pytest.approx((2 / 64) ** 0.5), 64, 0.0)
     for measure, name in (("output_rms", "exact_law"), ("output_rms", "infinite_width")):
         claim = ntr.Claim("mine/none", "", ntr.AtMost(Expression(name)), measure, GRID)
-        with pytest.raises(
-            ntr.InputError, match="claim mine/none: its bound at .* has no value: .*not (of|for) output_rms"
-        ):
+        with pytest.raises(ntr.InputError, match=r"^claim mine/none: its bound at .* has no value: .* output_rms$"):
             ntr.verify(claim)
 
 

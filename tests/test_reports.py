@@ -66,7 +66,8 @@ RELATIONS = {
         "kind": "order_at_most", "text": "at most a constant times", "axis": None, "margin": None, "growth": 1.05,
     },
     "scales_as": {"kind": "scales_as", "text": "scales as width^0.5", "axis": "width", "margin": 0.1, "power": 0.5},
-    "turns": {"kind": "turns", "text": "increases, then decreases in width", "axis": "width", "margin": 0.05, "sign": 1},
+    "turns": {"kind": "turns", "text": "increases, then decreases in width", "axis": "width", "margin": 0.05,
+              "sign": 1},
 }  # fmt: skip
 
 
