@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ntkrobust.kernels.ensemble import InfiniteEnsemble
     from ntkrobust.kernels.ensemble_at import EnsembleAt
     from ntkrobust.networks import MLP
+    from ntkrobust.searching import search
     from ntkrobust.workflow import Verdicts, verify
 
 __version__ = "0.1.0"
@@ -74,6 +75,7 @@ _HOMES = {
     "exact_law": "ntkrobust.bounds.formulas.exact_law",
     "measure": "ntkrobust.finite.measures",
     "measures": "ntkrobust.finite.measures",
+    "search": "ntkrobust.searching",
     "train": "ntkrobust.finite.training",
     "verify": "ntkrobust.workflow",
 }
@@ -113,6 +115,7 @@ __all__ = [
     "exact_law",
     "measure",
     "measures",
+    "search",
     "train",
     "verify",
 ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
 import shlex
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,8 @@ def verdict_html(verdict: Verdict) -> str:
 def verify(
     claims: Claim | str | Sequence[Claim | str] | None = None,
     *,
+    at: Mapping[str, Any] | None = None,
+    only: str | None = None,
     everything: bool = False,
     data: str | Path | Dataset = "digits",
     preset: str = "quick",
@@ -111,6 +114,8 @@ def verify(
     Args:
         claims: a :class:`Claim`, the id of one, a paper's name, a ``.py`` or ``.toml`` file that defines claims, or
             several of these; by default the claims of the catalogue, but for those known from recollection only.
+        at: axis → value: examine a single cell instead of the grid, as a search prints it.
+        only: of several claims, the one with this id.
         everything: those too.
         data: a name (``digits``, ``digits-classes``, …), an ``.npz`` or ``.csv`` file, or a
             :class:`~ntkrobust.data.Dataset`.
@@ -131,6 +136,12 @@ def verify(
     started, clock = datetime.now(UTC), time.perf_counter()
     single = isinstance(claims, Claim)
     chosen = resolve(claims, preset, everything)
+    if only is not None:
+        chosen = [(claim, origin) for claim, origin in chosen if claim.id == only]
+        if not chosen:
+            raise InputError(f"there is no claim {only!r} among those given")
+    if at is not None:
+        chosen = [(claim_at(claim, at), origin) for claim, origin in chosen]
     seeds = check_integer("seeds", SEEDS[preset] if seeds is None else seeds, 1)
     points = check_integer("points", points, 1)
     loaded = data if isinstance(data, Dataset) else load(data)
@@ -144,7 +155,7 @@ def verify(
         key=key,
         points=min(points, len(loaded.x_test)),
         commands={
-            claim.id: _command(claim, origin, data, preset=preset, seeds=seeds, points=points, key=key)
+            claim.id: _command(claim, origin, data, preset=preset, seeds=seeds, points=points, key=key, at=at)
             for claim, origin in chosen
         },
         progress=progress or (lambda text, index, total: None),
@@ -184,6 +195,7 @@ def _command(
     seeds: int,
     points: int,
     key: jax.Array,
+    at: Mapping[str, Any] | None,
 ) -> str:
     """What reproduces a verdict: a command line where names are enough, a call where objects were given."""
     key_words = np.asarray(jax.random.key_data(key)).tolist()
@@ -192,11 +204,30 @@ def _command(
         shown = repr(data) if isinstance(data, Dataset) else repr(str(data))
         more = "" if points == POINTS else f", points={points}"
         more += "" if seed == 0 else f", key={f'jax.random.key({seed})' if seed is not None else key_words}"
+        more += "" if at is None else f", at={dict(at)}"
         return f"ntkrobust.verify(<claim {claim.id}>, data={shown}, seeds={seeds}{more})"
     more = "" if points == POINTS else f" --points {points}"
     more += "" if seed == 0 else f" --key {seed}"
+    if at is not None:
+        more += f" --only {claim.id}" if origin != claim.id else ""
+        more += "".join(f" --at {shlex.quote(f'{axis}={value}')}" for axis, value in at.items())
     of = f"{shlex.quote(origin)} --preset {preset} --data {shlex.quote(str(data))} --seeds {seeds}"
     return f"ntkrobust verify {of}{more}"
+
+
+def claim_at(claim: Claim, at: Mapping[str, Any]) -> Claim:
+    """The claim on a single cell: the axes of its grid at the values given, or at the only one they have.
+
+    Raises:
+        InputError: an axis is not one of the grid, is left open, or the relation needs more than one cell.
+    """
+    stray = [axis for axis in at if axis not in claim.grid]
+    if stray:
+        raise InputError(f"claim {claim.id}: its grid has no axis {stray[0]!r}, only {', '.join(claim.grid)}")
+    left_open = [axis for axis, values in claim.grid.items() if axis not in at and len(values) > 1]
+    if left_open:
+        raise InputError(f"claim {claim.id}: a single cell needs values for {', '.join(left_open)} too")
+    return dataclasses.replace(claim, grid={axis: (at.get(axis, values[0]),) for axis, values in claim.grid.items()})
 
 
 def resolve(

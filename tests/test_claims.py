@@ -305,7 +305,7 @@ def test_nine_tenths_of_the_law_are_caught_and_the_printed_command_reproduces_it
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("my_claims.toml").write_text(documented("my_claims.toml"))
-    assert run(["verify", "my_claims.toml", "law/jensen", "--seeds", "12", "--key", "3", "--points", "32"]) == 0
+    assert run(["verify", "my_claims.toml", "--seeds", "12", "--key", "3", "--points", "32"]) == 0
     lines = capsys.readouterr().out.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("counterexample to mine/law-times-0.9"))
     command = shlex.split(lines[at + 1])

@@ -26,6 +26,7 @@ LAYERS = (
     ("sweeps",),
     ("reports",),
     ("workflow", "doctor", "infinite"),
+    ("searching",),
 )
 # Rooms that do not know of each other, although the order alone would allow it.
 STRANGERS = {

@@ -57,7 +57,7 @@ def evidence_tree(examination: Examination, inputs: Mapping[str, Any]) -> xr.Dat
         **{name: ("cell", [row[name] for row in described]) for name in CELL_COORDINATES},
         **{
             name: ("cell", [math.nan if row[name] is None else row[name] for row in described])
-            for name in ("bias_std", "epsilon")
+            for name in ("bias_std", "epsilon", "scale")
         },
         "time": ("cell", [cell.time for cell in cells]),
         "time_value": ("cell", [math.nan if cell.value is None else cell.value for cell in cells]),

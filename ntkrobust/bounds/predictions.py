@@ -59,7 +59,16 @@ class InfiniteWidth:
         self._ensemble = lru_cache(maxsize=8)(self._factorized)
         self._mean = lru_cache(maxsize=None)(self._computed)
 
-    def mean(self, measure: str, net: MLP, n: int, time: str, value: float | None, reference: MLP | None) -> float:
+    def mean(
+        self,
+        measure: str,
+        net: MLP,
+        n: int,
+        time: str,
+        value: float | None,
+        reference: MLP | None = None,
+        scale: float = 1.0,
+    ) -> float:
         """E[measure], averaged over the test points, for the infinite ensemble of ``net``'s kind.
 
         The network's own parameterization is kept: under ``standard`` the layers learn at the speeds of a network of
@@ -71,6 +80,7 @@ class InfiniteWidth:
             n: training points, the first so many.
             time, value: of the reading.
             reference: for the reading ``equal time``, the network whose λ_max is the unit.
+            scale: factor on all inputs.
 
         Raises:
             InputError: there is no closed form for this measure, or for this reading (``equal loss`` stops every
@@ -81,16 +91,18 @@ class InfiniteWidth:
         if time == "equal loss":
             raise InputError("infinite width has no closed form at equal loss, where each network has its own time")
         with self._lock:
-            return self._mean(measure, net, max(n, 2), value, reference)
+            return self._mean(measure, net, max(n, 2), value, reference, scale)
 
-    def _computed(self, measure: str, net: MLP, n: int, value: float | None, reference: MLP | None) -> float:
-        ensemble = self._ensemble(net, n)
-        unit = ensemble if reference is None else self._ensemble(reference, n)
+    def _computed(
+        self, measure: str, net: MLP, n: int, value: float | None, reference: MLP | None, scale: float
+    ) -> float:
+        ensemble = self._ensemble(net, n, scale)
+        unit = ensemble if reference is None else self._ensemble(reference, n, scale)
         now = ensemble.at(0.0 if value is None else value / unit.conditioning.largest)
-        return float(np.mean(_OF_THE_ENSEMBLE[measure](now, self.x_test)))
+        return float(np.mean(_OF_THE_ENSEMBLE[measure](now, scale * self.x_test)))
 
-    def _factorized(self, net: MLP, n: int) -> InfiniteEnsemble:
+    def _factorized(self, net: MLP, n: int, scale: float) -> InfiniteEnsemble:
         y: Any = self.data.y_train[:n]
         if y.shape[1] != net.d_out:  # an untrained network of other outputs: targets don't matter
             y = np.zeros((n, net.d_out))
-        return InfiniteEnsemble(net, self.data.x_train[:n], y)
+        return InfiniteEnsemble(net, scale * self.data.x_train[:n], y)

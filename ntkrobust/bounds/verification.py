@@ -52,6 +52,7 @@ class Cell:
         budget: gradient-descent steps that a network may take.
         reference: for ``equal time``, the network whose λ_max sets the unit.
         epsilon: the radius, for measures that need one.
+        scale: factor on all inputs.
     """
 
     net: MLP
@@ -61,6 +62,7 @@ class Cell:
     budget: int = 0
     reference: MLP | None = None
     epsilon: float | None = None
+    scale: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,7 +268,9 @@ class _Known:
             {
                 "exact_law": of_means(lambda: law_mean(name, cell.net, self.data.d)),
                 "infinite_width": of_means(
-                    lambda: self.infinite.mean(name, cell.net, cell.n, cell.time, cell.value, cell.reference)
+                    lambda: self.infinite.mean(
+                        name, cell.net, cell.n, cell.time, cell.value, cell.reference, cell.scale
+                    )
                 ),
             },
         )
@@ -288,6 +292,7 @@ def coordinates(cell: Cell, data: Dataset) -> dict[str, Any]:
         "parameters": net.count_parameters(data.d),
         "net": net,
         "epsilon": cell.epsilon,
+        "scale": cell.scale,
         "time": cell.value or 0.0,
         **net.scales(data.d)._asdict(),
     }
@@ -328,20 +333,18 @@ def _cells(claim: Claim, data: Dataset) -> Iterator[tuple[dict[str, Any], Cell]]
             net.scales(data.d)
         except InputError as error:
             raise InputError(f"claim {claim.id}: at {_shown(shown)}, {error}") from None
-        yield shown, Cell(net, n, reading.time, reading.value, budget, reference, _epsilon(claim, shown))
+        yield shown, Cell(net, n, reading.time, reading.value, budget, reference, **_positive(claim, shown))
 
 
 def _of_network(shown: Mapping[str, Any]) -> dict[str, Any]:
     """Those values of axes that are fields of the network."""
-    return {axis: value for axis, value in shown.items() if axis not in ("n", "epsilon")}
+    return {axis: value for axis, value in shown.items() if axis not in ("n", "epsilon", "scale")}
 
 
-def _epsilon(claim: Claim, shown: Mapping[str, Any]) -> float | None:
-    epsilon = shown.get("epsilon")
-    if epsilon is None:
-        return None
+def _positive(claim: Claim, shown: Mapping[str, Any]) -> dict[str, float]:
+    """The radius and the factor on the inputs, where the grid has them."""
     try:
-        return check_positive("epsilon", epsilon)
+        return {axis: check_positive(axis, shown[axis]) for axis in ("epsilon", "scale") if axis in shown}
     except InputError as error:
         raise InputError(f"claim {claim.id}: {error}") from None
 
@@ -427,6 +430,7 @@ def _run(cell: Cell, demand: _Demand, data: Dataset, key: jax.Array, x_test: np.
     if demand.networks == 0:
         none = np.empty(0)
         return CellRecord(cell, none.astype(int), {}, none.astype(str), none, none, none, none, 0.0, "nothing to run")
+    x_test = cell.scale * x_test
     run = _run_untrained if cell.time == "initialization" else _run_trained
     parts = run(cell, demand, data, key, x_test)
     state = {
@@ -459,7 +463,7 @@ def _run_untrained(cell: Cell, demand: _Demand, data: Dataset, key: jax.Array, x
 
 
 def _run_trained(cell: Cell, demand: _Demand, data: Dataset, key: jax.Array, x_test: np.ndarray) -> list[_Part]:
-    x, y = data.x_train[: cell.n], data.y_train[: cell.n]
+    x, y = cell.scale * data.x_train[: cell.n], data.y_train[: cell.n]
     if cell.time == "equal scaled time":
         schedule = {"record_kernel_times": [cell.value]}
     elif cell.time == "equal loss":

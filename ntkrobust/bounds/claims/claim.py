@@ -59,8 +59,8 @@ class Claim:
             ``def change(apply, parameters, x)``); a :class:`~ntkrobust.Measure`; or a :class:`Quantity`, for a
             statement about a formula that needs no networks.
         grid: axis → values. Axes: ``initialization``, ``depth``, ``width``, ``activation``, ``parameterization``,
-            ``bias_std``, ``d_out``, ``n`` (training points), ``epsilon`` (a radius, for measures that need one). All
-            combinations are cells.
+            ``bias_std``, ``d_out``, ``n`` (training points), ``epsilon`` (a radius, for measures that need one),
+            ``scale`` (a factor on all inputs). All combinations are cells.
         reading: when networks are compared.
         source: paper and place.
         provenance: how the statement is known: ``abstract``, ``paper text seen``, ``secondary``, ``recollection``
