@@ -109,6 +109,9 @@ def measured(sizes: Sizes) -> list[Claim]:
         ),
     ):
         for slug, reading in readings.items():
+            theory: dict[str, Any] = {}
+            if reading.time == "equal scaled time":
+                theory = {"theory": lambda infinite_width: infinite_width, "theory_label": "infinite width"}
             claims.append(
                 Claim(
                     f"zhu2022/{subject}/measured@{slug}",
@@ -119,6 +122,7 @@ def measured(sizes: Sizes) -> list[Claim]:
                     reading=reading,
                     assumptions=(assumption,),
                     draws=4 if subject == "width-under" else 2,
+                    **theory,
                     **paper,
                 )
             )
