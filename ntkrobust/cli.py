@@ -145,7 +145,8 @@ def list_claims(
         return
     rows = [("claim", "says", "reading", "known from")]
     rows += [
-        (claim.id, f"{claim.measure_name} {claim.relation}", str(claim.reading), claim.provenance) for claim in known
+        (claim.id, f"{claim.measure_name} {claim.relation}", claim.describe()["reading"]["text"], claim.provenance)
+        for claim in known
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     # Plain lines: ids are there to be copied and searched, so nothing is wrapped or cut.

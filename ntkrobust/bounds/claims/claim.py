@@ -180,13 +180,8 @@ class Claim:
                 axis: [value if isinstance(value, _PLAIN) else repr(value) for value in values]
                 for axis, values in self.grid.items()
             },
-            "reading": {
-                "text": str(self.reading),
-                "time": self.reading.time,
-                "value": self.reading.value,
-                "functional": self.reading.functional,
-                "budget": self.reading.budget,
-            },
+            "reading": {"text": str(self.reading), **dataclasses.asdict(self.reading)}
+            | ({"text": "arithmetic", "time": "arithmetic"} if isinstance(self.measure, Quantity) else {}),
             "source": self.source,
             "provenance": self.provenance,
             "assumptions": [one.text for one in self.assumptions],
