@@ -144,10 +144,9 @@ def list_claims(
         _print_json({"preset": preset}, {"claims": [claim.describe() for claim in known]})
         return
     rows = [("claim", "says", "reading", "known from")]
-    rows += [
-        (claim.id, f"{claim.measure_name} {claim.relation}", claim.describe()["reading"]["text"], claim.provenance)
-        for claim in known
-    ]
+    for claim in known:
+        reading = claim.describe()["reading"]["text"]
+        rows.append((claim.id, f"{claim.measure_name} {claim.relation}", reading, claim.provenance))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     # Plain lines: ids are there to be copied and searched, so nothing is wrapped or cut.
     for row in rows:

@@ -411,6 +411,7 @@ def test_reports_need_nothing_of_the_other_rooms():
         (words.estimate(None, None), "–"),
         (words.factor(None), "–"),
         (words.factor(EFFECT), "×1.25 [1.20, 1.30]"),
+        (words.factor(EFFECT | {"name": "exponent of width"}), "1.25 [1.20, 1.30]"),
         (words.p_value(0.0), "<10⁻⁶"),
         (words.p_value(2.6e-5), "2.6×10⁻⁵"),
         (words.p_value(0.0961), "0.096"),

@@ -66,11 +66,17 @@ def estimate(value: float | None, interval: Sequence[float | None] | None) -> st
     return _signed(f"{value:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]")
 
 
+def is_factor(effect: Mapping[str, Any]) -> bool:
+    """Whether 1 is no effect; the effect on a power law is its exponent, for which that is 0."""
+    return not effect["name"].startswith("exponent of ")
+
+
 def factor(effect: Mapping[str, Any] | None) -> str:
-    """The size of an effect: ``×0.1167 [0.1151, 0.1183]``."""
+    """The size of an effect: ``×0.1167 [0.1151, 0.1183]``; of an exponent, without the sign."""
     if effect is None or effect["estimate"] is None:
         return MISSING
-    return f"×{estimate(effect['estimate'], effect['interval'])}"
+    sign = "×" if is_factor(effect) else ""
+    return f"{sign}{estimate(effect['estimate'], effect['interval'])}"
 
 
 def p_value(p: float | None) -> str:
