@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -54,8 +53,6 @@ class InfiniteWidth:
 
     def __init__(self, data: Dataset, x_test: np.ndarray) -> None:
         self.data, self.x_test = data, x_test
-        # Cells are examined side by side; one of them computes what another is about to ask for.
-        self._lock = threading.RLock()
         self._ensemble = lru_cache(maxsize=8)(self._factorized)
         self._mean = lru_cache(maxsize=None)(self._computed)
 
@@ -90,8 +87,7 @@ class InfiniteWidth:
             raise InputError(f"infinite width has a closed form for {', '.join(_OF_THE_ENSEMBLE)}, not for {measure}")
         if time == "equal loss":
             raise InputError("infinite width has no closed form at equal loss, where each network has its own time")
-        with self._lock:
-            return self._mean(measure, net, max(n, 2), value, reference, scale)
+        return self._mean(measure, net, max(n, 2), value, reference, scale)
 
     def _computed(
         self, measure: str, net: MLP, n: int, value: float | None, reference: MLP | None, scale: float
