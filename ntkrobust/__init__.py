@@ -12,7 +12,22 @@ if TYPE_CHECKING:
     from ntkrobust import data
     from ntkrobust.activations import Activation
     from ntkrobust.bounds import claims
-    from ntkrobust.bounds.claims import Assumption, AtMost, Claim, DecreasesIn, Equals, IncreasesIn, Reading
+    from ntkrobust.bounds.claims import (
+        Assumption,
+        AtLeast,
+        AtMost,
+        Claim,
+        DecreasesIn,
+        Equals,
+        FallsThenRises,
+        IncreasesIn,
+        OrderAtMost,
+        Quantity,
+        Reading,
+        RisesThenFalls,
+        ScalesAs,
+    )
+    from ntkrobust.bounds.claims.decorator import claim
     from ntkrobust.bounds.formulas.exact_law import ExactLaw, exact_law
     from ntkrobust.bounds.verdict import Verdict
     from ntkrobust.comparison import Comparison, compare
@@ -25,6 +40,7 @@ if TYPE_CHECKING:
     from ntkrobust.kernels.ensemble import InfiniteEnsemble
     from ntkrobust.kernels.ensemble_at import EnsembleAt
     from ntkrobust.networks import MLP
+    from ntkrobust.searching import search
     from ntkrobust.workflow import Verdicts, verify
 
 __version__ = "0.1.0"
@@ -32,29 +48,37 @@ __version__ = "0.1.0"
 _HOMES = {
     "Activation": "ntkrobust.activations",
     "Assumption": "ntkrobust.bounds.claims",
+    "AtLeast": "ntkrobust.bounds.claims",
     "AtMost": "ntkrobust.bounds.claims",
     "Claim": "ntkrobust.bounds.claims",
     "Comparison": "ntkrobust.comparison",
     "DecreasesIn": "ntkrobust.bounds.claims",
-    "Equals": "ntkrobust.bounds.claims",
     "EnsembleAt": "ntkrobust.kernels.ensemble_at",
+    "Equals": "ntkrobust.bounds.claims",
     "ExactLaw": "ntkrobust.bounds.formulas.exact_law",
+    "FallsThenRises": "ntkrobust.bounds.claims",
     "IncreasesIn": "ntkrobust.bounds.claims",
     "InfiniteEnsemble": "ntkrobust.kernels.ensemble",
     "Initialization": "ntkrobust.initializations",
     "InputError": "ntkrobust.errors",
     "MLP": "ntkrobust.networks",
     "Measure": "ntkrobust.finite.measures",
+    "OrderAtMost": "ntkrobust.bounds.claims",
+    "Quantity": "ntkrobust.bounds.claims",
     "Reading": "ntkrobust.bounds.claims",
+    "RisesThenFalls": "ntkrobust.bounds.claims",
     "Run": "ntkrobust.finite.run",
+    "ScalesAs": "ntkrobust.bounds.claims",
     "Verdict": "ntkrobust.bounds.verdict",
     "Verdicts": "ntkrobust.workflow",
+    "claim": "ntkrobust.bounds.claims.decorator",
     "claims": "ntkrobust.bounds.claims",
     "compare": "ntkrobust.comparison",
     "data": "ntkrobust.data",
     "exact_law": "ntkrobust.bounds.formulas.exact_law",
     "measure": "ntkrobust.finite.measures",
     "measures": "ntkrobust.finite.measures",
+    "search": "ntkrobust.searching",
     "train": "ntkrobust.finite.training",
     "verify": "ntkrobust.workflow",
 }
@@ -67,6 +91,7 @@ __all__ = [
     "MLP",
     "Activation",
     "Assumption",
+    "AtLeast",
     "AtMost",
     "Claim",
     "Comparison",
@@ -74,21 +99,28 @@ __all__ = [
     "EnsembleAt",
     "Equals",
     "ExactLaw",
+    "FallsThenRises",
     "IncreasesIn",
     "InfiniteEnsemble",
     "Initialization",
     "InputError",
     "Measure",
+    "OrderAtMost",
+    "Quantity",
     "Reading",
+    "RisesThenFalls",
     "Run",
+    "ScalesAs",
     "Verdict",
     "Verdicts",
+    "claim",
     "claims",
     "compare",
     "data",
     "exact_law",
     "measure",
     "measures",
+    "search",
     "train",
     "verify",
 ]

@@ -60,6 +60,13 @@ def verify(
     preset: Literal["quick", "standard", "paper"] = "quick",
     data: str = "digits",
     seeds: int | None = None,
+    points: int = 64,
+    key: int = 0,
+    everything: Annotated[bool, Parameter("--all", negative="")] = False,
+    at: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    only: str | None = None,
+    search: Annotated[bool, Parameter(negative="")] = False,
+    budget: int = 32,
     out: str = "ntkrobust-results",
 ) -> None:
     """Check claims on networks: a table, a report, and the data behind them.
@@ -67,32 +74,54 @@ def verify(
     Parameters
     ----------
     claims
-        Ids, papers or .py files that define claims; all known claims by default (see `ntkrobust claims`).
+        Ids, papers, or .py and .toml files that define claims; by default those of the catalogue that are known from
+        more than recollection (see `ntkrobust claims`).
     preset
         Sizes of the networks: quick takes minutes on a laptop.
     data
         digits, digits-classes, digits-3-vs-rest, sphere, gaussian, or a .npz or .csv file.
     seeds
         Networks per trained cell; untrained cells draw many more. 16, 32 or 64 by preset.
+    points
+        Test points that measures are averaged over.
+    key
+        Draw other networks: the number that the random key is made of.
+    everything
+        Also claims known from recollection only.
+    at
+        AXIS=VALUE: examine a single cell instead of the grid (give it once for each axis).
+    only
+        Of several claims, the one with this id.
+    search
+        Look for the worst cell of each bound in the hull of its grid, and confirm it on fresh networks.
+    budget
+        Cells that a search tries.
     out
         Folder for report.html, verdicts.json and evidence/.
     """
+    import jax
     from rich.console import Console
 
-    from ntkrobust.reports.terminal import summary_line, verdict_table
+    from ntkrobust.reports.terminal import counterexample_lines, summary_line, verdict_table
     from ntkrobust.workflow import Verdicts
     from ntkrobust.workflow import verify as run_verification
 
     _use_compilation_cache()
+    if search:
+        _search(claims, data=data, preset=preset, seeds=seeds, budget=budget)
+        return
     with _progress() as progress:
         verdicts = run_verification(
-            list(claims) or None, data=data, preset=preset, seeds=seeds, out=out, progress=progress
-        )
+            list(claims) or None, at=_cell(at), only=only, everything=everything, data=data, preset=preset,
+            seeds=seeds, points=points, key=jax.random.key(_check_key(key)), out=out, progress=progress,
+        )  # fmt: skip
     assert isinstance(verdicts, Verdicts)
     # In a file or a pipe there is room for whole ids.
     console = Console(width=None if sys.stdout.isatty() else 130)
     console.print(verdict_table(verdicts.document))
     console.print(summary_line(verdicts.document))
+    for line in counterexample_lines(verdicts.document):
+        console.print(line, soft_wrap=True)
     console.print(f"report: {out}/report.html   data: {out}/evidence/evidence.nc", soft_wrap=True)
 
 
@@ -116,7 +145,9 @@ def list_claims(
         _print_json({"preset": preset}, {"claims": [claim.describe() for claim in known]})
         return
     rows = [("claim", "says", "reading", "known from")]
-    rows += [(claim.id, f"{claim.measure} {claim.relation}", str(claim.reading), claim.provenance) for claim in known]
+    for claim in known:
+        reading = claim.describe()["reading"]["text"]
+        rows.append((claim.id, f"{claim.measure_name} {claim.relation}", reading, claim.provenance))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     # Plain lines: ids are there to be copied and searched, so nothing is wrapped or cut.
     for row in rows:
@@ -292,6 +323,55 @@ def infinite(
         f"training kernel: eigenvalues {c.smallest:.4g} to {c.largest:.4g}, condition number {c.condition_number:.3g}"
     )
     Console(width=None if sys.stdout.isatty() else 130).print(table)
+
+
+def _search(claims: tuple[str, ...], *, data: str, preset: str, seeds: int | None, budget: int) -> None:
+    """The worst cell of every bound among the claims."""
+    from ntkrobust.bounds.claims import AtLeast, AtMost
+    from ntkrobust.searching import search
+    from ntkrobust.workflow import resolve
+
+    meant = resolve(list(claims) or None, preset)
+    bounds = [(claim, origin) for claim, origin in meant if isinstance(claim.relation, AtMost | AtLeast)]
+    if not bounds:
+        raise InputError("a search needs a bound with its constant, and none of these claims is one")
+    for claim, origin in bounds:
+        with _progress() as progress:
+            found = search(
+                claim, origin=origin, data=data, preset=preset, budget=budget, seeds=seeds, progress=progress
+            )
+        where = ", ".join(f"{axis}={value}" for axis, value in found.at.items())
+        print(f"{claim.id}: worst of {len(found.tried)} cells, by a factor {found.ratio:.4g}, at {where}")
+        print(f"on fresh networks {found.verdict.label}: {found.verdict.reason}")
+        print(f"  {found.command}")
+
+
+def _cell(at: tuple[str, ...]) -> dict[str, Any] | None:
+    """``width=17`` as axis → value."""
+    found: dict[str, Any] = {}
+    for text in at:
+        axis, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"a cell is given as AXIS=VALUE, got {text!r}")
+        found[axis.strip()] = _value(value.strip())
+    return found or None
+
+
+def _value(text: str) -> int | float | str | None:
+    if text == "None":
+        return None
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _check_key(key: int) -> int:
+    if check_integer("key", key, 0) >= 2**32:
+        raise InputError(f"key must be below 2³², got {key}")
+    return key
 
 
 def _announce_memory(estimate: object) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -98,6 +99,13 @@ class Initialization:
         )
 
     @property
+    def gains(self) -> tuple[float, float, float] | None:
+        """σ_1², σ² and σ_L², if the initialization is made of gains (see :meth:`from_gains`) and scales no output."""
+        betas = (self.beta_first, self.beta, self.beta_last)
+        variances = [beta.variance for beta in betas if isinstance(beta, _FanInGain)]
+        return (variances[0], variances[1], variances[2]) if len(variances) == 3 and self.alpha == 1.0 else None
+
+    @property
     def known_as(self) -> str | None:
         """The name by which :func:`as_initialization` finds exactly this initialization, if there is one."""
         return self.name if self.name is not None and NAMED.get(self.name) == self else None
@@ -105,10 +113,9 @@ class Initialization:
     def __repr__(self) -> str:
         if self.known_as is not None:
             return repr(self.known_as)
+        if self.gains is not None and self.name is None:
+            return "Initialization.from_gains(first={!r}, hidden={!r}, last={!r})".format(*self.gains)
         betas = (self.beta_first, self.beta, self.beta_last)
-        if all(isinstance(beta, _FanInGain) for beta in betas) and self.alpha == 1.0 and self.name is None:
-            gains = [beta.variance for beta in betas if isinstance(beta, _FanInGain)]
-            return "Initialization.from_gains(first={!r}, hidden={!r}, last={!r})".format(*gains)
         shown = ", ".join(
             f"{field}={value.__name__ if hasattr(value, '__name__') else repr(value)}"
             for field, value in zip(("beta_first", "beta", "beta_last", "alpha"), (*betas, self.alpha), strict=True)
@@ -150,13 +157,16 @@ NAMED: dict[str, Initialization] = {
 
 
 def as_initialization(value: str | Initialization) -> Initialization:
-    """A name or an :class:`Initialization`, as an :class:`Initialization`.
+    """A name, ``gains(σ_1², σ², σ_L²)`` or an :class:`Initialization`, as an :class:`Initialization`.
 
     Raises:
         InputError: the name is unknown.
     """
     if isinstance(value, Initialization):
         return value
+    gains = re.fullmatch(r"gains\(([^,()]+),([^,()]+),([^,()]+)\)", value) if isinstance(value, str) else None
+    if gains is not None:
+        return Initialization.from_gains(*gains.groups())  # type: ignore[arg-type]  # numbers are read and checked there
     if not isinstance(value, str) or value not in NAMED:
         raise InputError(f"unknown initialization {value!r}: expected one of {', '.join(NAMED)} or an Initialization")
     return NAMED[value]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,17 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ntkrobust.bounds.claims import Claim, catalogue, select
-from ntkrobust.bounds.evidence import evidence_tree, verdicts_document
+from ntkrobust.bounds.claims import Claim, catalogue, default_claims, select
+from ntkrobust.bounds.claims.toml_file import claims_in_toml
+from ntkrobust.bounds.evidence import describe, evidence_tree, verdicts_document
 from ntkrobust.bounds.verdict import Verdict
-from ntkrobust.bounds.verification import examine
+from ntkrobust.bounds.verification import examine, measure_of_claim
 from ntkrobust.checks import check_integer
 from ntkrobust.data import Dataset, load
 from ntkrobust.errors import InputError
 from ntkrobust.finite.seeds import check_key
 from ntkrobust.folders import prepare_folder, replace, replace_text
+from ntkrobust.reports.notebook import verdicts_html
 from ntkrobust.reports.page import write_report
 
 SEEDS = {"quick": 16, "standard": 32, "paper": 64}
@@ -77,12 +80,27 @@ class Verdicts(Sequence[Verdict]):
         )
 
     def _repr_html_(self) -> str:
-        return self.to_dataframe().to_html(index=False)
+        return verdicts_html(self.document["values"]["verdicts"], self.evidence)
+
+
+def verdict_html(verdict: Verdict) -> str:
+    """A verdict as a notebook shows it: a row, the statement, and the figure, as self-contained HTML."""
+    networks = max(1, *(len(cell.values) for cell in verdict.cells))
+    table = np.full((len(verdict.cells), networks), np.nan)
+    for row, cell in enumerate(verdict.cells):
+        table[row, : len(cell.values)] = cell.values
+    measure = measure_of_claim(verdict.claim)
+    measured = xr.Dataset({measure.name: (("cell", "seed"), table)})
+    described = describe(verdict, measure, range(len(verdict.cells)))
+    return verdicts_html([described], xr.DataTree.from_dict({"measured": measured}))
 
 
 def verify(
     claims: Claim | str | Sequence[Claim | str] | None = None,
     *,
+    at: Mapping[str, Any] | None = None,
+    only: str | None = None,
+    everything: bool = False,
     data: str | Path | Dataset = "digits",
     preset: str = "quick",
     seeds: int | None = None,
@@ -94,8 +112,11 @@ def verify(
     """Check claims on networks and say which hold.
 
     Args:
-        claims: a :class:`Claim`, the id of one, a paper's name, a ``.py`` file that defines claims, or several of
-            these; by default all the claims of the catalogue.
+        claims: a :class:`Claim`, the id of one, a paper's name, a ``.py`` or ``.toml`` file that defines claims, or
+            several of these; by default the claims of the catalogue, but for those known from recollection only.
+        at: axis → value: examine a single cell instead of the grid, as a search prints it.
+        only: of several claims, the one with this id.
+        everything: those too.
         data: a name (``digits``, ``digits-classes``, …), an ``.npz`` or ``.csv`` file, or a
             :class:`~ntkrobust.data.Dataset`.
         preset: ``quick`` (minutes on a laptop), ``standard`` or ``paper``: sizes of the catalogue's grids.
@@ -114,7 +135,13 @@ def verify(
     """
     started, clock = datetime.now(UTC), time.perf_counter()
     single = isinstance(claims, Claim)
-    chosen = resolve(claims, preset)
+    chosen = resolve(claims, preset, everything)
+    if only is not None:
+        chosen = [(claim, origin) for claim, origin in chosen if claim.id == only]
+        if not chosen:
+            raise InputError(f"there is no claim {only!r} among those given")
+    if at is not None:
+        chosen = [(claim_at(claim, at), origin) for claim, origin in chosen]
     seeds = check_integer("seeds", SEEDS[preset] if seeds is None else seeds, 1)
     points = check_integer("points", points, 1)
     loaded = data if isinstance(data, Dataset) else load(data)
@@ -127,7 +154,10 @@ def verify(
         seeds=seeds,
         key=key,
         points=min(points, len(loaded.x_test)),
-        commands={claim.id: _command(claim, origin, data, preset, seeds) for claim, origin in chosen},
+        commands={
+            claim.id: _command(claim, origin, data, preset=preset, seeds=seeds, points=points, key=key, at=at)
+            for claim, origin in chosen
+        },
         progress=progress or (lambda text, index, total: None),
     )
     inputs = {
@@ -156,32 +186,70 @@ def _single_ids(preset: str) -> set[str]:
     return {claim.id for claim in catalogue(preset)}
 
 
-def _command(claim: Claim, origin: str | None, data: str | Path | Dataset, preset: str, seeds: int) -> str:
+def _command(
+    claim: Claim,
+    origin: str | None,
+    data: str | Path | Dataset,
+    *,
+    preset: str,
+    seeds: int,
+    points: int,
+    key: jax.Array,
+    at: Mapping[str, Any] | None,
+) -> str:
     """What reproduces a verdict: a command line where names are enough, a call where objects were given."""
-    if origin is None or isinstance(data, Dataset):
+    key_words = np.asarray(jax.random.key_data(key)).tolist()
+    seed = key_words[-1] if len(key_words) == 2 and key_words[0] == 0 else None
+    if origin is None or isinstance(data, Dataset) or seed is None:
         shown = repr(data) if isinstance(data, Dataset) else repr(str(data))
-        return f"ntkrobust.verify(<claim {claim.id}>, data={shown}, seeds={seeds})"
-    return f"ntkrobust verify {shlex.quote(origin)} --preset {preset} --data {shlex.quote(str(data))} --seeds {seeds}"
+        more = "" if points == POINTS else f", points={points}"
+        more += "" if seed == 0 else f", key={f'jax.random.key({seed})' if seed is not None else key_words}"
+        more += "" if at is None else f", at={dict(at)}"
+        return f"ntkrobust.verify(<claim {claim.id}>, data={shown}, seeds={seeds}{more})"
+    more = "" if points == POINTS else f" --points {points}"
+    more += "" if seed == 0 else f" --key {seed}"
+    if at is not None:
+        more += f" --only {claim.id}" if origin != claim.id else ""
+        more += "".join(f" --at {shlex.quote(f'{axis}={value}')}" for axis, value in at.items())
+    of = f"{shlex.quote(origin)} --preset {preset} --data {shlex.quote(str(data))} --seeds {seeds}"
+    return f"ntkrobust verify {of}{more}"
 
 
-def resolve(claims: Claim | str | Sequence[Claim | str] | None, preset: str) -> list[tuple[Claim, str | None]]:
+def claim_at(claim: Claim, at: Mapping[str, Any]) -> Claim:
+    """The claim on a single cell: the axes of its grid at the values given, or at the only one they have.
+
+    Raises:
+        InputError: an axis is not one of the grid, is left open, or the relation needs more than one cell.
+    """
+    stray = [axis for axis in at if axis not in claim.grid]
+    if stray:
+        raise InputError(f"claim {claim.id}: its grid has no axis {stray[0]!r}, only {', '.join(claim.grid)}")
+    left_open = [axis for axis, values in claim.grid.items() if axis not in at and len(values) > 1]
+    if left_open:
+        raise InputError(f"claim {claim.id}: a single cell needs values for {', '.join(left_open)} too")
+    return dataclasses.replace(claim, grid={axis: (at.get(axis, values[0]),) for axis, values in claim.grid.items()})
+
+
+def resolve(
+    claims: Claim | str | Sequence[Claim | str] | None, preset: str, everything: bool = False
+) -> list[tuple[Claim, str | None]]:
     """The claims meant, in the order given, each with what names it on the command line (None for objects).
 
     Raises:
         InputError: a name means nothing, a file has no claims, or two claims share an id.
     """
     if claims is None:
-        return [(claim, claim.id) for claim in catalogue(preset)]
+        return [(claim, claim.id) for claim in (catalogue if everything else default_claims)(preset)]
     chosen: list[tuple[Claim, str | None]] = []
     for one in [claims] if isinstance(claims, str | Claim) else claims:
         if isinstance(one, Claim):
             found: list[tuple[Claim, str | None]] = [(one, None)]
-        elif isinstance(one, str) and (one.endswith(".py") or (os.sep in one and Path(one).is_file())):
+        elif isinstance(one, str) and (one.endswith((".py", ".toml")) or (os.sep in one and Path(one).is_file())):
             found = [(claim, one) for claim in claims_in_file(one)]
         elif isinstance(one, str):
-            found = [(claim, claim.id) for claim in select([one], preset)]
+            found = [(claim, claim.id) for claim in select([one], preset, everything)]
         else:
-            raise InputError(f"a claim is a Claim, an id, a paper or a .py file, got {one!r}")
+            raise InputError(f"a claim is a Claim, an id, a paper, a .py or a .toml file, got {one!r}")
         chosen += [(claim, origin) for claim, origin in found if all(claim != other for other, _ in chosen)]
     catalogue(preset)  # an unknown preset is refused also where no catalogued claim is asked for
     ids = [claim.id for claim, _ in chosen]
@@ -194,13 +262,16 @@ def resolve(claims: Claim | str | Sequence[Claim | str] | None, preset: str) -> 
 
 
 def claims_in_file(path: str) -> list[Claim]:
-    """The :class:`Claim` objects that a Python file defines at its top level, in order.
+    """The claims of a TOML file, or the :class:`Claim` objects that a Python file defines at its top level, in order.
 
-    The file is your own code and is run as such; nothing that this package stores is ever executed.
+    A Python file is your own code and is run as such. A TOML file is data, as is all that this package stores: nothing
+    of it is ever executed.
 
     Raises:
         InputError: there is no such file, it fails, or it defines no claims.
     """
+    if path.endswith(".toml"):
+        return claims_in_toml(path)
     if not Path(path).is_file():
         raise InputError(f"no such file: {path}")
     spec = importlib.util.spec_from_file_location(f"claims_of_{Path(path).stem}", path)

@@ -23,11 +23,12 @@ LAYERS = (
     ("bounds.rates",),
     ("bounds.gaps",),
     ("bounds.verdict",),
-    ("bounds.verification",),
+    ("bounds.arithmetic", "bounds.predictions", "bounds.verification"),
     ("bounds.evidence",),
     ("sweeps",),
     ("reports",),
     ("workflow", "comparison", "doctor", "infinite"),
+    ("searching",),
 )
 # Rooms that do not know of each other, although the order alone would allow it.
 STRANGERS = {

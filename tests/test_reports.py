@@ -57,6 +57,20 @@ SCALED = {
 EFFECT = {"name": "width 16 → 64:", "estimate": 1.25, "interval": [1.2, 1.3]}
 
 
+RELATIONS = {
+    "trend": {"kind": "trend", "text": "increases in width", "axis": "width", "margin": 0.05},
+    "equals": {"kind": "equals", "text": "equals, to within 10%", "axis": None, "margin": 0.1},
+    "at_most": {"kind": "at_most", "text": "at most", "axis": None, "margin": None},
+    "at_least": {"kind": "at_least", "text": "at least", "axis": None, "margin": None},
+    "order_at_most": {
+        "kind": "order_at_most", "text": "at most a constant times", "axis": None, "margin": None, "growth": 1.05,
+    },
+    "scales_as": {"kind": "scales_as", "text": "scales as width^0.5", "axis": "width", "margin": 0.1, "power": 0.5},
+    "turns": {"kind": "turns", "text": "increases, then decreases in width", "axis": "width", "margin": 0.05,
+              "sign": 1},
+}  # fmt: skip
+
+
 class Run:
     """Collects cells and verdicts, and writes them as ``verify`` would."""
 
@@ -89,11 +103,7 @@ class Run:
             {
                 "claim": claim,
                 "statement": "said of $x$",
-                "relation": {
-                    "trend": {"kind": "trend", "text": "increases in width", "axis": "width", "margin": 0.05},
-                    "equals": {"kind": "equals", "text": "equals, to within 10%", "axis": None, "margin": 0.1},
-                    "at_most": {"kind": "at_most", "text": "at most", "axis": None, "margin": None},
-                }[kind],
+                "relation": RELATIONS[kind],
                 "measure": STABILITY,
                 "grid": {},
                 "reading": {"text": "at initialization", "time": "initialization", "value": None, "functional": "mean"},
@@ -401,6 +411,7 @@ def test_reports_need_nothing_of_the_other_rooms():
         (words.estimate(None, None), "–"),
         (words.factor(None), "–"),
         (words.factor(EFFECT), "×1.25 [1.20, 1.30]"),
+        (words.factor(EFFECT | {"name": "exponent of width"}), "1.25 [1.20, 1.30]"),
         (words.p_value(0.0), "<10⁻⁶"),
         (words.p_value(2.6e-5), "2.6×10⁻⁵"),
         (words.p_value(0.0961), "0.096"),
@@ -500,7 +511,7 @@ def test_the_interval_of_a_slope_covers_it():
 def figure_of(run, claim):
     verdict = next(one for one in run.verdicts if one["claim"] == claim)
     with drawing():
-        if verdict["relation"]["kind"] == "trend":
+        if verdict["relation"]["axis"] is not None:
             figure = draw_trend(verdict, run.evidence["measured"].to_dataset(), "mean of $x$")
         else:
             figure = draw_ratios(verdict, "mean of $x$")
@@ -616,7 +627,7 @@ def test_a_dead_network_does_not_squeeze_the_others():
     assert list(heights(axes, marker="^")) == pytest.approx([high])
 
 
-@pytest.mark.parametrize("kind", ["trend", "equals", "at_most"])
+@pytest.mark.parametrize("kind", RELATIONS)
 def test_one_network_per_cell_can_be_drawn(kind):
     run = Run()
     cells = [run.cell(1.0, 1, reference=1.0, depth=2, width=width) for width in WIDTHS]
@@ -626,6 +637,57 @@ def test_one_network_per_cell_can_be_drawn(kind):
     _, figure = figure_of(run, "a/b")
     assert sum(line.get_marker() == "x" for line in figure.axes[0].lines) == 3
     assert "unusable cell" in legend_of(figure)
+
+
+@pytest.mark.parametrize("kind", RELATIONS)
+def test_every_relation_has_words_and_a_figure_in_the_report(kind, tmp_path):
+    run = Run()
+    cells = [run.cell(1 + 0.1 * i, reference=2.0, depth=2, width=width) for i, width in enumerate((8, *WIDTHS, 128))]
+    run.verdict("a/b", "supported", kind, cells)
+    page = write_report(run.write(tmp_path)).read_text(encoding="utf-8")
+    assert page.count("<figure>") == 1
+    assert words.relation(RELATIONS[kind]) in page
+    compares = kind in ("equals", "at_most", "at_least", "order_at_most")
+    assert ("measured / " in page) == compares
+
+
+def test_bounds_shade_the_side_that_they_exclude():
+    shaded = {}
+    for kind in ("at_most", "at_least", "order_at_most"):
+        run = Run()
+        run.verdict("a/b", "supported", kind, [run.cell(1.0, reference=0.9, depth=2, width=w) for w in WIDTHS])
+        _, figure = figure_of(run, "a/b")
+        shaded[kind] = [patch.get_extents().transformed(figure.axes[0].transData.inverted()).intervaly
+                        for patch in figure.axes[0].patches]  # fmt: skip
+    assert shaded["at_most"][0][0] == pytest.approx(1.0)
+    assert shaded["at_least"][0][1] == pytest.approx(1.0)
+    assert shaded["order_at_most"] == []
+
+
+def test_a_stated_exponent_is_a_line_of_that_slope():
+    run = Run()
+    run.verdict("a/b", "supported", "scales_as", [run.cell(w**0.7, spread=0.01, depth=2, width=w) for w in WIDTHS])
+    _, figure = figure_of(run, "a/b")
+    assert "fitted exponent 0.7" in figure.axes[0].get_title(loc="left")
+    assert {"stated exponent 0.500", "fitted"} <= set(legend_of(figure))
+    slopes = [
+        np.log(y[-1] / y[0]) / np.log(x[-1] / x[0])
+        for x, y in (map(np.asarray, line.get_data()) for line in figure.axes[0].lines)
+        if len(x) == 2 and min(*x, *y) > 0 and x[0] != x[-1]
+    ]
+    assert any(slope == pytest.approx(0.5) for slope in slopes)
+    assert any(slope == pytest.approx(0.7, abs=0.02) for slope in slopes)
+
+
+def test_turning_points_are_marked():
+    run = Run()
+    means = dict(zip((8, 16, 32, 64, 128), (1, 2, 3, 2, 1), strict=True))
+    cells = [run.cell(mean, spread=0.01, reference=40.0, depth=2, width=w) for w, mean in means.items()]
+    run.verdict("a/b", "supported", "turns", cells)
+    _, figure = figure_of(run, "a/b")
+    upright = {round(float(line.get_xdata()[0]), 6) for line in figure.axes[0].lines if len(set(line.get_xdata())) == 1}
+    assert {40.0, 32.0} <= upright
+    assert {"stated turning point", "largest mean"} <= set(legend_of(figure))
 
 
 @pytest.mark.parametrize("mean", [0.0, -1.0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from platform import python_version
 from typing import Any
@@ -15,9 +15,11 @@ import xarray as xr
 
 from ntkrobust.bounds import statistics
 from ntkrobust.bounds.claims.claim import Claim
+from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.verdict import LEVEL, CellSample, Effect, Verdict
 from ntkrobust.bounds.verification import Examination, coordinates
 from ntkrobust.finite import measures
+from ntkrobust.finite.measures import Measure
 
 SCHEMA_VERSION = 1
 PACKAGES = ("ntkrobust", "jax", "jaxlib", "numpy", "scipy", "xarray")
@@ -53,11 +55,14 @@ def evidence_tree(examination: Examination, inputs: Mapping[str, Any]) -> xr.Dat
     described = [coordinates(cell, examination.data) for cell in cells]
     along_cells: dict[str, Any] = {
         **{name: ("cell", [row[name] for row in described]) for name in CELL_COORDINATES},
-        "bias_std": ("cell", [math.nan if row["bias_std"] is None else row["bias_std"] for row in described]),
+        **{
+            name: ("cell", [math.nan if row[name] is None else row[name] for row in described])
+            for name in ("bias_std", "epsilon", "scale")
+        },
         "time": ("cell", [cell.time for cell in cells]),
         "time_value": ("cell", [math.nan if cell.value is None else cell.value for cell in cells]),
     }
-    networks = max(len(record.seeds) for record in examination.records)
+    networks = max(1, *(len(record.seeds) for record in examination.records))
 
     def filled(of: Any) -> tuple[tuple[str, str], np.ndarray]:
         table = np.full((len(cells), networks), np.nan)
@@ -79,8 +84,9 @@ def evidence_tree(examination: Examination, inputs: Mapping[str, Any]) -> xr.Dat
         },
         coords={**along_cells, "cell": np.arange(len(cells)), "seed": np.arange(networks)},
     )
+    by_name = measures.MEASURES | {one.name: one for one in examination.measures.values()}
     for name in names:
-        described_measure = measures.get(name)
+        described_measure = by_name[name]
         measured[name].attrs = {
             "definition": described_measure.definition,
             "side": described_measure.side,
@@ -101,7 +107,7 @@ def evidence_tree(examination: Examination, inputs: Mapping[str, Any]) -> xr.Dat
             coords={
                 **along_cells,
                 "claim": [verdict.claim.id for verdict in examination.verdicts],
-                "measure": ("claim", [verdict.claim.measure for verdict in examination.verdicts]),
+                "measure": ("claim", [verdict.claim.measure_name for verdict in examination.verdicts]),
                 "cell": np.arange(len(cells)),
             },
         )
@@ -121,7 +127,7 @@ def verdicts_document(examination: Examination, inputs: Mapping[str, Any], timin
         "inputs": dict(inputs),
         "values": {
             "verdicts": [
-                _describe(verdict, [index[cell] for cell in of_claim])
+                describe(verdict, examination.measures[verdict.claim.id], [index[cell] for cell in of_claim])
                 for verdict, of_claim in zip(examination.verdicts, examination.cells, strict=True)
             ]
         },
@@ -130,14 +136,25 @@ def verdicts_document(examination: Examination, inputs: Mapping[str, Any], timin
     }
 
 
-def _describe(verdict: Verdict, positions: list[int]) -> dict[str, Any]:
+def describe(verdict: Verdict, measure: Measure, positions: Sequence[int]) -> dict[str, Any]:
+    """One verdict as ``verdicts.json`` holds it.
+
+    Args:
+        verdict: the verdict.
+        measure: what it speaks of.
+        positions: of its cells, along ``cell`` of the evidence.
+    """
     claim = verdict.claim
-    measure = measures.get(claim.measure)
     return {
         **claim.describe(),
         "label": verdict.label,
         "reason": verdict.reason,
-        "measure": {"name": measure.name, "definition": measure.definition, "side": measure.side},
+        "measure": {
+            "name": measure.name,
+            "definition": measure.definition,
+            "side": measure.side,
+            "arithmetic": isinstance(claim.measure, Quantity),
+        },
         "effect": _effect(verdict.effect),
         "p_value": _number(verdict.p_value),
         "level": LEVEL,
@@ -157,7 +174,11 @@ def _describe(verdict: Verdict, positions: list[int]) -> dict[str, Any]:
 def _describe_cell(claim: Claim, sample: CellSample, position: int) -> dict[str, Any]:
     mean = low = high = None
     values = sample.values
-    if not sample.problem and len(values) > 1:
+    networks = len(values)
+    if isinstance(claim.measure, Quantity):
+        mean = low = high = float(values[0])
+        networks = 0
+    elif not sample.problem and len(values) > 1:
         if claim.reading.functional == "geometric mean":
             estimate = statistics.log_mean(values, claim.reading.functional)
             mean, low, high = (float(np.exp(end)) for end in (estimate.value, *estimate.interval()))
@@ -166,7 +187,7 @@ def _describe_cell(claim: Claim, sample: CellSample, position: int) -> dict[str,
             mean, (low, high) = estimate.value, estimate.interval()
     return {
         "coordinates": dict(sample.coordinates),
-        "networks": len(values),
+        "networks": networks,
         "mean": _number(mean),
         "interval": None if low is None else [_number(low), _number(high)],
         "reference": _number(sample.reference),

@@ -7,6 +7,7 @@ false" (rejecting it supports). Both p-values are adjusted by Holm over all stat
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -127,6 +128,10 @@ class Verdict:
 
     def __repr__(self) -> str:
         return f"<{self.claim.id}: {self.label}. {self.reason}>"
+
+    def _repr_html_(self) -> str:
+        # What shows verdicts lies above what reaches them; a notebook asks for it, nothing else does.
+        return str(importlib.import_module("ntkrobust.workflow").verdict_html(self))
 
 
 def decide(claims: Sequence[tuple[Claim, tuple[CellSample, ...], str]], points: int) -> list[Verdict]:

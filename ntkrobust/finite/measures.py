@@ -41,6 +41,7 @@ class Probe:
     So read it before going into a transformation such as ``jax.lax.map``: what is first computed inside stays inside.
 
     Attributes:
+        phi, scales: the activation, and the numbers of the forward pass.
         parameters: of this network.
         x: test inputs (n', d).
         key: a typed key of this seed, for measures that sample.
@@ -57,7 +58,7 @@ class Probe:
         key: jax.Array,
         samples: int,
     ) -> None:
-        self._phi, self._scales = phi, scales
+        self.phi, self.scales = phi, scales
         self._draw_again = draw_again
         # An untrained network is as it is drawn.
         self.parameters = self.initial if parameters is None else parameters
@@ -91,11 +92,11 @@ class Probe:
 
     def f(self, x: jax.Array) -> jax.Array:
         """f(x) (n, o) at any inputs x (n, d)."""
-        return forward(self._phi, self._scales, self.parameters, x)
+        return forward(self.phi, self.scales, self.parameters, x)
 
     def kernel(self, parameters: Parameters, x: jax.Array) -> jax.Array:
         """The empirical NTK Θ(x, x) (n, o, n, o) at these parameters."""
-        return derivatives.empirical_ntk(self._phi, self._scales, parameters, x)
+        return derivatives.empirical_ntk(self.phi, self.scales, parameters, x)
 
     @cached_property
     def initial(self) -> Parameters:
@@ -110,7 +111,7 @@ class Probe:
     @cached_property
     def jacobian(self) -> jax.Array:
         """∂f/∂x at the test inputs, (n', o, d)."""
-        return derivatives.input_jacobian(self._phi, self._scales, self.parameters, self.x)
+        return derivatives.input_jacobian(self.phi, self.scales, self.parameters, self.x)
 
     @cached_property
     def stability(self) -> jax.Array:
@@ -160,6 +161,11 @@ def _relative_change(new: Sequence[jax.Array], old: Sequence[jax.Array]) -> jax.
     """‖new − old‖_F/‖old‖_F over all arrays together."""
     change = sum(jnp.sum((a - b) ** 2) for a, b in zip(new, old, strict=True))
     return jnp.sqrt(change / sum(jnp.sum(b**2) for b in old))
+
+
+def _norm_product(probe: Probe) -> jax.Array:
+    norms = [jnp.linalg.norm(weight, ord=2) for weight in probe.parameters.weights]
+    return jnp.prod(jnp.stack(norms) * jnp.stack([jnp.asarray(gain) for gain in probe.scales.weight_gain]))
 
 
 def _layer_changes(probe: Probe) -> jax.Array:
@@ -216,6 +222,12 @@ MEASURES: dict[str, Measure] = {
             lambda probe: jnp.linalg.norm(probe.jacobian, axis=(-2, -1)),
         ),
         Measure(
+            "jacobian_frobenius_max",
+            r"\max_x \|J(x)\|_F",
+            lambda probe: jnp.max(jnp.linalg.norm(probe.jacobian, axis=(-2, -1))),
+            dims=(),
+        ),
+        Measure(
             "jacobian_frobenius_sq",
             r"\|J(x)\|_F^2",
             lambda probe: jnp.sum(probe.jacobian**2, axis=(-2, -1)),
@@ -229,6 +241,14 @@ MEASURES: dict[str, Measure] = {
             "jacobian_spectral",
             r"\|J(x)\|_2",
             lambda probe: jnp.sqrt(stability.squared_singular_values(probe.jacobian)[..., -1]),
+        ),
+        Measure(
+            "lipschitz_upper",
+            r"\prod_l \|W_l\|_2/\alpha",
+            _norm_product,
+            dims=(),
+            side="upper",
+            source="product of spectral norms; bounds the global Lipschitz constant where |φ'| ≤ 1",
         ),
         Measure(
             "jacobian_is_zero",
@@ -419,6 +439,38 @@ def _prepare(
                 raise InputError(f"the measure {one.name!r} needs {need}")
     samples = check_integer("samples", samples, 2)
     return _Measurements(net.phi, net.layer_shapes(d_in), net.bias_std is not None, chosen, samples), data
+
+
+def abstract_values(measure: Measure, net: MLP, points: tuple[int, int], n: int) -> jax.ShapeDtypeStruct:
+    """The shape and type of what ``measure`` gives for one network, found by tracing it: nothing is computed.
+
+    Args:
+        measure: the measure.
+        net: the network.
+        points: (n', d), shape of the test points.
+        n: training points.
+    """
+    n_test, d = points
+
+    def array(*shape: int) -> Any:
+        return jax.ShapeDtypeStruct(shape, TRAINING_DTYPE)
+
+    has_bias = net.bias_std is not None
+    program = _Measurements(net.phi, net.layer_shapes(d), has_bias, (measure,), samples=2)
+    data = {
+        "x": array(n_test, d), "y": array(n_test, net.d_out),
+        "x_train": array(n, d), "y_train": array(n, net.d_out), "epsilon": array(),
+    }  # fmt: skip
+    weights = tuple(array(*shape) for shape in net.layer_shapes(d))
+    biases = tuple(array(fan_out) for fan_out, _ in net.layer_shapes(d)) if has_bias else ()
+    scales = layer_scales(net, d)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return jax.eval_shape(
+        lambda data, parameters, key: program({"scales": scales, "data": data}, {"parameters": parameters, "key": key}),
+        data,
+        Parameters(weights, biases),
+        key,
+    )[measure.name]
 
 
 def _labelled(

@@ -25,7 +25,7 @@ def verdict_figure(verdict: Mapping[str, Any], evidence: xr.DataTree) -> str:
     """
     quantity = _quantity(verdict)
     with drawing():
-        if verdict["relation"]["kind"] == "trend":
+        if verdict["relation"]["axis"] is not None:
             figure = draw_trend(verdict, evidence["measured"].to_dataset(), quantity)
         else:
             figure = draw_ratios(verdict, quantity)
@@ -50,4 +50,4 @@ def _quantity(verdict: Mapping[str, Any]) -> str:
     """The measure as the label of an axis: in symbols where they can be drawn, else by its name."""
     sign = symbol(verdict["measure"]["definition"])
     name = f"${sign}$" if sign and renders(sign) else verdict["measure"]["name"].replace("_", " ")
-    return f"{verdict['reading']['functional']} of {name}"
+    return name if verdict["measure"].get("arithmetic") else f"{verdict['reading']['functional']} of {name}"

@@ -36,12 +36,19 @@ def is_usable(cell: Cell) -> bool:
     return not cell["problem"] and cell["mean"] is not None
 
 
+def is_left_out(cell: Cell) -> bool:
+    """Whether nothing was run, because the cell's coordinates alone put it out of scope."""
+    return not cell["in_scope"] and not cell["problem"] and cell["networks"] == 0
+
+
 def draw_cell(
     axes: Axes, x: float, value: float | None, interval: Sequence[float] | None, cell: Cell, style: Mapping[str, Any]
 ) -> None:
     """A value with its interval: filled where the cell counts, hollow and grey where it is out of scope; where there
     is none, a cross at the foot of the panel.
     """
+    if is_left_out(cell):
+        return
     if value is None or not is_usable(cell):
         axes.plot([x], [0.09], transform=axes.get_xaxis_transform(), zorder=4, **_UNUSABLE)
         return
@@ -90,7 +97,7 @@ def legend_entries(cells: Sequence[Cell], counterexample: bool, style: Mapping[s
         entries.append(Line2D([], [], label="counterexample", **_RING | {"ms": 8}))
     if any(is_usable(cell) and not cell["in_scope"] for cell in cells):
         entries.append(Line2D([], [], ms=5, ls="none", marker="o", label="out of scope", **_OUT_OF_SCOPE))
-    if not all(map(is_usable, cells)):
+    if not all(is_usable(cell) or is_left_out(cell) for cell in cells):
         entries.append(Line2D([], [], label="unusable cell", **_UNUSABLE))
     return entries
 

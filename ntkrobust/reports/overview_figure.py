@@ -65,7 +65,8 @@ def _limits(verdicts: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
 
 
 def _is_known(effect: Mapping[str, Any] | None) -> bool:
-    return effect is not None and None not in (effect["estimate"], *effect["interval"])
+    # An exponent has no place on an axis of factors: it stands beside it as a number.
+    return effect is not None and words.is_factor(effect) and None not in (effect["estimate"], *effect["interval"])
 
 
 def _draw_row(axes: Axes, row: int, verdict: Mapping[str, Any], low: float, high: float) -> None:

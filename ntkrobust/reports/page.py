@@ -102,7 +102,7 @@ def _environment() -> Environment:
         name: getattr(words, name)
         for name in (
             "number", "estimate", "factor", "p_value", "integer", "duration", "count", "coordinates", "ranges",
-            "axis_name", "axis_value", "short_reading", "base_id",
+            "axis_name", "axis_value", "short_reading", "base_id", "stated_name",
         )
     }  # fmt: skip
     environment.filters |= {
@@ -111,26 +111,13 @@ def _environment() -> Environment:
         "quantity": _quantity,
         "subscripts": _subscripts,
         "colour_name": palette.colour_name,
-        "stated_in_words": stated_in_words,
+        "stated_in_words": words.relation,
         "varying": varying,
         "counts": counts,
         "checked": _checked,
     }
     environment.globals["symbols"] = palette.SYMBOLS
     return environment
-
-
-def stated_in_words(relation: Mapping[str, Any]) -> str:
-    """What a relation says of the measure, as the end of a sentence."""
-    match relation["kind"]:
-        case "equals":
-            return f"equals the stated value, to within {relation['margin']:.0%}"
-        case "at_most":
-            return "is at most the stated bound, in every cell"
-    return (
-        f"{relation['text']}; between two values of {words.axis_name(relation['axis'])}, "
-        f"up to {relation['margin']:.0%} the other way is tolerated"
-    )
 
 
 def _quantity(verdict: Mapping[str, Any]) -> Markup:

@@ -1,4 +1,7 @@
-"""The plot that shows an equality or a bound: measured over stated, cell by cell, against the line at one."""
+"""The plot that shows an equality or a bound: measured over stated, cell by cell, against the line at one.
+
+Where a bound leaves its constant open there is no such line: what counts is whether measured over bound grows.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _THEORY: dict[str, Any] = {"color": LIGHT["ink"], "marker": "_", "ls": "none", "
 
 
 def draw_ratios(verdict: Mapping[str, Any], quantity: str) -> Figure:
-    """Draw a verdict on an equality or an upper bound.
+    """Draw a verdict on an equality or a bound.
 
     Args:
         verdict: as ``verdicts.json`` describes it.
@@ -54,16 +57,10 @@ def draw_ratios(verdict: Mapping[str, Any], quantity: str) -> Figure:
             axes.set_title(words.coordinates([(by_panel, value)]), fontsize=8.5)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    figure.supylabel(
-        f"{quantity}\nmeasured / {'bound' if _is_bound(verdict) else 'stated'}", fontsize=9, parse_math=True
-    )
+    figure.supylabel(f"{quantity}\nmeasured / {words.stated_name(verdict['relation'])}", fontsize=9, parse_math=True)
     figure.suptitle(words.headline(verdict["effect"]), x=0.01, ha="left", fontsize=9)
     marks.draw_legend(figure, _legend(verdict, groups))
     return figure
-
-
-def _is_bound(verdict: Mapping[str, Any]) -> bool:
-    return verdict["relation"]["kind"] == "at_most"
 
 
 def _ratio(cell: Cell) -> tuple[float | None, list[float] | None]:
@@ -87,14 +84,15 @@ def _has_own_theory(cells: Sequence[Cell]) -> bool:
 def _limits(verdict: Mapping[str, Any]) -> tuple[float, float, bool]:
     """Limits that hold all ratios and the line at one, and whether they call for logarithms."""
     cells = verdict["cells"]
-    values = [1.0]
+    kind = verdict["relation"]["kind"]
+    values = [] if kind == "order_at_most" else [1.0]
     for cell in cells:
         ratio, interval = _ratio(cell)
         values += [value for value in (ratio, *(interval or ()), _theory(cell)) if value is not None]
-    if _is_bound(verdict):
-        values.append(1.05)
-    else:
+    values += {"at_most": [1.05], "at_least": [0.95]}.get(kind, [])
+    if kind == "equals":
         values += [1 + 1.2 * verdict["relation"]["margin"], 1 - 1.2 * verdict["relation"]["margin"]]
+    values = values or [1.0]
     positive = [value for value in values if value > 0]
     log = len(positive) == len(values) and max(values) / min(values) > _LINEAR_UP_TO
     return *scales.padded(values, log=log), log
@@ -105,9 +103,13 @@ def _draw_panel(
 ) -> None:
     """The cells side by side at evenly spaced places, one place for each value of the axis."""
     places = {value: place for place, value in enumerate(values)}
+    open_constant = verdict["relation"]["kind"] == "order_at_most"
     with_theory = _has_own_theory(verdict["cells"])
     for index, group in enumerate(groups):
         shift = 0.55 * ((index + 0.5) / len(groups) - 0.5)
+        if open_constant:
+            shifted = {value: place + shift for value, place in places.items()}
+            _connect(axes, group, shifted, axis, marks.style_of(index)["color"])
         for cell in group.cells:
             at = places[cell["coordinates"][axis]] + shift
             ratio, interval = _ratio(cell)
@@ -117,6 +119,13 @@ def _draw_panel(
                 axes.plot([at], [theory], zorder=4, **_THEORY)
             if cell["coordinates"] == verdict["counterexample"] and ratio is not None:
                 marks.ring(axes, at, ratio)
+
+
+def _connect(axes: Axes, group: Facet, places: Mapping[Any, float], axis: str, colour: str) -> None:
+    """A thin line through the ratios that count: it is their growth that is judged."""
+    ratios = {cell["coordinates"][axis]: _ratio(cell)[0] for cell in group.cells if marks.counts(cell)}
+    known = {places[value]: ratio for value, ratio in ratios.items() if ratio is not None}
+    axes.plot(list(known), list(known.values()), lw=0.9, alpha=0.7, color=colour, zorder=2)
 
 
 def _set_x_axis(axes: Axes, values: Sequence[Any], axis: str, inches: float) -> None:
@@ -129,10 +138,14 @@ def _set_x_axis(axes: Axes, values: Sequence[Any], axis: str, inches: float) -> 
 
 def _shade(axes: Axes, verdict: Mapping[str, Any], low: float, high: float) -> None:
     """The line at one, and what the statement allows (an equality) or excludes (a bound)."""
-    axes.axhline(1.0, color=LIGHT["ink"], lw=0.9, zorder=0.5)
-    if _is_bound(verdict):
+    kind = verdict["relation"]["kind"]
+    if kind != "order_at_most":
+        axes.axhline(1.0, color=LIGHT["ink"], lw=0.9, zorder=0.5)
+    if kind == "at_most":
         axes.axhspan(1.0, high, zorder=0, **_EXCLUDED)
-    else:
+    elif kind == "at_least":
+        axes.axhspan(low, 1.0, zorder=0, **_EXCLUDED)
+    elif kind == "equals":
         margin = verdict["relation"]["margin"]
         axes.axhspan(max(low, 1 - margin), 1 + margin, zorder=0, **_ALLOWED)
     axes.grid(axis="y")
@@ -149,9 +162,10 @@ def _legend(verdict: Mapping[str, Any], groups: Sequence[Facet]) -> list[Line2D 
     entries += marks.legend_entries(cells, refuted, None if len(groups) > 1 else marks.style_of(0))
     if _has_own_theory(cells):
         entries.append(Line2D([], [], label=verdict["theory_label"] or "theory", **_THEORY))
-    if _is_bound(verdict):
-        entries.append(Patch(label="above the bound", **_EXCLUDED))
-    else:
+    kind = verdict["relation"]["kind"]
+    if kind in ("at_most", "at_least"):
+        entries.append(Patch(label=f"{'above' if kind == 'at_most' else 'below'} the bound", **_EXCLUDED))
+    elif kind == "equals":
         entries.append(Patch(label=f"stated value ± {verdict['relation']['margin']:.0%}", **_ALLOWED))
     return entries
 

@@ -38,6 +38,23 @@ def verdict_table(document: Mapping[str, Any]) -> Table:
     return table
 
 
+def counterexample_lines(document: Mapping[str, Any]) -> list[str]:
+    """Where claims fail, and the command that draws the same networks again; two lines for each."""
+    lines = []
+    for verdict in document["values"]["verdicts"]:
+        if verdict["counterexample"] is None:
+            continue
+        (cell,) = (cell for cell in verdict["cells"] if cell["coordinates"] == verdict["counterexample"])
+        stated = words.stated_name(verdict["relation"])
+        against = "" if stated is None or not cell["reference"] else f", {stated} {words.number(cell['reference'], 6)}"
+        where = words.coordinates(cell["coordinates"].items())
+        lines += [
+            escape(f"counterexample to {verdict['claim']}: {where}: measured {words.number(cell['mean'], 6)}{against}"),
+            escape(f"  {verdict['command']}"),
+        ]
+    return lines
+
+
 def summary_line(document: Mapping[str, Any]) -> str:
     """``21 verdicts: 9 supported, 4 refuted, 7 inconclusive, 1 out of scope``."""
     counts = words.label_counts(document)

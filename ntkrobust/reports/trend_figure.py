@@ -1,4 +1,8 @@
-"""The plot that shows a trend: the measure against width, depth or n, every network a dot, the theory a dashed line."""
+"""The plot that shows a trend: the measure against an axis, every network a dot, the theory a dashed line.
+
+For a stated exponent a line of that slope is drawn beside the fitted one; a stated turning point is marked beside the
+cell where the means turn.
+"""
 
 from __future__ import annotations
 
@@ -27,24 +31,25 @@ _THEORY: dict[str, Any] = {"ls": (0, (4, 2)), "lw": 1.2}
 _FARTHEST = 3.0
 """Single networks are shown in place up to this factor beyond means, intervals and theory."""
 
-_LOG_AXES = ("width", "n")
+_STATED: dict[str, Any] = {"color": LIGHT["supported"], "lw": 1.3, "ls": (0, (1, 1.5)), "zorder": 2.4}
+_TURN: dict[str, Any] = {"color": LIGHT["ink"], "lw": 0.9, "ls": (0, (4, 2)), "zorder": 0.8}
+
+_LOG_AXES = ("width", "n", "epsilon")
 
 
 @dataclasses.dataclass(frozen=True)
 class _Line:
-    """The axis of the trend: depth in steps, width and n in factors.
+    """The axis of the trend: depth in steps, width and n in factors, any axis in factors for an exponent.
 
     Attributes:
         axis: its name.
         values: its values, increasing.
+        log: whether it is one of factors.
     """
 
     axis: str
     values: tuple[float, ...]
-
-    @property
-    def log(self) -> bool:
-        return self.axis in _LOG_AXES
+    log: bool
 
     def position(self, cell: Cell) -> float:
         """Where a cell stands: at its value, or at its logarithm."""
@@ -79,7 +84,9 @@ def draw_trend(verdict: Mapping[str, Any], measured: xr.Dataset, quantity: str) 
     """
     cells = verdict["cells"]
     axis = verdict["relation"]["axis"]
-    line = _Line(axis, tuple(sorted(float(value) for value in values_of(cells, axis))))
+    values = tuple(sorted(float(value) for value in values_of(cells, axis)))
+    kind = verdict["relation"]["kind"]
+    line = _Line(axis, values, log=(axis in _LOG_AXES or kind == "scales_as") and values[0] > 0)
     groups = facets(cells, axis)
     networks = [_networks(cell, verdict["measure"]["name"], measured) for group in groups for cell in group.cells]
     low, high, log = _limits(cells, networks)
@@ -104,7 +111,13 @@ def draw_trend(verdict: Mapping[str, Any], measured: xr.Dataset, quantity: str) 
         _connect(axes, group, line, shift, style["color"])
         _draw_theory(axes, group, line, LIGHT["ink"] if len(groups) == 1 else style["color"])
 
-    slopes = [_slope(group, line) for group in groups]
+        if kind == "scales_as":
+            _draw_power(axes, group, line, shift, verdict["relation"]["power"])
+        elif kind == "turns":
+            _mark_turn(axes, group, line, shift, verdict["relation"]["sign"], style["color"])
+
+    # A straight line says nothing about what turns.
+    slopes = [None if kind == "turns" else _slope(group, line) for group in groups]
     headline = words.headline(verdict["effect"])
     if len(groups) == 1 and slopes[0] is not None:
         headline += f"\nfitted {line.in_words(slopes[0])}"
@@ -193,12 +206,48 @@ def _draw_theory(axes: Axes, group: Facet, line: _Line, colour: str) -> None:
     axes.plot(at, [cell["theory"] for cell in known], color=colour, zorder=2.5, **_THEORY)
 
 
+def _draw_power(axes: Axes, group: Facet, line: _Line, shift: float, power: float) -> None:
+    """The stated power law through the middle of the means that count, and the fitted one where there is one."""
+    used = [cell for cell in group.cells if marks.counts(cell) and cell["mean"] > 0]
+    if not used:
+        return
+    positions = np.array([line.position(cell) for cell in used])
+    level = np.mean(np.log([cell["mean"] for cell in used]))
+    ends = np.array([positions.min(), positions.max()])
+    places = [line.place(end + shift) for end in ends]
+    axes.plot(places, np.exp(level + power * (ends - positions.mean())), **_STATED)
+    fitted = _slope(group, line)
+    if fitted is not None:
+        drawn = np.exp(level + fitted.value * (ends - positions.mean()))
+        axes.plot(places, drawn, color=LIGHT["muted"], lw=1.1, zorder=2.3)
+
+
+def _mark_turn(axes: Axes, group: Facet, line: _Line, shift: float, sign: int, colour: str) -> None:
+    """Upright lines: dashed where the statement says that it turns, dotted through the mean where it does."""
+    used = [cell for cell in group.cells if marks.counts(cell)]
+    for stated in {cell["reference"] for cell in group.cells if cell["reference"]}:
+        if line.values[0] <= stated <= line.values[-1]:
+            axes.axvline(line.place(math.log(stated) if line.log else stated), **_TURN)
+    if used:
+        turn = max(used, key=lambda cell: sign * cell["mean"])
+        axes.axvline(line.place(line.position(turn) + shift), color=colour, lw=1.0, ls=(0, (1, 2)), zorder=0.9)
+
+
 def _legend(verdict: Mapping[str, Any], one_series: bool, networks: bool, beyond: int) -> list[Line2D]:
     cells = verdict["cells"]
     refuted = verdict["counterexample"] is not None
     entries = marks.legend_entries(cells, refuted, marks.style_of(0) if one_series else None)
     if any(cell["theory"] is not None for cell in cells):
         entries.append(Line2D([], [], color=LIGHT["ink"], label=verdict["theory_label"] or "theory", **_THEORY))
+    relation = verdict["relation"]
+    if relation["kind"] == "scales_as":
+        entries.append(Line2D([], [], label=f"stated exponent {words.number(relation['power'])}", **_STATED))
+        entries.append(Line2D([], [], color=LIGHT["muted"], lw=1.1, label="fitted"))
+    elif relation["kind"] == "turns":
+        if any(cell["reference"] for cell in cells):
+            entries.append(Line2D([], [], label="stated turning point", **_TURN))
+        extreme = "largest mean" if relation["sign"] > 0 else "smallest mean"
+        entries.append(Line2D([], [], color=LIGHT["muted"], lw=1.0, ls=(0, (1, 2)), label=extreme))
     dot: dict[str, Any] = {"ls": "none", "mew": 0, "alpha": 0.6, "color": LIGHT["muted"]}
     if networks:
         entries.append(Line2D([], [], marker="o", ms=3.2, label="single networks", **dot))

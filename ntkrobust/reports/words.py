@@ -71,11 +71,17 @@ def estimate(value: float | None, interval: Sequence[float | None] | None) -> st
     return _signed(f"{value:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]")
 
 
+def is_factor(effect: Mapping[str, Any]) -> bool:
+    """Whether 1 is no effect; the effect on a power law is its exponent, for which that is 0."""
+    return not effect["name"].startswith("exponent of ")
+
+
 def factor(effect: Mapping[str, Any] | None) -> str:
-    """The size of an effect: ``×0.1167 [0.1151, 0.1183]``."""
+    """The size of an effect: ``×0.1167 [0.1151, 0.1183]``; of an exponent, without the sign."""
     if effect is None or effect["estimate"] is None:
         return MISSING
-    return f"×{estimate(effect['estimate'], effect['interval'])}"
+    sign = "×" if is_factor(effect) else ""
+    return f"{sign}{estimate(effect['estimate'], effect['interval'])}"
 
 
 def p_value(p: float | None) -> str:
@@ -149,6 +155,43 @@ def ranges(of: Mapping[str, Sequence[Any]]) -> str:
         listed = ", ".join(map(axis_value, values))
         parts.append(listed if all(isinstance(value, str) for value in values) else f"{axis_name(axis)} {listed}")
     return "; ".join(parts)
+
+
+_STATED = {"equals": "stated", "at_most": "bound", "at_least": "bound", "order_at_most": "bound"}
+
+
+def stated_name(relation: Mapping[str, Any]) -> str | None:
+    """What the number is called that a relation compares the measure with; None if it compares cells."""
+    return _STATED.get(relation["kind"])
+
+
+def relation(of: Mapping[str, Any]) -> str:
+    """What a relation says of the measure, as the end of a sentence."""
+    margin = "" if of["margin"] is None else f"{of['margin']:.0%}"
+    match of["kind"]:
+        case "equals":
+            return f"equals the stated value, to within {margin}"
+        case "at_most":
+            return "is at most the stated bound, in every cell"
+        case "at_least":
+            return "is at least the stated bound, in every cell"
+        case "order_at_most":
+            return (
+                "is at most a constant times the stated bound, with no constant given: what counts against it is "
+                f"measured/bound growing by more than {of['growth'] - 1:.0%} per doubling at the far end of an axis"
+            )
+        case "scales_as":
+            return (
+                f"scales as a power of {axis_name(of['axis'])}, with exponent {number(of['power'])} to within "
+                f"{of['margin']:g}"
+            )
+        case "turns":
+            turned = ("rises to a turning point", "falls") if of["sign"] > 0 else ("falls to a turning point", "rises")
+            return (
+                f"{turned[0]} in {axis_name(of['axis'])} and {turned[1]} from there; on either side up to {margin} "
+                "the other way is tolerated"
+            )
+    return f"{of['text']}; between two values of {axis_name(of['axis'])}, up to {margin} the other way is tolerated"
 
 
 def paper(claim_id: str) -> str:

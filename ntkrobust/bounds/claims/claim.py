@@ -3,85 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any, Literal
 
-from ntkrobust.bounds.claims.relations import AtMost, Equals, Formula, Relation, Trend
+import numpy as np
+
+from ntkrobust.bounds.claims.coordinates import AXES, COORDINATES, NUMERIC_AXES, check_arguments
+from ntkrobust.bounds.claims.quantity import Quantity
+from ntkrobust.bounds.claims.reading import AT_INITIALIZATION, Assumption, Reading
+from ntkrobust.bounds.claims.relations import (
+    AtLeast,
+    AtMost,
+    Equals,
+    Formula,
+    OrderAtMost,
+    Relation,
+    ScalesAs,
+    Trend,
+    Turns,
+)
 from ntkrobust.errors import InputError
 
 Provenance = Literal["abstract", "paper text seen", "secondary", "recollection", "derived here"]
 PROVENANCES: tuple[Provenance, ...] = ("abstract", "paper text seen", "secondary", "recollection", "derived here")
 
-TIMES = ("initialization", "equal scaled time", "equal time", "equal loss")
-FUNCTIONALS = ("mean", "geometric mean")
-AXES = ("initialization", "depth", "width", "activation", "parameterization", "bias_std", "d_out", "n")
-"""What a grid can range over: the fields of a network, and n, the number of training points."""
+KINDS: dict[type, str] = {
+    Equals: "equals",
+    AtMost: "at_most",
+    AtLeast: "at_least",
+    OrderAtMost: "order_at_most",
+    ScalesAs: "scales_as",
+    Trend: "trend",
+    Turns: "turns",
+}
+"""The names of the relations in stored verdicts."""
 
-COORDINATES = ("d_in", "d_out", "n", "depth", "width", "initialization", "activation", "parameterization", "bias_std",
-               "parameters", "net")  # fmt: skip
-"""What a formula or an assumption can ask for by name."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Reading:
-    """When networks are compared, and what is averaged over them: a statement's words leave both open.
-
-    Trained networks follow gradient descent with η ≤ 1/λ_max, λ_max at initialization; outside the lazy regime that is
-    not gradient flow at the same t.
-
-    Attributes:
-        time: ``initialization``; ``equal scaled time``: after t with t·λ_max = value, λ_max being the largest
-            eigenvalue of that network's own empirical NTK at initialization; ``equal time``: at one gradient-flow
-            time for all, given as a multiple of 1/λ_max of the first cell of the grid; ``equal loss``: when the
-            training loss first reaches this fraction of ½Σ‖y‖².
-        value: the number that goes with the time.
-        functional: over initializations, the ``mean`` or the ``geometric mean``. Depth moves them differently.
-        budget: gradient-descent steps that a network may take to get there.
-
-    Raises:
-        InputError: an unknown time or functional, or a value that is missing or not positive.
-    """
-
-    time: str = "initialization"
-    value: float | None = None
-    functional: str = "mean"
-    budget: int = 2000
-
-    def __post_init__(self) -> None:
-        if self.time not in TIMES:
-            raise InputError(f"the time of a reading is one of {', '.join(TIMES)}, got {self.time!r}")
-        if self.functional not in FUNCTIONALS:
-            raise InputError(f"the functional of a reading is one of {', '.join(FUNCTIONALS)}, got {self.functional!r}")
-        if (self.time == "initialization") != (self.value is None):
-            raise InputError(f"the reading {self.time!r} {'takes no' if self.value is not None else 'needs a'} value")
-        if self.value is not None and not self.value > 0:
-            raise InputError(f"the value of the reading {self.time!r} must be positive, got {self.value!r}")
-
-    def __str__(self) -> str:
-        when = {
-            "initialization": "at initialization",
-            "equal scaled time": f"after t = {self.value:g}/λ_max of each network" if self.value else "",
-            "equal time": f"after one t for all, {self.value:g}/λ_max of the first cell" if self.value else "",
-            "equal loss": f"at training loss {self.value:g}·½Σ‖y‖²" if self.value else "",
-        }[self.time]
-        return when if self.functional == "mean" else f"{when}, {self.functional}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Assumption:
-    """A condition of a statement, checked on every cell; cells where it fails don't count.
-
-    Attributes:
-        text: what is assumed.
-        holds: a function of named coordinates of a cell, or of cell averages of measures by their names.
-        measures: those measures.
-    """
-
-    text: str
-    holds: Callable[..., bool]
-    measures: tuple[str, ...] = ()
+_ENOUGH = {Trend: 3, ScalesAs: 3, OrderAtMost: 3, Turns: 5}
+"""Values along the axis without which a relation that speaks of one says nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,10 +52,15 @@ class Claim:
     Attributes:
         id: ``source/subject[/kind][@reading]``, for instance ``zhu2022/depth-he/measured@initialization``.
         statement: what is said, as text with LaTeX between dollar signs.
-        relation: :class:`Equals`, :class:`AtMost`, :func:`IncreasesIn` or :func:`DecreasesIn`.
-        measure: the name of the measure it speaks of.
+        relation: :class:`Equals`, :class:`AtMost`, :class:`AtLeast`, :class:`OrderAtMost`, :class:`ScalesAs`,
+            :func:`IncreasesIn`, :func:`DecreasesIn`, :func:`RisesThenFalls` or :func:`FallsThenRises`.
+        measure: the name of the measure it speaks of; a function of a network and of points, as
+            :func:`~ntkrobust.finite.function_measures.measure_of` takes it (``def norm(jacobian)``,
+            ``def change(apply, parameters, x)``); a :class:`~ntkrobust.Measure`; or a :class:`Quantity`, for a
+            statement about a formula that needs no networks.
         grid: axis → values. Axes: ``initialization``, ``depth``, ``width``, ``activation``, ``parameterization``,
-            ``bias_std``, ``d_out``, ``n`` (training points). All combinations are cells.
+            ``bias_std``, ``d_out``, ``n`` (training points), ``epsilon`` (a radius, for measures that need one),
+            ``scale`` (a factor on all inputs). All combinations are cells.
         reading: when networks are compared.
         source: paper and place.
         provenance: how the statement is known: ``abstract``, ``paper text seen``, ``secondary``, ``recollection``
@@ -105,17 +71,17 @@ class Claim:
         draws: networks per seed asked for; statements at initialization can afford many.
 
     Raises:
-        InputError: an unknown axis, an empty one, a relation along an axis that isn't on the grid or has fewer than
-            three values (two for width and depth don't make a trend), or a formula that asks for an unknown
-            coordinate.
+        InputError: an unknown axis, an empty one, a relation along an axis that isn't on the grid, has no order, or
+            has too few values (three for a trend, an exponent or an unspecified constant, five for a turning point),
+            or a formula that asks for an unknown coordinate.
     """
 
     id: str
     statement: str
     relation: Relation
-    measure: str
+    measure: str | Callable[..., Any] | Any
     grid: Mapping[str, Sequence[Any]]
-    reading: Reading = Reading()
+    reading: Reading = AT_INITIALIZATION
     source: str = ""
     provenance: Provenance = "derived here"
     assumptions: tuple[Assumption, ...] = ()
@@ -124,37 +90,61 @@ class Claim:
     draws: int = 1
 
     def __post_init__(self) -> None:
-        if not self.id or any(character.isspace() for character in self.id):
+        if not isinstance(self.id, str) or not self.id or any(character.isspace() for character in self.id):
             raise InputError(f"the id of a claim is a text without spaces, got {self.id!r}")
         if self.provenance not in PROVENANCES:
-            raise InputError(f"claim {self.id}: provenance is one of {', '.join(PROVENANCES)}, got {self.provenance!r}")
-        grid = {axis: tuple(values) for axis, values in self.grid.items()}
-        for axis, values in grid.items():
-            if axis not in AXES:
-                raise InputError(f"claim {self.id}: unknown grid axis {axis!r}, expected some of {', '.join(AXES)}")
-            if not values:
-                raise InputError(f"claim {self.id}: the grid axis {axis!r} has no values")
-        for axis in ("depth", "width"):
-            if axis not in grid:
-                raise InputError(f"claim {self.id}: the grid needs values for {axis!r}")
-        object.__setattr__(self, "grid", grid)
-        if isinstance(self.relation, Trend):
-            values = grid.get(self.relation.axis, ())
-            if self.relation.axis not in ("depth", "width", "n"):
-                raise InputError(f"claim {self.id}: a trend runs along depth, width or n, got {self.relation.axis!r}")
-            if len(values) < 3 or any(a >= b for a, b in itertools.pairwise(values)):
-                raise InputError(
-                    f"claim {self.id}: a trend in {self.relation.axis} needs at least three increasing values, "
-                    f"got {list(values)}"
-                )
+            raise self._error(f"provenance is one of {', '.join(PROVENANCES)}, got {self.provenance!r}")
+        if type(self.relation) not in KINDS:
+            raise self._error(f"a relation is one of {', '.join(KINDS.values())}, got {self.relation!r}")
+        object.__setattr__(self, "grid", {axis: _values(values) for axis, values in self.grid.items()})
+        object.__setattr__(self, "assumptions", tuple(self.assumptions))
+        self._check_grid()
+        self._check_axis()
         for what, formula, extra in (
-            ("value", getattr(self.relation, "value", None), ()),
-            ("bound", getattr(self.relation, "bound", None), ()),
+            (self.formula_name, self.formula, ()),
             ("theory", self.theory, ()),
+            ("quantity", self.measure.formula if isinstance(self.measure, Quantity) else None, ()),
             *((f"assumption {one.text!r}", one.holds, one.measures) for one in self.assumptions),
         ):
             if formula is not None:
-                _check_arguments(self.id, what, formula, (*COORDINATES, *extra))
+                check_arguments(f"claim {self.id}: its {what}", formula, (*COORDINATES, *extra))
+
+    def _error(self, sentence: str) -> InputError:
+        return InputError(f"claim {self.id}: {sentence}")
+
+    def _check_grid(self) -> None:
+        for axis, values in self.grid.items():
+            if axis not in AXES:
+                raise self._error(f"unknown grid axis {axis!r}, expected some of {', '.join(AXES)}")
+            if not values:
+                raise self._error(f"the grid axis {axis!r} has no values")
+        for axis in ("depth", "width"):
+            if axis not in self.grid:
+                raise self._error(f"the grid needs values for {axis!r}")
+
+    def _check_axis(self) -> None:
+        """A relation along an axis needs enough of it; one that leaves a constant open, of any."""
+        enough = _ENOUGH.get(type(self.relation))
+        if enough is None:
+            return
+        if isinstance(self.relation, OrderAtMost):
+            if not any(axis in NUMERIC_AXES and _grows(values, enough) for axis, values in self.grid.items()):
+                raise self._error(
+                    f"a bound with an unspecified constant needs at least {_COUNTS[enough]} increasing values along "
+                    f"one of {', '.join(NUMERIC_AXES)}"
+                )
+            return
+        axis = self.relation.axis  # type: ignore[union-attr]
+        what = _SPOKEN[type(self.relation)]
+        if axis not in NUMERIC_AXES:
+            raise self._error(f"{what} runs along one of {', '.join(NUMERIC_AXES)}, got {axis!r}")
+        values = self.grid.get(axis, ())
+        if not _grows(values, enough):
+            raise self._error(
+                f"{what} in {axis} needs at least {_COUNTS[enough]} increasing values, got {list(values)}"
+            )
+        if isinstance(self.relation, ScalesAs) and values[0] <= 0:
+            raise self._error(f"{what} in {axis} needs positive values, got {list(values)}")
 
     @property
     def base_id(self) -> str:
@@ -166,31 +156,32 @@ class Claim:
         """The first part of the id."""
         return self.id.partition("/")[0]
 
+    @property
+    def measure_name(self) -> str:
+        """The measure's name: its own, or its function's; one without a name is named after the claim."""
+        if isinstance(self.measure, str):
+            return self.measure
+        name = str(getattr(self.measure, "name", "") or getattr(self.measure, "__name__", ""))
+        return name if name.isidentifier() else re.sub(r"\W+", "_", f"measure of {self.base_id}")
+
     def describe(self) -> dict[str, Any]:
         """The claim as plain data: what of it JSON can hold."""
         relation = self.relation
-        kind = {Equals: "equals", AtMost: "at_most", Trend: "trend"}[type(relation)]
         return {
             "claim": self.id,
             "statement": self.statement,
             "relation": {
-                "kind": kind,
+                "kind": KINDS[type(relation)],
                 "text": str(relation),
-                "axis": getattr(relation, "axis", None),
-                "margin": getattr(relation, "margin", None),
+                **{name: getattr(relation, name, None) for name in ("axis", "margin", "sign", "power", "growth")},
             },
-            "measure": self.measure,
+            "measure": self.measure_name,
             "grid": {
                 axis: [value if isinstance(value, _PLAIN) else repr(value) for value in values]
                 for axis, values in self.grid.items()
             },
-            "reading": {
-                "text": str(self.reading),
-                "time": self.reading.time,
-                "value": self.reading.value,
-                "functional": self.reading.functional,
-                "budget": self.reading.budget,
-            },
+            "reading": {"text": str(self.reading), **dataclasses.asdict(self.reading)}
+            | ({"text": "arithmetic", "time": "arithmetic"} if isinstance(self.measure, Quantity) else {}),
             "source": self.source,
             "provenance": self.provenance,
             "assumptions": [one.text for one in self.assumptions],
@@ -199,26 +190,36 @@ class Claim:
 
     @property
     def formula(self) -> Formula | None:
-        """The value or bound that the relation states, if it states one."""
+        """The value, bound or turning point that the relation states, if it states one."""
         match self.relation:
             case Equals(value=value):
                 return value
-            case AtMost(bound=bound):
+            case AtMost(bound=bound) | AtLeast(bound=bound) | OrderAtMost(bound=bound):
                 return bound
+            case Turns(at=at):
+                return at
         return None
+
+    @property
+    def formula_name(self) -> str:
+        """What :attr:`formula` is."""
+        return {Equals: "value", Turns: "turning point"}.get(type(self.relation), "bound")
 
 
 _PLAIN = (str, int, float, type(None))
+_COUNTS = {3: "three", 5: "five"}
+_SPOKEN = {Trend: "a trend", ScalesAs: "an exponent", Turns: "a turning point"}
 
 
-def evaluate(formula: Callable[..., Any], coordinates: Mapping[str, Any]) -> Any:
-    """Call ``formula`` with the coordinates that it names."""
-    return formula(**{name: coordinates[name] for name in inspect.signature(formula).parameters})
+def _values(values: Any) -> tuple[Any, ...]:
+    """The values of an axis; a single one may stand for itself, and numpy's numbers for Python's."""
+    listed = tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else (values,)
+    return tuple(value.item() if isinstance(value, np.generic) else value for value in listed)
 
 
-def _check_arguments(claim_id: str, what: str, formula: Callable[..., Any], known: Sequence[str]) -> None:
-    if not callable(formula):
-        raise InputError(f"claim {claim_id}: its {what} must be a function of named coordinates, got {formula!r}")
-    for name in inspect.signature(formula).parameters:
-        if name not in known:
-            raise InputError(f"claim {claim_id}: its {what} asks for {name!r}; a cell knows {', '.join(known)}")
+def _grows(values: Sequence[Any], enough: int) -> bool:
+    return (
+        len(values) >= enough
+        and all(isinstance(value, Real) for value in values)
+        and all(before < after for before, after in itertools.pairwise(values))
+    )

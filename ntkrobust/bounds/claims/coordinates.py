@@ -1,0 +1,107 @@
+"""The coordinates of a cell, and how formulas of them are read and evaluated."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from ntkrobust.errors import InputError
+
+AXES = ("initialization", "depth", "width", "activation", "parameterization", "bias_std", "d_out", "n", "epsilon",
+        "scale")  # fmt: skip
+"""What a grid can range over: the fields of a network; n, the number of training points; ε, a radius; and a factor on
+all inputs.
+"""
+
+NUMERIC_AXES = ("depth", "width", "n", "d_out", "bias_std", "epsilon", "scale")
+"""The axes along which there is more and less."""
+
+COORDINATES = ("d_in", "d_out", "n", "depth", "width", "initialization", "activation", "parameterization", "bias_std",
+               "parameters", "net", "epsilon", "scale", "time", "beta_first", "beta", "beta_last", "alpha", "exact_law",
+               "infinite_width")  # fmt: skip
+"""What a formula or an assumption can ask for by name.
+
+The fields of the network and ``net`` itself; ``d_in``, the number of training points ``n`` (1 for untrained networks)
+and of ``parameters``; the radius ``epsilon`` (None unless the grid has one) and the factor ``scale`` on all inputs;
+``time``, the value of the reading (0 at initialization); β₁, β, β_L and α of the initialization as numbers at this
+width; and two predictions of the claim's own measure: ``exact_law``, its mean at initialization, and
+``infinite_width``, its mean over the infinite ensemble.
+"""
+
+
+def asked_for(formula: Callable[..., Any]) -> tuple[str, ...]:
+    """The names that a formula asks for."""
+    return tuple(inspect.signature(formula).parameters)
+
+
+def evaluate(formula: Callable[..., Any], coordinates: Mapping[str, Any]) -> Any:
+    """Call ``formula`` with the coordinates that it names."""
+    return formula(**{name: coordinates[name] for name in asked_for(formula)})
+
+
+def evaluate_number(formula: Callable[..., Any], coordinates: Mapping[str, Any], *, positive: bool = True) -> float:
+    """What a formula says, as a finite number.
+
+    Raises:
+        InputError: it fails, or gives something else: an array, a complex number, a truth value, a text, NaN. The
+            sentence is meant to follow the name of the formula: ``must be a positive number, got nan``.
+    """
+    expected = f"must be a {'positive' if positive else 'finite'} number"
+    try:
+        found = evaluate(formula, coordinates)
+    except InputError as error:
+        raise InputError(f"has no value: {error}") from None
+    except Exception as error:  # a user's own code
+        raise InputError(f"has no value: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    shape = getattr(found, "shape", ())
+    if shape != ():
+        raise InputError(f"{expected}, got an array of shape {tuple(shape)}")
+    plain = found.item() if hasattr(found, "item") else found
+    if not isinstance(plain, Real) or isinstance(plain, bool):
+        raise InputError(f"{expected}, got {plain!r}")
+    try:
+        number = float(plain)
+    except OverflowError:  # an integer beyond the floats
+        number = math.inf
+    if not math.isfinite(number) or (positive and number <= 0):
+        raise InputError(f"{expected}, got {number!r}")
+    return number
+
+
+def evaluate_condition(holds: Callable[..., Any], coordinates: Mapping[str, Any]) -> bool:
+    """What an assumption says, as True or False.
+
+    Raises:
+        InputError: it fails, or gives neither.
+    """
+    try:
+        found = evaluate(holds, coordinates)
+    except Exception as error:  # a user's own code
+        raise InputError(f"has no value: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    if getattr(found, "shape", ()) != () or not isinstance(found, bool | np.bool_):
+        raise InputError(f"must be true or false, got {found!r}")
+    return bool(found)
+
+
+def check_arguments(what: str, formula: Any, known: Sequence[str]) -> None:
+    """See that a formula can be called with the coordinates of a cell.
+
+    Raises:
+        InputError: it is no function, or asks for something that a cell does not know.
+    """
+    if not callable(formula):
+        raise InputError(f"{what} must be a function of named coordinates, got {formula!r}")
+    try:
+        parameters = inspect.signature(formula).parameters.values()
+    except ValueError:
+        raise InputError(f"{what} must be a function whose arguments have names, got {formula!r}") from None
+    for one in parameters:
+        if one.kind in (one.POSITIONAL_ONLY, one.VAR_POSITIONAL, one.VAR_KEYWORD):
+            raise InputError(f"{what} must name its arguments one by one, got {one}")
+        if one.name not in known:
+            raise InputError(f"{what} asks for {one.name!r}; a cell knows {', '.join(known)}")

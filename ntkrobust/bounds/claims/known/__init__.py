@@ -1,0 +1,1 @@
+"""The statements that this package knows, one file per source."""

@@ -1,0 +1,91 @@
+"""How large the grids of known claims are, and what they may cost, by preset."""
+
+from __future__ import annotations
+
+import dataclasses
+
+PRESETS = ("quick", "standard", "paper")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Grids and budgets of one preset."""
+
+    law_widths: tuple[int, ...]
+    law_depths: tuple[int, ...]
+    atom_depths: tuple[int, ...]
+    trend_depths: tuple[int, ...]
+    trend_width: int
+    init_widths: tuple[int, ...]
+    trained_depths: tuple[int, ...]
+    trained_width: int
+    under_widths: tuple[int, ...]
+    over_widths: tuple[int, ...]
+    free_width: int
+    free_widths: tuple[int, ...]
+    n: int
+    n_under: int
+    scaled_time: float
+    budget: int
+    draws: int
+
+
+SIZES = {
+    "quick": Sizes(
+        law_widths=(64, 128),
+        law_depths=(2, 4),
+        atom_depths=(2, 4),
+        trend_depths=(2, 4, 6, 8),
+        trend_width=64,
+        init_widths=(16, 32, 64, 128),
+        trained_depths=(2, 3, 5),
+        trained_width=512,
+        under_widths=(2, 4, 7),
+        over_widths=(32, 64, 128, 256),
+        free_width=128,
+        free_widths=(16, 64, 256),
+        n=128,
+        n_under=512,
+        scaled_time=30.0,
+        budget=1000,
+        draws=64,
+    ),
+    "standard": Sizes(
+        law_widths=(64, 256, 1024),
+        law_depths=(2, 4, 8),
+        atom_depths=(2, 4, 8),
+        trend_depths=(2, 4, 6, 8, 10),
+        trend_width=128,
+        init_widths=(16, 32, 64, 128, 256),
+        trained_depths=(2, 3, 4, 6, 8, 10),
+        trained_width=1024,
+        under_widths=(1, 2, 4, 6, 8, 12, 16),
+        over_widths=(32, 64, 128, 256, 512, 1024),
+        free_width=256,
+        free_widths=(16, 32, 64, 128, 256, 512, 1024),
+        n=256,
+        n_under=1437,
+        scaled_time=100.0,
+        budget=10_000,
+        draws=256,
+    ),
+    "paper": Sizes(
+        law_widths=(64, 256, 1024, 4096),
+        law_depths=(2, 4, 8, 16),
+        atom_depths=(2, 4, 8, 16),
+        trend_depths=(2, 4, 6, 8, 10, 12, 16, 20),
+        trend_width=512,
+        init_widths=(16, 32, 64, 128, 256, 512, 1024),
+        trained_depths=(2, 3, 4, 6, 8, 10),
+        trained_width=4096,
+        under_widths=(1, 2, 4, 6, 8, 12, 16),
+        over_widths=(32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384),
+        free_width=1024,
+        free_widths=(32, 64, 128, 256, 512, 1024, 2048, 4096, 8192),
+        n=1437,
+        n_under=1437,
+        scaled_time=300.0,
+        budget=100_000,
+        draws=256,
+    ),
+}

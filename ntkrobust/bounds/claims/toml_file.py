@@ -1,0 +1,128 @@
+"""Claims from a TOML file: data only, nothing in it is executed."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ntkrobust.bounds.claims.claim import Claim
+from ntkrobust.bounds.claims.coordinates import COORDINATES
+from ntkrobust.bounds.claims.expressions import Expression
+from ntkrobust.bounds.claims.reading import Assumption, Reading
+from ntkrobust.bounds.claims.relations import (
+    AtLeast,
+    AtMost,
+    DecreasesIn,
+    Equals,
+    FallsThenRises,
+    IncreasesIn,
+    OrderAtMost,
+    Relation,
+    RisesThenFalls,
+    ScalesAs,
+)
+from ntkrobust.errors import InputError
+
+_RELATIONS: dict[str, tuple[Callable[..., Relation], tuple[str, ...], tuple[str, ...]]] = {
+    "equals": (Equals, ("value",), ("margin",)),
+    "at most": (AtMost, ("bound",), ()),
+    "at least": (AtLeast, ("bound",), ()),
+    "order at most": (OrderAtMost, ("bound",), ("growth",)),
+    "scales as": (ScalesAs, ("axis", "power"), ("margin",)),
+    "increases in": (IncreasesIn, ("axis",), ("margin",)),
+    "decreases in": (DecreasesIn, ("axis",), ("margin",)),
+    "rises then falls": (RisesThenFalls, ("axis",), ("margin", "at")),
+    "falls then rises": (FallsThenRises, ("axis",), ("margin", "at")),
+}
+"""Name → what makes the relation, the entries that it needs, and those that it may have."""
+
+_OF_RELATIONS = tuple(dict.fromkeys(name for _, needs, may in _RELATIONS.values() for name in (*needs, *may)))
+_FORMULAS = ("value", "bound", "at")
+_REQUIRED = ("id", "relation", "measure", "grid")
+_OPTIONAL = ("statement", "reading", "source", "provenance", "assumptions", "theory", "theory_label", "draws")
+
+
+def claims_in_toml(path: str | Path) -> list[Claim]:
+    """The claims of a file, in order: one at the top level, or several as ``[[claim]]``.
+
+    ``relation`` is ``equals``, ``at most``, ``at least``, ``order at most``, ``scales as``, ``increases in``,
+    ``decreases in``, ``rises then falls`` or ``falls then rises``; ``value``, ``bound``, ``at`` and ``theory`` are
+    formulas, ``assumptions`` conditions (:class:`Expression`); ``axis``, ``power``, ``margin``, ``growth`` go with the
+    relation; ``measure`` is a name, ``grid`` a table axis → values, ``reading`` a table of the fields of
+    :class:`Reading`. The rest are the fields of :class:`Claim`.
+
+    Raises:
+        InputError: there is no such file, it is not TOML, or something in it is not a claim.
+    """
+    path = Path(path)
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} could not be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not TOML: {error}") from None
+    tables = [document] if "id" in document else document.get("claim", [])
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise InputError(f"{path} defines no claims: give an `id` at the top level, or tables [[claim]]")
+    stray = [] if "id" in document else [name for name in document if name != "claim"]
+    if stray:
+        raise InputError(f"{path} has entries outside its claims: {', '.join(stray)}")
+    try:
+        return [_claim(table) for table in tables]
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _claim(table: Mapping[str, Any]) -> Claim:
+    missing = [name for name in _REQUIRED if name not in table]
+    if missing:
+        raise InputError(f"claim {table.get('id', '(without id)')}: it needs {', '.join(missing)}")
+    said = f"claim {table['id']}"
+    known = (*_REQUIRED, *_OPTIONAL, *_OF_RELATIONS)
+    for name in table:
+        if name not in known:
+            raise InputError(f"{said}: unknown entry {name!r}, expected some of {', '.join(known)}")
+    for name, kind in (("grid", dict), ("reading", dict), ("assumptions", list), ("measure", str), ("draws", int)):
+        if name in table and not isinstance(table[name], kind):
+            raise InputError(f"{said}: {name} must be {_KINDS[kind]}, got {table[name]!r}")
+    fields: dict[str, Any] = {
+        name: table[name] for name in ("source", "provenance", "theory_label", "draws") if name in table
+    }
+    try:
+        if "reading" in table:
+            fields["reading"] = Reading(**table["reading"])
+        if "theory" in table:
+            fields["theory"] = Expression(table["theory"])
+        fields["assumptions"] = tuple(_assumption(text) for text in table.get("assumptions", ()))
+        relation = _relation(table)
+    except (InputError, TypeError) as error:
+        raise InputError(f"{said}: {error}") from None
+    return Claim(table["id"], table.get("statement", ""), relation, table["measure"], table["grid"], **fields)
+
+
+_KINDS = {dict: "a table", list: "a list", str: "a text", int: "an integer"}
+
+
+def _relation(table: Mapping[str, Any]) -> Relation:
+    name = str(table["relation"]).replace("_", " ").replace("-", " ")
+    if name not in _RELATIONS:
+        raise InputError(f"a relation is one of {', '.join(_RELATIONS)}, got {table['relation']!r}")
+    make, needs, may = _RELATIONS[name]
+    missing = [entry for entry in needs if entry not in table]
+    if missing:
+        raise InputError(f"the relation {name!r} needs {' and '.join(missing)}")
+    idle = [entry for entry in _OF_RELATIONS if entry in table and entry not in (*needs, *may)]
+    if idle:
+        raise InputError(f"the relation {name!r} takes no {' and no '.join(idle)}")
+    given = {entry: table[entry] for entry in (*needs, *may) if entry in table}
+    return make(**{entry: Expression(value) if entry in _FORMULAS else value for entry, value in given.items()})
+
+
+def _assumption(text: Any) -> Assumption:
+    condition = Expression(text, condition=True)
+    # What is no coordinate of a cell has to be a measure of its networks.
+    return Assumption(text, condition, tuple(name for name in condition.names if name not in COORDINATES))
