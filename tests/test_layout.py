@@ -21,6 +21,7 @@ LAYERS = (
     ("bounds.claims",),
     ("bounds.statistics",),
     ("bounds.verdict",),
+    ("bounds.planning",),
     ("bounds.verification",),
     ("bounds.evidence",),
     ("sweeps",),
@@ -34,6 +35,7 @@ STRANGERS = {
     "bounds.claims": ("finite", "kernels", "data"),
     "bounds.statistics": ("finite", "kernels", "data", "bounds.claims", "bounds.formulas"),
     "bounds.verdict": ("finite", "kernels", "data"),
+    "bounds.planning": ("finite", "kernels", "data"),
     "reports": ("finite", "kernels", "data", "bounds"),
 }
 FREE = ("__init__", "__main__", "cli")
