@@ -20,6 +20,9 @@ from ntkrobust.bounds.statistics import skewness
 MINIMUM_SEEDS = 12
 """Fewer networks per cell than this decide nothing: no test of a skewed mean can be trusted then."""
 
+UNGUARDED = 0.5
+"""p-values above this decide nothing either way: they are not raised further."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
@@ -183,7 +186,7 @@ class Level:
     def p_below(self, factor: float) -> np.ndarray:
         """(...) p-values of θ ≥ factor."""
         p = _p_value(*_mirrored(_contrast(self.sample.moments, None, self._threshold(factor))))
-        guarded = self.sample.lognormal
+        guarded = self.sample.lognormal & (p < UNGUARDED)
         if factor > 0 and guarded.any():
             logs = self.sample.logs
             guard = skewness.lognormal_below(
@@ -234,7 +237,7 @@ class Change:
         return _contrast(self.later.moments, self.earlier.moments.times(factor), 0.0)
 
     def _guarded(self, p: np.ndarray, numerator: Sample, denominator: Sample, factor: float) -> np.ndarray:
-        guarded = numerator.lognormal & denominator.lognormal
+        guarded = numerator.lognormal & denominator.lognormal & (p < UNGUARDED)
         if guarded.any():
             top, bottom = numerator.logs, denominator.logs
             guard = skewness.lognormal_change_below(

@@ -37,7 +37,8 @@ def overall(samples: Sequence[Sample], values: Sequence[float], paired: bool) ->
     """The exponent over all cells: least squares of log θ on log of the axis, all cells weighing the same.
 
     Its error is that of the seeds, not of the fit: with weights a_c of Σ a_c log x̄_c, the variance is
-    Σ a_c² s_c²/(n x̄_c²) to first order, with Satterthwaite's degrees of freedom; where networks correspond, that of Σ a_c X_ci/x̄_c over i.
+    Σ a_c² s_c²/(n x̄_c²) to first order, with Satterthwaite's degrees of freedom; where networks
+    correspond, that of Σ a_c X_ci/x̄_c over i.
     """
     logs = np.log(np.asarray(values, dtype=float))
     weights = (logs - logs.mean()) / np.sum((logs - logs.mean()) ** 2)

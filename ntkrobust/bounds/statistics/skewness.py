@@ -25,6 +25,9 @@ UNCERTAIN = 0.5
 LOGNORMAL_BELOW = 128
 """With this many networks or more the transformation alone keeps the level, and no law is assumed."""
 
+NODES = 16
+"""Quadrature nodes per sample, for p-values above 1e-3 to within 0.5 %, near 1e-5 to within 10 %."""
+
 
 def upper_tail(t: np.ndarray, df: np.ndarray, skewness: np.ndarray, skewness_se: np.ndarray) -> np.ndarray:
     """p-value of a large t statistic whose estimate may be skewed to the left.
@@ -49,7 +52,7 @@ def upper_tail(t: np.ndarray, df: np.ndarray, skewness: np.ndarray, skewness_se:
 @functools.lru_cache(maxsize=256)
 def _chi_nodes(df: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Gauss-Legendre nodes (count,) and weights for E h(w), w² ~ χ²_df/df."""
-    low, high = stats.chi.ppf(1e-13, df), stats.chi.isf(1e-13, df)
+    low, high = stats.chi.ppf(1e-11, df), stats.chi.isf(1e-11, df)
     x, weights = np.polynomial.legendre.leggauss(count)
     chi = (low + high) / 2 + (high - low) / 2 * x
     weights = weights * stats.chi.pdf(chi, df)
@@ -68,7 +71,7 @@ def lognormal_below(distance: np.ndarray, variance: np.ndarray, n: int) -> np.nd
         variance: (...) s² of log X.
         n: number of values.
     """
-    w, weights = _chi_nodes(n - 1, 40)
+    w, weights = _chi_nodes(n - 1, 2 * NODES)
     s = np.sqrt(variance)[..., None]
     z = np.sqrt(n) * (distance[..., None] * w / s + s / (2 * w))
     return special.ndtr(z) @ weights
@@ -84,7 +87,7 @@ def lognormal_change_below(
         variances: (...) s² of log X₁ and of log X₂.
         n: how many values of each.
     """
-    (w1, p1), (w2, p2) = (_chi_nodes(count - 1, 20) for count in n)
+    (w1, p1), (w2, p2) = (_chi_nodes(count - 1, NODES) for count in n)
     first = variances[0][..., None, None] / w1[:, None] ** 2
     second = variances[1][..., None, None] / w2**2
     z = (distance[..., None, None] + (second - first) / 2) / np.sqrt(first / n[0] + second / n[1])
