@@ -183,7 +183,7 @@ def decide(claims: Sequence[Examined], points: int) -> list[Verdict]:
 
 
 def decide_sequentially(
-    source: Callable[[int, tuple[int, ...]], Sequence[Examined]], looks: Looks, points: int
+    source: Callable[[int, tuple[int, ...]], Sequence[Examined]], count: int, looks: Looks, points: int
 ) -> tuple[list[Verdict], tuple[int, ...]]:
     """Verdicts on networks that are drawn until every claim is decided, or all that were planned have been drawn.
 
@@ -191,6 +191,7 @@ def decide_sequentially(
         source: called with a number of networks per cell and the positions of the claims that are still open; returns
             all claims in the same order. What it gives for those that are not open is ignored. More networks must
             contain the fewer that came before.
+        count: number of claims.
         looks: the planned numbers of networks per cell.
         points: test points behind every value.
 
@@ -201,20 +202,19 @@ def decide_sequentially(
     used: dict[int, int] = {}
     memories: dict[int, _Memory] = {}
     verdicts: list[Verdict] = []
-    open_claims: tuple[int, ...] = ()
+    open_claims = tuple(range(count))
     for look, size in enumerate(looks.sizes):
         claims = source(size, open_claims)
-        open_claims = open_claims if look else tuple(range(len(claims)))
         for index in open_claims:
             memory = memories.setdefault(index, _Memory(looks))
             memory.look = look
-            outcomes[index] = _examine(claims[index], len(claims), memory)
+            outcomes[index] = _examine(claims[index], count, memory)
             used[index] = size
-        verdicts = _label([outcomes[index] for index in range(len(claims))], points)
+        verdicts = _label([outcomes[index] for index in range(count)], points)
         open_claims = tuple(index for index in open_claims if verdicts[index].label == "inconclusive")
         if not open_claims:
             break
-    return verdicts, tuple(used[index] for index in range(len(verdicts)))
+    return verdicts, tuple(used[index] for index in range(count))
 
 
 class _Memory:

@@ -128,7 +128,7 @@ class Sample:
         """
         if self.geometric or self.n >= skewness.LOGNORMAL_BELOW:
             return np.zeros(self.values.shape[:-1], dtype=bool)
-        variance = np.maximum(self.logs.variance * self.n, 1e-300)
+        variance = np.maximum(self.logs.variance * self.n, 1e-100)
         skew = self.logs.third * self.n**2 / variance**1.5
         return (self.values > 0).all(-1) & (skew > -1.5) & (self.logs.variance > 0)
 
