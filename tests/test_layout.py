@@ -23,6 +23,7 @@ LAYERS = (
     ("bounds.rates",),
     ("bounds.gaps",),
     ("bounds.verdict",),
+    ("bounds.planning",),
     ("bounds.arithmetic", "bounds.predictions", "bounds.verification"),
     ("bounds.evidence",),
     ("sweeps",),
@@ -39,6 +40,7 @@ STRANGERS = {
     "bounds.rates": ("finite", "kernels", "data", "bounds.claims", "bounds.formulas"),
     "bounds.gaps": ("finite", "kernels", "data", "bounds.claims", "bounds.formulas"),
     "bounds.verdict": ("finite", "kernels", "data"),
+    "bounds.planning": ("finite", "kernels", "data"),
     "reports": ("finite", "kernels", "data", "bounds"),
 }
 FREE = ("__init__", "__main__", "cli")
@@ -60,7 +62,8 @@ def imports_of(source: str) -> list[str]:
             # `from ntkrobust.finite import measures` names a module, `from ntkrobust.errors import InputError` doesn't
             for alias in node.names:
                 full = f"{module}.{alias.name}"
-                found.append(full if (PACKAGE.parent / Path(*full.split("."))).with_suffix(".py").exists() else module)
+                place = PACKAGE.parent / Path(*full.split("."))
+                found.append(full if place.is_dir() or place.with_suffix(".py").exists() else module)
         elif isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
     return [name.removeprefix("ntkrobust.") for name in found if name.startswith("ntkrobust.")]

@@ -1,13 +1,17 @@
 """Verdicts on simulated cells whose truth is known."""
 
-from collections.abc import Callable
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 
 from ntkrobust.bounds.claims import AtMost, Claim, DecreasesIn, Equals, IncreasesIn, Reading
-from ntkrobust.bounds.verdict import CellSample, Verdict, decide
+from ntkrobust.bounds.claims.relations import AtLeast, FallsThenRises, OrderAtMost, RisesThenFalls, ScalesAs
+from ntkrobust.bounds.planning import p_values
+from ntkrobust.bounds.statistics import skewness
+from ntkrobust.bounds.statistics.sequential import Looks
+from ntkrobust.bounds.verdict import CellSample, Verdict, decide, decide_sequentially, judge
 
 RNG = np.random.default_rng(20)
 
@@ -17,13 +21,15 @@ def claim(relation: Any, axis: str = "width", functional: str = "mean", cells: i
     return Claim("test/simulated", "", relation, "jacobian_frobenius", grid, Reading(functional=functional))
 
 
-def cells(means: list[float], n: int = 64, sigma: float = 0.2, **fields: Any) -> tuple[CellSample, ...]:
+def cells(
+    means: list[float], n: int | tuple[int, int] = 64, sigma: float = 0.2, reference: float | None = 1.0, **fields: Any
+) -> tuple[CellSample, ...]:
     """Lognormal samples of these means."""
     return tuple(
         CellSample(
             coordinates={"depth": 2, "width": 2**k},
             values=mean * RNG.lognormal(-(sigma**2) / 2, sigma, n),
-            reference=1.0,
+            reference=reference,
             **fields,
         )
         for k, mean in enumerate(means)
@@ -36,6 +42,10 @@ def verdict(relation: Any, sample: tuple[CellSample, ...], side: str = "exact", 
 
 EQUALS = Equals(lambda: 1.0, margin=0.1)
 AT_MOST = AtMost(lambda: 1.0)
+AT_LEAST = AtLeast(lambda: 1.0)
+ORDER = OrderAtMost(lambda: 1.0)
+POWER_LAW = ScalesAs("width", -0.5, margin=0.1)
+PEAK = RisesThenFalls("width")
 
 
 @pytest.mark.parametrize(
@@ -54,6 +64,21 @@ AT_MOST = AtMost(lambda: 1.0)
         (IncreasesIn("width"), [1.0, 1.0, 1.0, 1.0], "inconclusive"),
         (DecreasesIn("width"), [2.0, 1.6, 1.3, 1.0], "supported"),
         (DecreasesIn("width"), [1.0, 1.3, 1.6, 2.0], "refuted"),
+        (AT_LEAST, [1.1, 1.3, 9.0], "supported"),
+        (AT_LEAST, [1.1, 0.8, 9.0], "refuted"),
+        (AT_LEAST, [1.0, 1.3, 9.0], "inconclusive"),
+        (ORDER, [5.0, 5.0, 5.0, 5.0], "supported"),
+        (ORDER, [1.0, 1.2, 1.4, 1.7], "refuted"),
+        (ORDER, [0.1, 3.0, 3.0, 3.0, 3.0], "supported"),
+        (ORDER, [1.0, 1.05, 1.1, 1.16], "inconclusive"),
+        (ScalesAs("width", -0.5, margin=0.2), [1.0, 2**-0.5, 0.5, 2**-1.5], "supported"),
+        (ScalesAs("width", -0.5, margin=0.2), [1.0, 2**-0.5, 0.7, 0.7], "refuted"),
+        (ScalesAs("width", -0.5, margin=0.2), [1.0, 2**-0.5, 0.5, 2**-1.3], "inconclusive"),
+        (PEAK, [0.4, 0.6, 1.0, 0.7, 0.5], "supported"),
+        (PEAK, [1.0, 0.7, 0.5, 0.7, 1.0], "refuted"),
+        (PEAK, [0.4, 0.6, 1.0, 1.3, 1.6], "refuted"),
+        (PEAK, [1.0, 1.0, 1.0, 1.0, 1.0], "inconclusive"),
+        (FallsThenRises("width"), [1.0, 0.7, 0.5, 0.7, 1.0], "supported"),
     ],
 )
 def test_labels_where_the_truth_is_plain(relation: Any, means: list[float], label: str) -> None:
@@ -72,42 +97,74 @@ def test_the_counterexample_is_the_cell_that_refutes() -> None:
     np.testing.assert_allclose(found.tightness, (1 / 1.4, 1 / 0.9), rtol=0.1)
 
 
-def error_rate(make: Callable[[], tuple[CellSample, ...]], relation: Any, label: str, repetitions: int = 1000) -> float:
-    return float(np.mean([verdict(relation, make()).label == label for _ in range(repetitions)]))
+def error_rate(sample: tuple[CellSample, ...], relation: Any, label: Any) -> float:
+    return float(np.mean(p_values(claim(relation, cells=len(sample)), sample, label) <= 0.05))
 
 
-# 5 % and four standard errors of a share over 1000 repetitions
-TOLERATED = 0.05 + 4 * np.sqrt(0.05 * 0.95 / 1000)
+REPETITIONS = 2000
+# 5 % and four standard errors of a share over that many repetitions
+TOLERATED = 0.05 + 4 * np.sqrt(0.05 * 0.95 / REPETITIONS)
 
 
+@pytest.mark.parametrize("n", [12, 64])
+@pytest.mark.parametrize("sigma", [0.2, 0.7])
 @pytest.mark.parametrize(
     ("relation", "means"),
     [
         (EQUALS, [0.9, 1.1, 1.1]),
         (AT_MOST, [1.0, 1.0, 1.0]),
+        (AT_LEAST, [1.0, 1.0, 1.0]),
+        (ORDER, [1.0, 1.05, 1.05**2, 1.05**3]),
+        (POWER_LAW, [1.0, 2.0**-0.4, 2.0**-1.0]),
         (IncreasesIn("width"), [1.0, 1.0, 1.0, 1.0]),
+        (PEAK, [1.0, 1.0, 1.0, 1.0, 1.0]),
     ],
 )
-def test_barely_true_statements_are_rarely_refuted(relation: Any, means: list[float]) -> None:
-    assert error_rate(lambda: cells(means, n=16), relation, "refuted") <= TOLERATED
+def test_barely_true_statements_are_rarely_refuted(relation: Any, means: list[float], sigma: float, n: int) -> None:
+    assert error_rate(cells(means, n=(REPETITIONS, n), sigma=sigma), relation, "refuted") <= TOLERATED
 
 
+@pytest.mark.parametrize("n", [12, 64])
+@pytest.mark.parametrize("sigma", [0.05, 0.7])
 @pytest.mark.parametrize(
     ("relation", "means"),
     [
         (EQUALS, [1.0, 1.0, 1.1]),
-        (AT_MOST, [0.5, 0.5, 1.0]),
+        (AT_MOST, [0.2, 0.2, 1.0]),
+        (AT_LEAST, [5.0, 5.0, 1.0]),
+        (ORDER, [1.0, 1.05, 1.05**2, 1.05**3]),
+        (POWER_LAW, [1.0, 2.0**-0.5, 2.0**-0.9]),
         (IncreasesIn("width"), [1.0, 1.6, 1.6 / 1.05, 2.5]),
         (IncreasesIn("width"), [1.0, 1.0, 1.0, 1.0]),
+        (PEAK, [0.1, 0.4, 1.0, 1.0, 1.0]),
     ],
 )
-def test_barely_false_statements_are_rarely_supported(relation: Any, means: list[float]) -> None:
-    assert error_rate(lambda: cells(means, n=16, sigma=0.05), relation, "supported") <= TOLERATED
+def test_barely_false_statements_are_rarely_supported(relation: Any, means: list[float], sigma: float, n: int) -> None:
+    assert error_rate(cells(means, n=(REPETITIONS, n), sigma=sigma), relation, "supported") <= TOLERATED
+
+
+def test_students_test_alone_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The negative control of the two tests above: without its guards the level is not kept.
+    monkeypatch.setattr(skewness, "OVERSTATED", 0.0)
+    monkeypatch.setattr(skewness, "UNCERTAIN", 0.0)
+    monkeypatch.setattr(skewness, "LOGNORMAL_BELOW", 0)
+    assert error_rate(cells([0.2, 0.2, 1.0], n=(REPETITIONS, 12), sigma=0.7), AT_MOST, "supported") > 2 * TOLERATED
+    assert error_rate(cells([1.0, 1.0, 1.0], n=(REPETITIONS, 12), sigma=0.7), AT_LEAST, "refuted") > 2 * TOLERATED
 
 
 def test_power_at_a_plain_effect() -> None:
-    assert error_rate(lambda: cells([1.0, 1.3, 1.7, 2.2], n=16), IncreasesIn("width"), "supported", 200) > 0.9
-    assert error_rate(lambda: cells([1.0, 1.0, 1.4], n=16), AT_MOST, "refuted", 200) > 0.9
+    assert error_rate(cells([1.0, 1.4, 2.0, 2.8], n=(500, 16)), IncreasesIn("width"), "supported") > 0.9
+    assert error_rate(cells([1.0, 1.0, 1.4], n=(500, 16)), AT_MOST, "refuted") > 0.9
+
+
+def test_what_is_simulated_is_what_judges() -> None:
+    for relation in (EQUALS, AT_MOST, AT_LEAST, ORDER, POWER_LAW, IncreasesIn("width"), PEAK):
+        batch = cells([1.0, 1.1, 1.15, 1.1, 0.9], n=(3, 20), sigma=0.3)
+        about = claim(relation, cells=5)
+        one = tuple(dataclasses.replace(cell, values=cell.values[1]) for cell in batch)
+        judged = judge(about, one, 0.05)
+        assert judged.p_support == pytest.approx(p_values(about, batch, "supported")[1], rel=1e-9)
+        assert judged.p_refute == pytest.approx(p_values(about, batch, "refuted")[1], rel=1e-9)
 
 
 def test_many_true_statements_together_are_rarely_refuted() -> None:
@@ -115,7 +172,7 @@ def test_many_true_statements_together_are_rarely_refuted() -> None:
         batch = [(claim(AT_MOST, cells=3), cells([1.0, 1.0, 1.0], n=16), "exact") for _ in range(10)]
         return any(one.label == "refuted" for one in decide(batch, 1))
 
-    assert np.mean([any_refuted() for _ in range(300)]) <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 300)
+    assert np.mean([any_refuted() for _ in range(100)]) <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 100)
 
 
 @pytest.mark.parametrize(("side", "expected"), [("lower", "inconclusive"), ("upper", "supported")])
@@ -168,3 +225,109 @@ def test_seeds_needed_are_told_when_nothing_is_decided() -> None:
     assert found.seeds_needed is not None
     assert found.seeds_needed > 16
     assert "networks per cell would settle it" in found.reason
+
+
+@pytest.mark.parametrize(("side", "label"), [("lower", "supported"), ("upper", "inconclusive")])
+def test_at_least_is_decided_from_the_other_side(side: str, label: str) -> None:
+    assert verdict(AT_LEAST, cells([2.0, 2.0, 2.0]), side).label == label
+    refuted = {"lower": "inconclusive", "upper": "refuted"}[side]
+    assert verdict(AT_LEAST, cells([0.5, 2.0, 2.0]), side).label == refuted
+    assert verdict(ORDER, cells([1.0, 2.0, 4.0, 8.0]), side).label == "inconclusive"
+
+
+def test_a_constant_is_told_for_this_range() -> None:
+    found = verdict(ORDER, cells([2.0, 3.0, 3.0, 2.0], n=100))
+    assert found.label == "supported"
+    assert found.constant is not None
+    assert found.constant.low < 3.0 < found.constant.high
+    assert "for this range the constant is" in found.reason
+
+
+def test_growth_is_looked_for_along_every_numeric_axis() -> None:
+    grid = {"initialization": ("he",), "depth": (2, 4, 8), "width": (32, 64, 128)}
+    about = Claim("test/two-axes", "", ORDER, "jacobian_frobenius", grid)
+
+    def along(axis: str) -> Verdict:
+        sample = tuple(
+            CellSample(
+                {"initialization": "he", "depth": depth, "width": width},
+                {"depth": depth, "width": width}[axis] ** 0.5 * RNG.lognormal(0, 0.2, 60),
+                reference=1.0,
+            )
+            for depth in grid["depth"]
+            for width in grid["width"]
+        )
+        return decide([(about, sample, "exact")], 1)[0]
+
+    for axis in ("depth", "width"):
+        found = along(axis)
+        assert found.label == "refuted"
+        assert found.effect is not None
+        assert found.effect.name == f"measured/bound per doubling of {axis}"
+        assert found.effect.low < 2**0.5 < found.effect.high
+
+
+def test_an_exponent_comes_with_its_interval() -> None:
+    found = verdict(ScalesAs("width", -0.5, margin=0.2), cells([1.0, 2**-0.5, 0.5, 2**-1.5], n=200))
+    assert found.exponent is not None
+    assert found.exponent.low < -0.5 < found.exponent.high
+    assert found.exponent.high - found.exponent.low < 0.1
+
+
+def test_a_turning_point_is_placed_and_compared() -> None:
+    means = [0.4, 0.7, 1.0, 0.7, 0.4]
+    found = verdict(RisesThenFalls("width", at=lambda: 5.0), cells(means, n=100, reference=5.0))
+    place = found.turning_point
+    assert place is not None
+    assert (place.estimate, place.low, place.high) == (4, 2, 8)
+    assert place.agrees
+    assert "5 was predicted, which is inside" in found.reason
+    elsewhere = verdict(RisesThenFalls("width", at=lambda: 15.0), cells(means, n=100, reference=15.0))
+    assert elsewhere.turning_point is not None
+    assert not elsewhere.turning_point.agrees
+    assert verdict(PEAK, cells(means, n=100, reference=None)).turning_point.agrees is None  # type: ignore[union-attr]
+
+
+def test_networks_along_n_are_paired() -> None:
+    grid = {"depth": (2,), "width": (8,), "n": (10, 20, 40)}
+    about = Claim("test/paired", "", IncreasesIn("n"), "jacobian_frobenius", grid)
+    base = RNG.lognormal(0, 0.7, 16)
+    sample = tuple(
+        CellSample({"depth": 2, "width": 8, "n": n}, base * 1.15**k * RNG.lognormal(0, 0.03, 16))
+        for k, n in enumerate(grid["n"])
+    )
+    assert decide([(about, sample, "exact")], 1)[0].label == "supported"
+    shuffled = tuple(dataclasses.replace(cell, values=RNG.permutation(cell.values)) for cell in sample)
+    assert decide([(about, shuffled, "exact")], 1)[0].label == "inconclusive"
+
+
+def test_looks_stop_when_every_claim_is_decided() -> None:
+    plain, subtle, never = ([0.5, 0.5, 0.5], [0.8, 0.8, 0.8], [1.0, 0.5, 0.5])
+    whole = [cells(means, n=48, sigma=0.3) for means in (plain, subtle, never)]
+    asked: list[tuple[int, tuple[int, ...]]] = []
+
+    def source(which: list[int]) -> Any:
+        def more(n: int, still_open: tuple[int, ...]) -> list:
+            asked.append((n, still_open))
+            return [
+                (
+                    claim(AT_MOST, cells=3),
+                    tuple(dataclasses.replace(cell, values=cell.values[:n]) for cell in whole[index]),
+                    "exact",
+                )
+                for index in which
+            ]
+
+        return more
+
+    looks = Looks((16, 32, 48))
+    verdicts, used = decide_sequentially(source([0]), 1, looks, 1)
+    assert (verdicts[0].label, used) == ("supported", (16,))
+    asked.clear()
+    verdicts, used = decide_sequentially(source([0, 1, 2]), 3, looks, 1)
+    assert [one.label for one in verdicts] == ["supported", "supported", "inconclusive"]
+    assert used[0] == 16
+    assert used[2] == 48
+    assert verdicts[0].seeds == 16, "a claim that is decided keeps the networks that decided it"
+    assert asked[0] == (16, (0, 1, 2))
+    assert 0 not in asked[1][1]

@@ -1,29 +1,45 @@
 """From samples to a verdict: what each relation asks of the numbers, and how a label is given.
 
 For every relation two null hypotheses are tested: "the statement is true" (rejecting it refutes) and "the statement is
-false" (rejecting it supports). Both p-values are adjusted by Holm over all statements judged together.
+false" (rejecting it supports). Both p-values are adjusted by Holm over all statements judged together. Where networks
+are drawn in several looks, every p-value is one that holds under early stopping.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
-import itertools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from ntkrobust.bounds import statistics
 from ntkrobust.bounds.claims.claim import Claim
-from ntkrobust.bounds.claims.relations import AtMost, Equals, Trend
-from ntkrobust.bounds.statistics import Estimate
+from ntkrobust.bounds.claims.relations import AtLeast, AtMost, Equals, OrderAtMost, ScalesAs, Trend, Turns
+from ntkrobust.bounds.statistics import exponents, orders, trends, turning
+from ntkrobust.bounds.statistics.bounds import bounded, implied_constant
+from ntkrobust.bounds.statistics.equivalence import equals
+from ntkrobust.bounds.statistics.estimates import Comparison, Level, Sample, confidence_interval
+from ntkrobust.bounds.statistics.parts import All, Every, OneOf, Part, Statement
+from ntkrobust.bounds.statistics.sequential import Looks
+from ntkrobust.bounds.statistics.turning import TurningPoint
 
 Label = Literal["supported", "refuted", "inconclusive", "out of scope"]
 LABELS: tuple[Label, ...] = ("supported", "refuted", "inconclusive", "out of scope")
 
 LEVEL = 0.05
 """Level of the tests, over all statements judged together."""
+
+POWER = 0.9
+"""What numbers of networks are counted for."""
+
+PAIRED_AXES = ("n", "epsilon")
+"""Along these the networks of a seed are the same: trained on more data, or looked at over a larger radius."""
+
+NEEDED_VALUES = 3
+"""Cells along an axis, in each facet, without which a relation along it isn't judged."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +48,8 @@ class CellSample:
 
     Attributes:
         coordinates: the values of the grid's axes, for display.
-        values: (n,) the measure, one value per network (averaged over points).
-        reference: the value or bound stated for this cell, or None.
+        values: (n,) the measure, one value per network (averaged over points); for simulations (batch, n).
+        reference: the value, bound or turning point stated for this cell, or None.
         theory: the theory line at this cell, or None.
         problem: why the cell can't be used (networks diverged, the loss was not reached), or "".
         in_scope: whether all assumptions hold here.
@@ -54,7 +70,10 @@ class CellSample:
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
-    """The size of what was seen: a name, an estimate and its 95 % interval, as factors (1 is no effect)."""
+    """The size of what was seen: a name, an estimate and its 95 % interval.
+
+    A factor (1 is no effect), or for ``ScalesAs`` an exponent.
+    """
 
     name: str
     estimate: float
@@ -76,7 +95,10 @@ class Judgement:
         worst: index of the cell that speaks most against the statement.
         seeds_needed: seeds that would likely settle it, if the estimates are right; None where no number would.
         detail: one clause in words.
-        tightness: for a bound, the largest bound/measured and the smallest, over cells.
+        tightness: for an explicit bound, how far from it the measure stays, smallest and largest over cells.
+        constant: for a bound up to a constant, the constant that these cells imply.
+        exponent: for a power, the exponent over all cells.
+        turning_point: for a turn, where it is.
     """
 
     p_support: float
@@ -86,6 +108,9 @@ class Judgement:
     seeds_needed: int | None
     detail: str
     tightness: tuple[float, float] | None = None
+    constant: Effect | None = None
+    exponent: Effect | None = None
+    turning_point: TurningPoint | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,8 +128,12 @@ class Verdict:
         points: test points that each network was averaged over.
         counterexample: the cell that refutes, or None.
         command: what reproduces the verdict.
-        tightness: for a bound, bound/measured: smallest and largest over cells.
+        tightness: for an explicit bound, bound/measured (measured/bound for a lower one), which is 1 or more where the
+            bound holds: smallest and largest over cells.
         seeds_needed: for ``inconclusive``, seeds that would likely settle it.
+        constant: for a bound up to a constant, the smallest constant with which it holds on these cells.
+        exponent: for a power, the exponent over all cells, in the facet that speaks least for the statement.
+        turning_point: for a turn, where it is, in that facet.
     """
 
     claim: Claim
@@ -119,6 +148,9 @@ class Verdict:
     command: str = ""
     tightness: tuple[float, float] | None = None
     seeds_needed: int | None = None
+    constant: Effect | None = None
+    exponent: Effect | None = None
+    turning_point: TurningPoint | None = None
 
     @property
     def range(self) -> dict[str, list]:
@@ -134,8 +166,15 @@ class Verdict:
         return str(importlib.import_module("ntkrobust.workflow").verdict_html(self))
 
 
-def decide(claims: Sequence[tuple[Claim, tuple[CellSample, ...], str]], points: int) -> list[Verdict]:
-    """Verdicts on claims that were examined together.
+Examined = tuple[Claim, tuple[CellSample, ...], str]
+"""A claim with what its cells gave and the side of its measure."""
+
+Remember = Callable[[str, np.ndarray], np.ndarray]
+"""Turns the p-values of a claim's parts (parts, batch) at this look into ones that hold under early stopping."""
+
+
+def decide(claims: Sequence[Examined], points: int) -> list[Verdict]:
+    """Verdicts on claims that were examined together, on a number of networks that was fixed in advance.
 
     Args:
         claims: each claim with what its cells gave and the side of its measure.
@@ -145,48 +184,116 @@ def decide(claims: Sequence[tuple[Claim, tuple[CellSample, ...], str]], points: 
         Verdicts in the same order. Support and refutation are each adjusted by Holm over all of them, so the
         probability of any false refutation among them is held to 5 %, and so is that of any false support.
     """
-    judged: dict[int, Judgement] = {}
-    excuses: dict[int, tuple[Label, str]] = {}
-    usable: dict[int, tuple[CellSample, ...]] = {}
-    for index, (claim, cells, side) in enumerate(claims):
-        usable[index] = tuple(cell for cell in cells if cell.in_scope and not cell.problem)
-        excuse = _why_not(claim, cells, usable[index])
-        if excuse is None:
-            judged[index] = _restrict_to_side(judge(claim, usable[index], len(cells), LEVEL / len(claims)), claim, side)
-        else:
-            excuses[index] = excuse
-    # Claims that could not be judged count too: which ones they are was decided on the same networks.
-    support, refute = (
-        statistics.holm(
-            np.array([getattr(judged[index], p) if index in judged else 1.0 for index in range(len(claims))])
-        )
-        for p in ("p_support", "p_refute")
-    )
+    return _label([_examine(one, len(claims), None) for one in claims], points)
 
+
+def decide_sequentially(
+    source: Callable[[int, tuple[int, ...]], Sequence[Examined]], count: int, looks: Looks, points: int
+) -> tuple[list[Verdict], tuple[int, ...]]:
+    """Verdicts on networks that are drawn until every claim is decided, or all that were planned have been drawn.
+
+    Args:
+        source: called with a number of networks per cell and the positions of the claims that are still open; returns
+            all claims in the same order. What it gives for those that are not open is ignored. More networks must
+            contain the fewer that came before.
+        count: number of claims.
+        looks: the planned numbers of networks per cell.
+        points: test points behind every value.
+
+    Returns:
+        The verdicts, and for each claim the networks per cell that it took. Error rates are those of :func:`decide`.
+    """
+    outcomes: dict[int, _Outcome] = {}
+    used: dict[int, int] = {}
+    memories: dict[int, _Memory] = {}
+    verdicts: list[Verdict] = []
+    open_claims = tuple(range(count))
+    for look, size in enumerate(looks.sizes):
+        claims = source(size, open_claims)
+        for index in open_claims:
+            memory = memories.setdefault(index, _Memory(looks))
+            memory.look = look
+            outcomes[index] = _examine(claims[index], count, memory)
+            used[index] = size
+        verdicts = _label([outcomes[index] for index in range(count)], points)
+        open_claims = tuple(index for index in open_claims if verdicts[index].label == "inconclusive")
+        if not open_claims:
+            break
+    return verdicts, tuple(used[index] for index in range(count))
+
+
+class _Memory:
+    """The smallest p-values of a claim's parts over the looks so far."""
+
+    def __init__(self, looks: Looks) -> None:
+        self.look = 0
+        self._looks = looks
+        self._smallest: dict[tuple[str, str], np.ndarray] = {}
+
+    def about(self, cells: Sequence[CellSample]) -> Remember:
+        """For statements about these cells; where others are left than at the look before, it starts anew."""
+        known = "; ".join(map(str, cells))
+
+        def remember(kind: str, p: np.ndarray) -> np.ndarray:
+            now = self._looks.p_values(p, self.look)
+            smallest = np.minimum(now, self._smallest.get((kind, known), 1.0))
+            self._smallest[kind, known] = smallest
+            return smallest
+
+        return remember
+
+
+@dataclasses.dataclass(frozen=True)
+class _Outcome:
+    """A claim with its tests, or with why there are none."""
+
+    claim: Claim
+    cells: tuple[CellSample, ...]
+    usable: tuple[CellSample, ...]
+    judgement: Judgement | None
+    excuse: tuple[Label, str] | None
+
+
+def _examine(examined: Examined, claims: int, memory: _Memory | None) -> _Outcome:
+    claim, cells, side = examined
+    usable = tuple(cell for cell in cells if cell.in_scope and not cell.problem)
+    excuse = _why_not(claim, cells, usable)
+    if excuse is not None:
+        return _Outcome(claim, cells, usable, None, excuse)
+    remember = None if memory is None else memory.about(usable)
+    judgement = _restrict_to_side(judge(claim, usable, LEVEL / claims, remember), claim, side)
+    return _Outcome(claim, cells, usable, judgement, None)
+
+
+def _label(outcomes: Sequence[_Outcome], points: int) -> list[Verdict]:
+    # Claims that could not be judged count too: which ones they are was decided on the same networks.
+    judgements = [one.judgement for one in outcomes]
+    support = statistics.holm(np.array([1.0 if one is None else one.p_support for one in judgements]))
+    refute = statistics.holm(np.array([1.0 if one is None else one.p_refute for one in judgements]))
     verdicts = []
-    for index, (claim, cells, _) in enumerate(claims):
+    for outcome, p_support, p_refute in zip(outcomes, support, refute, strict=True):
         common: dict[str, Any] = {
-            "claim": claim,
-            "cells": cells,
-            "seeds": min((len(cell.values) for cell in usable[index] or cells), default=0),
+            "claim": outcome.claim,
+            "cells": outcome.cells,
+            "seeds": min((len(cell.values) for cell in outcome.usable or outcome.cells), default=0),
             "points": points,
         }
-        if index in excuses:
-            label, reason = excuses[index]
+        one = outcome.judgement
+        if one is None:
+            assert outcome.excuse is not None
+            label, reason = outcome.excuse
             verdicts.append(Verdict(label=label, reason=reason, effect=None, p_value=None, **common))
             continue
-        one = judged[index]
-        worst = usable[index][one.worst]
-        if refute[index] <= LEVEL:
-            label, p_value = "refuted", refute[index]
-        elif support[index] <= LEVEL:
-            label, p_value = "supported", support[index]
+        if p_refute <= LEVEL:
+            label, p_value = "refuted", p_refute
+        elif p_support <= LEVEL:
+            label, p_value = "supported", p_support
         else:
-            label, p_value = "inconclusive", min(refute[index], support[index])
+            label, p_value = "inconclusive", min(p_refute, p_support)
         reason = one.detail
-        left_out = len(cells) - len(usable[index])
+        left_out = len(outcome.cells) - len(outcome.usable)
         if left_out:
-            reason += f"; {left_out} of {len(cells)} cells out of scope or unusable"
+            reason += f"; {left_out} of {len(outcome.cells)} cells out of scope or unusable"
         if label == "inconclusive" and one.seeds_needed is not None and one.seeds_needed > common["seeds"]:
             reason += f"; about {one.seeds_needed} networks per cell would settle it"
         verdicts.append(
@@ -195,9 +302,12 @@ def decide(claims: Sequence[tuple[Claim, tuple[CellSample, ...], str]], points: 
                 reason=reason,
                 effect=one.effect,
                 p_value=float(p_value),
-                counterexample=worst if label == "refuted" else None,
+                counterexample=outcome.usable[one.worst] if label == "refuted" else None,
                 tightness=one.tightness,
                 seeds_needed=one.seeds_needed if label == "inconclusive" else None,
+                constant=one.constant,
+                exponent=one.exponent,
+                turning_point=one.turning_point,
                 **common,
             )
         )
@@ -207,10 +317,11 @@ def decide(claims: Sequence[tuple[Claim, tuple[CellSample, ...], str]], points: 
 def _why_not(claim: Claim, cells: tuple[CellSample, ...], usable: tuple[CellSample, ...]) -> tuple[Label, str] | None:
     """Why a claim can't be judged on these cells, or None."""
     enough = len(usable) >= 1
-    if isinstance(claim.relation, Trend):
-        # A trend is judged in each facet (the other axes fixed); each of them needs three values along the axis.
-        facets = _facets(claim, usable)
-        enough = len(facets) == len(_facets(claim, cells)) and all(len(facet) >= 3 for facet in facets)
+    for axis in _axes(claim):
+        # What is said along an axis is judged in each facet (the other axes fixed).
+        facets = _facets(axis, usable)
+        enough = enough and len(facets) == len(_facets(axis, cells))
+        enough = enough and all(len(facet) >= NEEDED_VALUES for facet in facets)
     if not enough:
         outside = [cell for cell in cells if not cell.in_scope]
         if outside:
@@ -234,206 +345,299 @@ def _restrict_to_side(judgement: Judgement, claim: Claim, side: str) -> Judgemen
     """A bound on the measured quantity can decide only what it bounds on the right side."""
     if side == "exact":
         return judgement
-    # E ≤ bound is refuted by lower values and supported by upper ones; anything else needs the exact value.
-    may_refute = isinstance(claim.relation, AtMost) and side == "lower"
-    may_support = isinstance(claim.relation, AtMost) and side == "upper"
+    # E ≤ bound is refuted by lower values and supported by upper ones, E ≥ bound the other way round; anything else
+    # needs the exact value.
+    refuting = {AtMost: "lower", AtLeast: "upper"}.get(type(claim.relation))
+    supporting = {AtMost: "upper", AtLeast: "lower"}.get(type(claim.relation))
     return dataclasses.replace(
         judgement,
-        p_refute=judgement.p_refute if may_refute else 1.0,
-        p_support=judgement.p_support if may_support else 1.0,
+        p_refute=judgement.p_refute if side == refuting else 1.0,
+        p_support=judgement.p_support if side == supporting else 1.0,
         detail=f"{judgement.detail}; the measure is a {side} bound",
     )
 
 
-def judge(claim: Claim, cells: tuple[CellSample, ...], n_cells: int, level: float) -> Judgement:
+def _axes(claim: Claim) -> list[str]:
+    """The axes along which a claim says something."""
+    if isinstance(claim.relation, Trend | Turns | ScalesAs):
+        return [claim.relation.axis]
+    if isinstance(claim.relation, OrderAtMost):
+        return [axis for axis, values in claim.grid.items() if len(values) >= NEEDED_VALUES and _is_numeric(values)]
+    return []
+
+
+def _is_numeric(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int | float) and value > 0 for value in values)
+
+
+def _facets(axis: str, cells: Sequence[CellSample]) -> list[list[int]]:
+    """Positions of cells, grouped so that within a group only one axis changes, in the order of that axis."""
+    groups: dict[tuple, list[int]] = {}
+    for position, cell in enumerate(cells):
+        rest = tuple(value for name, value in cell.coordinates.items() if name != axis)
+        groups.setdefault(rest, []).append(position)
+    return [sorted(group, key=lambda position: cells[position].coordinates[axis]) for group in groups.values()]
+
+
+def statement(claim: Claim, cells: Sequence[CellSample]) -> Statement:
+    """What a claim says about its usable cells, as parts that can be tested.
+
+    Corrections count all cells of the grid, since which are usable is decided on the same networks. Values may be
+    (batch, n): that is how error rates are simulated.
+    """
+    relation, grid = claim.relation, claim.grid
+    n_cells = math.prod(len(values) for values in grid.values())
+    samples = [_sample(claim, cell) for cell in cells]
+    match relation:
+        case Equals():
+            return equals(samples, relation.margin, n_cells)
+        case AtMost() | AtLeast():
+            return bounded(samples, isinstance(relation, AtLeast), n_cells)
+    facets: list[Statement] = []
+    count = 0
+    for axis in _axes(claim):
+        length = len(grid[axis])
+        count += n_cells // length
+        paired = axis in PAIRED_AXES
+        for facet in _facets(axis, cells):
+            along = [samples[position] for position in facet]
+            values = [float(cells[position].coordinates[axis]) for position in facet]
+            one: Statement
+            match relation:
+                case OrderAtMost():
+                    one = All([orders.no_growth(along, values, relation.growth, paired)], 1)
+                case ScalesAs():
+                    parts = exponents.scales(along, values, relation.power, relation.margin, paired)
+                    one = All(parts, 2 * (length - 1))
+                case Trend():
+                    parts = trends.monotone(along, relation.sign, relation.margin, paired)
+                    one = All(parts, math.comb(length, 2))
+                case Turns():
+                    one = turning.turns(along, relation.sign, relation.margin, paired, length)
+            facets.append(one.located(facet))
+    return Every(facets, count)
+
+
+def _sample(claim: Claim, cell: CellSample) -> Sample:
+    """The measure of a cell, over the bound or value stated for it if there is one."""
+    values = np.atleast_2d(cell.values)
+    if isinstance(claim.relation, Equals | AtMost | AtLeast | OrderAtMost):
+        assert cell.reference is not None
+        values = values / cell.reference
+    return Sample(values, claim.reading.functional == "geometric mean")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Seen:
+    """A statement with the p-values of its parts.
+
+    Attributes:
+        statement: the statement.
+        cells: the cells it is about.
+        samples: theirs.
+        holds, fails: (parts,) p-values.
+    """
+
+    statement: Statement
+    cells: Sequence[CellSample]
+    samples: Sequence[Sample]
+    holds: np.ndarray
+    fails: np.ndarray
+
+    @property
+    def against(self) -> Part:
+        """The part that speaks most against the statement."""
+        return self.statement.parts[int(np.argmin(self.fails))]
+
+    @property
+    def unsettled(self) -> Part:
+        """The part that is farthest from being shown."""
+        return self.statement.parts[int(np.argmax(self.holds))]
+
+
+def judge(claim: Claim, cells: tuple[CellSample, ...], level: float, remember: Remember | None = None) -> Judgement:
     """Test one claim.
 
     Args:
         claim: the claim.
         cells: its usable cells.
-        n_cells: all its cells; Bonferroni counts them all, since which are usable is decided on the same networks.
         level: the level at which seeds needed are counted.
+        remember: what makes p-values hold under early stopping; None where the number of networks was fixed.
     """
+    stated = statement(claim, cells)
+    holds = np.array([part.p_holds() for part in stated.parts])
+    fails = np.array([part.p_fails() for part in stated.parts])
+    if remember is not None:
+        holds, fails = remember("holds", holds), remember("fails", fails)
+    samples = [_sample(claim, cell) for cell in cells]
+    seen = _Seen(stated, cells, samples, holds[:, 0], fails[:, 0])
     match claim.relation:
-        case Equals():
-            return _judge_equals(claim, cells, n_cells, level)
-        case AtMost():
-            return _judge_at_most(claim, cells, n_cells, level)
+        case Turns():
+            described = _describe_turn(claim, seen)
+        case ScalesAs():
+            described = _describe_power(claim, seen)
         case Trend():
-            return _judge_trend(claim, cells, n_cells, level)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Ratio:
-    """Measured over stated in one cell, on the scale on which it is tested: as it is for the mean, as a logarithm for
-    the geometric mean.
-    """
-
-    estimate: Estimate
-    logarithmic: bool
-
-    def threshold(self, factor: float) -> float:
-        return float(np.log(factor)) if self.logarithmic else factor
-
-    def p_above(self, factor: float) -> float:
-        return self.estimate.p_above(self.threshold(factor))
-
-    def p_below(self, factor: float) -> float:
-        return self.estimate.p_below(self.threshold(factor))
-
-    def effect(self, name: str) -> Effect:
-        ends = (self.estimate.value, *self.estimate.interval())
-        return Effect(name, *(float(np.exp(end)) if self.logarithmic else end for end in ends))
-
-
-def _ratio(claim: Claim, cell: CellSample) -> _Ratio:
-    assert cell.reference is not None
-    if claim.reading.functional == "geometric mean":
-        return _Ratio(statistics.mean(np.log(cell.values / cell.reference)), logarithmic=True)
-    return _Ratio(statistics.mean(cell.values / cell.reference), logarithmic=False)
-
-
-def _judge_equals(claim: Claim, cells: tuple[CellSample, ...], n_cells: int, level: float) -> Judgement:
-    """Equivalence: supported if every cell's ratio lies inside 1 ± margin (two one-sided tests in every cell, an
-    intersection-union test), refuted if some cell's lies outside (Bonferroni over cells and the two sides).
-    """
-    assert isinstance(claim.relation, Equals)
-    low, high = 1 - claim.relation.margin, 1 + claim.relation.margin
-    ratios = [_ratio(claim, cell) for cell in cells]
-    inside = np.array([[ratio.p_above(low), ratio.p_below(high)] for ratio in ratios])
-    outside = np.array([[ratio.p_below(low), ratio.p_above(high)] for ratio in ratios])
-    worst = int(np.argmin(outside.min(axis=1)))
-    undecided, side = np.unravel_index(np.argmax(inside), inside.shape)
+            described = _describe_trend(claim, seen)
+        case OrderAtMost():
+            described = _describe_order(claim, seen)
+        case _:
+            described = _describe_ratios(claim, seen)
+    part = described.pop("unsettled", seen.unsettled)
     return Judgement(
-        p_support=float(inside.max()),
-        p_refute=statistics.bonferroni(outside.ravel(), 2 * n_cells),
-        effect=ratios[worst].effect("measured/stated, worst cell"),
-        worst=worst,
-        seeds_needed=_seeds_needed(ratios[undecided], (low, high)[side], cells[undecided], level),
-        detail=f"measured/stated is {_figure(ratios[worst])} at {cells[worst]}, the farthest of {len(cells)} cells",
+        p_support=stated.p_support(holds).item(),
+        p_refute=stated.p_refute(fails).item(),
+        seeds_needed=_seeds_needed(part, level),
+        **described,
     )
 
 
-def _judge_at_most(claim: Claim, cells: tuple[CellSample, ...], n_cells: int, level: float) -> Judgement:
-    """Refuted if some cell's mean exceeds its bound (Bonferroni over cells), supported if every cell's is below
-    (intersection-union).
-    """
-    ratios = [_ratio(claim, cell) for cell in cells]
-    below = [ratio.p_below(1) for ratio in ratios]
-    above = np.array([ratio.p_above(1) for ratio in ratios])
-    worst = int(np.argmin(above))
-    undecided = int(np.argmax(below))
-    factors = [ratio.effect("").estimate for ratio in ratios]
-    bound_over_measured = [1 / factor for factor in factors if factor > 0]
-    tightness = (min(bound_over_measured), max(bound_over_measured)) if bound_over_measured else None
-    return Judgement(
-        p_support=max(below),
-        p_refute=statistics.bonferroni(above, n_cells),
-        effect=ratios[worst].effect("measured/bound, worst cell"),
-        worst=worst,
-        seeds_needed=_seeds_needed(ratios[undecided], 1.0, cells[undecided], level),
-        detail=f"measured/bound is at most {_figure(ratios[worst])}, at {cells[worst]}",
-        tightness=tightness,
-    )
+def _seeds_needed(part: Part, level: float) -> int | None:
+    t = part.comparison.statistic(part.factor).item()
+    return statistics.seeds_needed(t, part.comparison.n, level, POWER)
 
 
-def _figure(ratio: _Ratio) -> str:
-    effect = ratio.effect("")
-    return f"{effect.estimate:.3f} [{effect.low:.3f}, {effect.high:.3f}]"
+def _effect(name: str, of: Comparison, scale: Callable[[float], float] = float) -> Effect:
+    low, high = confidence_interval(of)
+    return Effect(name, scale(of.estimate.item()), scale(low), scale(high))
 
 
-def _seeds_needed(ratio: _Ratio, factor: float, cell: CellSample, level: float) -> int | None:
-    return statistics.seeds_needed(ratio.estimate, ratio.threshold(factor), len(cell.values), level)
+def _figure(effect: Effect, digits: str = ".3f") -> str:
+    return f"{effect.estimate:{digits}} [{effect.low:{digits}}, {effect.high:{digits}}]"
 
 
-def _facets(claim: Claim, cells: Sequence[CellSample]) -> list[list[CellSample]]:
-    """Cells grouped so that within a group only the trend's axis changes, in the order of that axis."""
-    assert isinstance(claim.relation, Trend)
-    axis = claim.relation.axis
-    groups: dict[tuple, list[CellSample]] = {}
-    for cell in cells:
-        groups.setdefault(tuple(value for name, value in cell.coordinates.items() if name != axis), []).append(cell)
-    return [sorted(group, key=lambda cell: cell.coordinates[axis]) for group in groups.values()]
+def _describe_ratios(claim: Claim, seen: _Seen) -> dict[str, Any]:
+    """Of an equality or an explicit bound."""
+    worst = seen.against.cells[0]
+    stated = "stated" if isinstance(claim.relation, Equals) else "bound"
+    effect = _effect(f"measured/{stated}, worst cell", Level(seen.samples[worst]))
+    where = seen.cells[worst]
+    if isinstance(claim.relation, Equals):
+        detail = f"measured/stated is {_figure(effect)} at {where}, the farthest of {len(seen.cells)} cells"
+        return {"effect": effect, "worst": worst, "detail": detail}
+    ratios = [float(sample.location.item()) for sample in seen.samples]
+    lower = isinstance(claim.relation, AtLeast)
+    room = ratios if lower else [1 / ratio for ratio in ratios if ratio > 0]
+    return {
+        "effect": effect,
+        "worst": worst,
+        "detail": f"measured/bound is at {'least' if lower else 'most'} {_figure(effect)}, at {where}",
+        "tightness": (min(room), max(room)) if room else None,
+    }
 
 
-def _judge_trend(claim: Claim, cells: tuple[CellSample, ...], n_cells: int, level: float) -> Judgement:
-    """The statement: over the range the measure changes in the stated direction, and between no two cells does it
-    change against it by more than the margin.
+def _along(seen: _Seen, part: Part, axis: str) -> tuple[Any, Any]:
+    first, last = (seen.cells[position].coordinates[axis] for position in part.cells)
+    return first, last
 
-    Supported if every part of that is shown, in every facet (intersection-union); refuted if some part is shown to
-    fail (Bonferroni over parts and facets). Changes are differences of log means, tested by Welch's t, or paired by
-    seed along ``n``, where the same networks are trained on more data.
-    """
+
+def _axis_of(seen: _Seen, part: Part) -> str:
+    """The axis along which the two cells of a part differ."""
+    first, last = (seen.cells[position].coordinates for position in part.cells)
+    return next(axis for axis in first if first[axis] != last[axis])
+
+
+def _changes(axis: str, seen: _Seen, part: Part) -> str:
+    first, last = _along(seen, part, axis)
+    return f"from {axis} {first} to {last} it changes by a factor {_figure(_effect('', part.comparison), '.3g')}"
+
+
+def _describe_trend(claim: Claim, seen: _Seen) -> dict[str, Any]:
     assert isinstance(claim.relation, Trend)
     relation = claim.relation
-    tolerated = -float(np.log1p(relation.margin))
-    parts: list[_Part] = []
-    facets = _facets(claim, cells)
-    for facet in facets:
-        for earlier, later in itertools.combinations(facet, 2):
-            whole = earlier is facet[0] and later is facet[-1]
-            change = _change(claim, later, earlier)
-            stated = dataclasses.replace(change, value=relation.sign * change.value)
-            parts.append(_Part(earlier, later, stated, 0.0 if whole else tolerated, whole))
-    total = min((part for part in parts if part.whole), key=lambda part: part.change.value)
-    against = min(parts, key=lambda part: part.p_fails)
-    unsettled = max(parts, key=lambda part: part.p_holds)
-    axis_length = len(claim.grid[relation.axis])
-    n_parts = n_cells // axis_length * axis_length * (axis_length - 1) // 2
-    flat = all(abs(end) <= np.log1p(relation.margin) for end in total.change.interval())
-    weakest = "" if len(facets) == 1 else f" (weakest of {len(facets)} facets)"
-    detail = f"{total.words(relation)}{weakest}{f', flat to within {relation.margin:.0%}' if flat else ''}"
-    if against is not total and against.p_fails < total.p_fails:
-        detail += f"; most against it: {against.words(relation)}"
-    return Judgement(
-        p_support=max(part.p_holds for part in parts),
-        p_refute=statistics.bonferroni(np.array([part.p_fails for part in parts]), n_parts),
-        effect=total.effect(relation),
-        worst=cells.index(against.later),
-        seeds_needed=statistics.seeds_needed(unsettled.change, unsettled.threshold, len(unsettled.later.values), level),
-        detail=detail,
+    axis = relation.axis
+    wholes = [part for part in seen.statement.parts if part.whole]
+    total = min(wholes, key=lambda part: relation.sign * math.log(max(part.comparison.estimate.item(), 1e-300)))
+    first, last = _along(seen, total, axis)
+    effect = _effect(f"{axis} {first} → {last}:", total.comparison)
+    flat = 1 / (1 + relation.margin) <= effect.low and effect.high <= 1 + relation.margin
+    weakest = "" if len(wholes) == 1 else f" (weakest of {len(wholes)} facets)"
+    detail = f"{_changes(axis, seen, total)}{weakest}{f', flat to within {relation.margin:.0%}' if flat else ''}"
+    against = seen.against
+    if against is not total and not against.whole:
+        p_total = next(p for part, p in zip(seen.statement.parts, seen.fails, strict=True) if part is total)
+        if seen.fails.min() < p_total:
+            detail += f"; most against it: {_changes(axis, seen, against)}"
+    return {"effect": effect, "worst": against.cells[-1], "detail": detail}
+
+
+def _describe_order(claim: Claim, seen: _Seen) -> dict[str, Any]:
+    assert isinstance(claim.relation, OrderAtMost)
+    against = seen.unsettled if seen.fails.min() > LEVEL else seen.against
+    axis = _axis_of(seen, against)
+    first, last = _along(seen, against, axis)
+    doublings = math.log2(last / first)
+    effect = _effect(
+        f"measured/bound per doubling of {axis}", against.comparison, lambda factor: factor ** (1 / doublings)
     )
+    constant = Effect("constant", *implied_constant(seen.samples))
+    largest = int(np.argmax([sample.location.item() for sample in seen.samples]))
+    return {
+        "effect": effect,
+        "worst": against.cells[-1],
+        "detail": (
+            f"from {axis} {first} to {last} measured/bound changes by a factor {_figure(effect)} per doubling, the "
+            f"most of {len(seen.statement.parts)} facets; for this range the constant is {_figure(constant, '.3g')}, "
+            f"reached at {seen.cells[largest]}"
+        ),
+        "constant": constant,
+    }
 
 
-@dataclasses.dataclass(frozen=True)
-class _Part:
-    """One part of a trend: the change between two cells, counted positive in the stated direction."""
-
-    earlier: CellSample
-    later: CellSample
-    change: Estimate
-    threshold: float
-    whole: bool
-
-    @property
-    def p_holds(self) -> float:
-        return self.change.p_above(self.threshold)
-
-    @property
-    def p_fails(self) -> float:
-        return self.change.p_below(self.threshold)
-
-    def effect(self, relation: Trend) -> Effect:
-        signed = dataclasses.replace(self.change, value=relation.sign * self.change.value)
-        first, last = (cell.coordinates[relation.axis] for cell in (self.earlier, self.later))
-        ends = (signed.value, *signed.interval())
-        return Effect(f"{relation.axis} {first} → {last}:", *(float(np.exp(end)) for end in ends))
-
-    def words(self, relation: Trend) -> str:
-        effect = self.effect(relation)
-        first, last = (cell.coordinates[relation.axis] for cell in (self.earlier, self.later))
-        return (
-            f"from {relation.axis} {first} to {last} it changes by a factor {effect.estimate:.3g} "
-            f"[{effect.low:.3g}, {effect.high:.3g}]"
-        )
+def _describe_power(claim: Claim, seen: _Seen) -> dict[str, Any]:
+    assert isinstance(claim.relation, ScalesAs)
+    relation = claim.relation
+    axis = relation.axis
+    against = seen.against if seen.fails.min() <= LEVEL else seen.unsettled
+    first, last = _along(seen, against, axis)
+    step = math.log(last / first)
+    local = _effect("", against.comparison, lambda factor: math.log(factor) / step if factor > 0 else -math.inf)
+    facets = _facets(axis, seen.cells)
+    facet = next(facet for facet in facets if against.cells[0] in facet)
+    values = [float(seen.cells[position].coordinates[axis]) for position in facet]
+    fitted = exponents.overall([seen.samples[position] for position in facet], values, axis in PAIRED_AXES)
+    exponent = Effect(f"exponent of {axis}", fitted.value, *fitted.interval())
+    of = "" if len(facets) == 1 else f" in the facet that speaks least for it (of {len(facets)})"
+    return {
+        "effect": exponent,
+        "worst": against.cells[-1],
+        "detail": (
+            f"the exponent of {axis} is {_figure(exponent)}{of}; farthest from {relation.power:g} ± {relation.margin:g}"
+            f" between {first} and {last}, {_figure(local)}"
+        ),
+        "exponent": exponent,
+    }
 
 
-def _change(claim: Claim, later: CellSample, earlier: CellSample) -> Estimate:
-    """Change of the log mean from one cell to another."""
-    assert isinstance(claim.relation, Trend)
-    functional = claim.reading.functional
-    if claim.relation.axis == "n":
-        return statistics.paired_difference(later.values, earlier.values, functional)
-    return statistics.difference(
-        statistics.log_mean(later.values, functional), statistics.log_mean(earlier.values, functional)
+def _describe_turn(claim: Claim, seen: _Seen) -> dict[str, Any]:
+    assert isinstance(claim.relation, Turns)
+    assert isinstance(seen.statement, Every)
+    relation = claim.relation
+    axis = relation.axis
+    facets = _facets(axis, seen.cells)
+    split = zip(seen.statement.statements, seen.statement.split(seen.holds), strict=True)
+    # The facet that is farthest from being shown, and in it the turning cell for which most is shown.
+    weakest = max(zip(split, facets, strict=True), key=lambda one: one[0][0].p_support(one[0][1]))
+    (turn, holds), facet = weakest
+    assert isinstance(turn, OneOf)
+    best, shown = min(zip(turn.statements, turn.split(holds), strict=True), key=lambda one: one[1].max())
+    unsettled = best.parts[int(np.argmax(shown))]
+    legs = [part for part in best.parts if part.whole]
+    predicted = [seen.cells[position].reference for position in facet]
+    place = turning.turning_point(
+        [seen.samples[position] for position in facet],
+        [float(seen.cells[position].coordinates[axis]) for position in facet],
+        axis,
+        relation.sign,
+        axis in PAIRED_AXES,
+        predicted[0],
     )
+    of = "" if len(facets) == 1 else f" (weakest of {len(facets)} facets)"
+    smaller = min(legs, key=lambda part: abs(math.log(max(part.comparison.estimate.item(), 1e-300))))
+    first, last = _along(seen, smaller, axis)
+    return {
+        "effect": _effect(f"{axis} {first} → {last}:", smaller.comparison),
+        "worst": seen.against.cells[-1],
+        "detail": f"{'; '.join(_changes(axis, seen, leg) for leg in legs)}{of}; {place}",
+        "turning_point": place,
+        "unsettled": unsettled,
+    }
