@@ -233,7 +233,7 @@ def test_an_activation_given_as_a_function_gets_the_numbers_of_its_closed_form()
     assert ensemble.conditioning.series_terms > 0
     assert ensemble.conditioning.series_error < 1e-9
     np.testing.assert_allclose(found[1], found[0], rtol=1e-8)
-    with pytest.raises(InputError, match="has to be smooth"):
+    with pytest.raises(InputError, match="is not smooth"):
         ntr.InfiniteEnsemble(ntr.MLP(3, activation=jnp.abs), X, Y)
 
 
@@ -523,6 +523,23 @@ def test_the_prediction_for_finite_networks_meets_the_reference(name: str) -> No
 NET = ntr.MLP(2, activation="relu")
 
 
+def nearly_equal() -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of points so close that variances at t = ∞ come out negative."""
+    moved = X[:8] + 1e-6 * np.random.default_rng(1).standard_normal((8, 8))
+    return np.concatenate([X[:8], moved]), np.concatenate([Y[:8], Y[:8]])
+
+
+def test_long_test_points_get_the_terms_they_need() -> None:
+    net = ntr.MLP(2, activation="tanh", initialization="lecun")
+    now = ntr.InfiniteEnsemble(net, X, Y).at(1.0)
+    assert now._model_for(X) == now._model
+    far = 2 * X_TEST
+    by_kernel = kernel_matrix(net, far, X) @ np.asarray(now._mean_only.v)  # chooses its terms for both sets
+    np.testing.assert_allclose(now.mean(far), by_kernel, rtol=1e-7)
+    with pytest.raises(InputError, match="too steep for variances"):
+        now.variance(100 * X_TEST)
+
+
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
@@ -535,15 +552,27 @@ NET = ntr.MLP(2, activation="relu")
         (lambda: ntr.InfiniteEnsemble(NET, X, Y, learning_rate=1e9), "diverges: it must be below 2/λ_max"),
         (lambda: ntr.InfiniteEnsemble(NET, X, Y, parameterization="standard"), "needs a width"),
         (lambda: ntr.InfiniteEnsemble(NET, X, Y, frozen=[3]), "numbers from 1 to 2, got 3"),
+        (lambda: ntr.InfiniteEnsemble(NET, X, Y, frozen=1), "sequence of layers"),
+        (lambda: ntr.InfiniteEnsemble(NET, X, Y, frozen=[True]), "a frozen layer must be an integer"),
+        (lambda: ntr.InfiniteEnsemble(NET, X, Y, frozen=[1], kernel="nngp"), "nothing to freeze"),
+        (lambda: ntr.InfiniteEnsemble("relu", X, Y), "must be an MLP, got 'relu'"),
+        (lambda: ntr.InfiniteEnsemble(NET, 1e160 * X, Y), "out of range"),
+        (lambda: ntr.InfiniteEnsemble(NET, X, Y).at(1.0).mean(1e-160 * X), "out of range"),
+        (lambda: ntr.InfiniteEnsemble(NET, X, Y, memory_limit="8GB"), "memory_limit must be an integer"),
+        (lambda: ntr.InfiniteEnsemble(NET, X, np.arange(30)), "floating-point targets"),
+        (lambda: ntr.InfiniteEnsemble(NET, X, Y, learning_rate=1e-3).at(1e308), "than can be counted"),
+        (lambda: ntr.InfiniteEnsemble(NET, X, Y).at(1.0 + 0j), "time must be a number"),
+        (lambda: ntr.InfiniteEnsemble(ntr.MLP(2, activation="linear"), X, Y).at(1e14), "more points than dimensions"),
+        (lambda: ntr.InfiniteEnsemble(ntr.MLP(2, activation="erf"), *nearly_equal()).at(np.inf), "can't be resolved"),
         (lambda: ntr.InfiniteEnsemble(NET, X, Y, frozen=[1, 2]), "at least one layer must be trained"),
         (lambda: ntr.InfiniteEnsemble(NET, X, Y, memory_limit=2**20), "take fewer training points"),
         (lambda: ntr.InfiniteEnsemble(ntr.MLP(2, initialization="ntk"), X, Y), "give the network a width"),
         (lambda: ntr.InfiniteEnsemble(ntr.MLP(2, activation="swish"), X, Y), "unknown activation 'swish'"),
         (lambda: ntr.InfiniteEnsemble(NET, X, Y).at(-1.0), "not negative .* got -1.0"),
         (lambda: ntr.InfiniteEnsemble(NET, X, Y).at(math.nan), "got nan"),
-        (lambda: ntr.InfiniteEnsemble(NET, X[[0, 1, 0]], [1.0, 2.0, 1.0]).at(np.inf), "singular .* equal"),
+        (lambda: ntr.InfiniteEnsemble(NET, X[[0, 1, 0]], [1.0, 2.0, 1.0]).at(np.inf), "can't be resolved.* equal"),
         (lambda: ntr.InfiniteEnsemble(NET, X, Y, learning_rate=0.01).at(0.025), "2.5 steps"),
-        (lambda: ntr.InfiniteEnsemble(NET, X, Y).at(1.0).mean(np.ones((2, 3))), "8 coordinates, got 3"),
+        (lambda: ntr.InfiniteEnsemble(NET, X, Y).at(1.0).mean(np.ones((2, 3))), "8 coordinates per point, got 3"),
         (lambda: ntr.InfiniteEnsemble(NET, X, Y).at(1.0).mean(np.zeros((2, 8))), "row 0"),
         (lambda: ntr.InfiniteEnsemble(NET, X, Y).at(1.0).worst_case(X, "l1"), "norm must be one of l2, linf"),
         (lambda: ntr.InfiniteEnsemble(NET, X, Y).at(1.0).survival_probability(X, -1.0), "must not be negative"),

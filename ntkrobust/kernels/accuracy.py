@@ -38,7 +38,8 @@ def series_terms(net: MLP, layers: Layers[Any], x: npt.NDArray[np.float64]) -> t
     terms, error = series.terms_needed(net.phi, float(variances.max()), float(variances.min()), SERIES_TOLERANCE)
     if not error <= SERIES_REFUSED:
         raise InputError(
-            f"the kernels of the activation {net.phi} can't be computed to better than {error:.1e} with {terms} terms "
-            "of its Hermite series: it has to be smooth (relu and leaky_relu have closed forms)"
+            f"kernels of the activation {net.phi} can't be computed to better than {error:.1e} with {terms} terms of "
+            f"its Hermite series: it is not smooth, or too steep for variances up to {variances.max():.3g} (relu and "
+            "leaky_relu have closed forms; inputs can be scaled down)"
         )
     return terms, error

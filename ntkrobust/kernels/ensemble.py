@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import check_not_negative, check_positive
+from ntkrobust.checks import check_integer, check_not_negative, check_positive
 from ntkrobust.data.checks import as_choice, as_matrix, check_same_rows
 from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
@@ -60,8 +60,9 @@ class InfiniteEnsemble:
             y_train: (n, o) or (n,) targets; integer labels become one-hot (two classes: ±1).
             parameterization: by default the network's own; ``"ntk"`` if it has no width. ``"standard"`` weights the
                 layers as gradient descent on the finite network of that width does, and requires one.
-            kernel: ``"ntk"`` trains all layers. ``"nngp"`` trains only the last one: t = ∞ is the posterior of the
-                Gaussian process with kernel K.
+            kernel: ``"ntk"`` trains all layers. ``"nngp"`` replaces Θ by K: t = ∞ is the posterior of the Gaussian
+                process with kernel K, and earlier times are those of training only the last layer in the NTK
+                parameterization.
             learning_rate: η of gradient descent on ½Σ; times are then multiples of it. None is gradient flow.
             ridge: added to the eigenvalues of the training kernel. For ``"ntk"`` it penalizes the distance from the
                 initial parameters, ½·ridge·‖θ − θ_0‖²; for ``"nngp"`` it is the variance of noise in the targets.
@@ -80,13 +81,20 @@ class InfiniteEnsemble:
         self.parameterization: Parameterization = resolve_parameterization(net, parameterization)
         self.kernel = as_choice("kernel", kernel, ("ntk", "nngp"))
         self.ridge = check_not_negative("ridge", ridge)
+        if memory_limit is not None:
+            memory_limit = check_integer("memory_limit", memory_limit, 1, "in bytes")
         self.learning_rate = None if learning_rate is None else check_positive("learning_rate", learning_rate)
         x, y = as_matrix("x_train", x_train), encode([("y_train", y_train)])[0]
         check_same_rows("x_train", x, "y_train", y)
         if len(x) < 2:
             raise InputError("an ensemble needs at least 2 training points, got 1")
         if y.shape[1] != net.d_out:
-            raise InputError(f"the network has d_out={net.d_out} but the targets have {y.shape[1]} columns")
+            raise InputError(
+                f"the network has d_out={net.d_out} but the targets have {y.shape[1]} columns (integer labels become "
+                "one-hot: for regression, give floating-point targets)"
+            )
+        if self.kernel == "nngp" and tuple(frozen):
+            raise InputError("kernel='nngp' trains the last layer only, so there is nothing to freeze")
         self._layers = layers_of(net, x.shape[1], self.parameterization, frozen)
         check_variances("x_train", x, self._layers)
         if self.ridge == 0:
@@ -108,10 +116,11 @@ class InfiniteEnsemble:
         With a learning rate η, the ensemble after time/η steps of gradient descent.
 
         Raises:
-            InputError: the time is negative, NaN, or not a multiple of the learning rate; or it is infinite and the
-                training kernel is singular to working precision.
+            InputError: the time is negative, NaN, or not a multiple of the learning rate; or the training kernel is too
+                nearly singular for it.
         """
-        found = response(self._factors.eigenvalues, self.conditioning, time, self.learning_rate)
+        error = self.conditioning.series_error
+        found = response(self._factors.eigenvalues, self.conditioning, time, self.learning_rate, error)
         return EnsembleAt(self.net, self._model, self._layers, self._factors, found, float(time), self.ridge)
 
     def __repr__(self) -> str:

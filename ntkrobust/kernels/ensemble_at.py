@@ -16,11 +16,12 @@ from ntkrobust.checks import check_integer, check_number
 from ntkrobust.data.checks import as_choice, as_matrix
 from ntkrobust.errors import InputError
 from ntkrobust.kernels import gaussian, trained
+from ntkrobust.kernels.accuracy import series_terms
 from ntkrobust.kernels.gradient_law import SAMPLES, GradientLaw
 from ntkrobust.kernels.layers import Layers, check_variances
-from ntkrobust.kernels.memory import batch_rows
+from ntkrobust.kernels.memory import batch_rows, few_rows
 from ntkrobust.kernels.recursion import pair_kernels
-from ntkrobust.kernels.tiles import inner_products, padded_blocks
+from ntkrobust.kernels.tiles import blocks, inner_products, padded_blocks
 from ntkrobust.kernels.trained import Model, Row, Training
 from ntkrobust.networks import MLP
 
@@ -104,14 +105,18 @@ class EnsembleAt:
         """Cov(f_t(x), f_t(x')) (n', n') of each output, between all points; needs memory for all of them at once."""
         points = self._points(x)
         with jax.enable_x64(True):
-            return np.asarray(_covariance(self._model, self._layers, jnp.asarray(points), self._training))
+            return np.asarray(_covariance(self._model_for(points), self._layers, jnp.asarray(points), self._training))
 
     def squared_difference(self, x: npt.ArrayLike, moved: npt.ArrayLike) -> Array:
-        """E‖f_t(x̂) − f_t(x)‖² (n',) for points x̂ = ``moved``, (n', d) like ``x``: finite steps, nothing linearised."""
+        """E‖f_t(x̂) − f_t(x)‖² (n',) for points x̂ = ``moved``, (n', d) like ``x``: finite steps, nothing linearised.
+
+        It is a difference of kernels, so steps below about 1e-6‖x‖ drown in rounding: there, linearise.
+        """
         points, others = self._points(x), self._points(moved)
         if points.shape != others.shape:
             raise InputError(f"x and moved must have one shape, got {points.shape} and {others.shape}")
-        return self._evaluate(_squared_difference, np.stack([points, others], axis=1), self._training)
+        found = self._evaluate(_squared_difference, np.stack([points, others], axis=1), self._training)
+        return np.maximum(found, 0.0)
 
     def gradient_mean(self, x: npt.ArrayLike) -> Array:
         """E ∇f_t(x) (n', o, d)."""
@@ -131,7 +136,7 @@ class EnsembleAt:
 
     def gradient_covariance(self, x: npt.ArrayLike) -> Array:
         """Cov ∇f (n', d, d), of each output: O(d n²) per point."""
-        return self._evaluate(_gradient_covariance, self._points(x), self._training)
+        return self._evaluate(_gradient_covariance, self._points(x), self._training, row_size=self._model.d_in**2)
 
     def gradient_value_covariance(self, x: npt.ArrayLike) -> Array:
         """Cov(∇f, f) (n', d), of each output."""
@@ -141,7 +146,7 @@ class EnsembleAt:
         """The law of the Jacobian, from which E‖J‖_F and P/ε follow: O(min(n, d)·n²) per point."""
         reduced, basis = self._reduced
         width, o = reduced.x.shape[1], self._net.d_out
-        found = self._evaluate(_spectrum, self._points(x), reduced, basis)
+        found = self._evaluate(_spectrum, self._points(x), reduced, basis, row_size=width**2)
         c, m, isotropic = np.split(found, [width, width + o * width], axis=1)
         return GradientLaw(self._model.d_in, np.maximum(c, 0.0), m.reshape(-1, o, width), isotropic[:, 0])
 
@@ -191,8 +196,7 @@ class EnsembleAt:
             if norm == "l2":
                 exact = self.gradient_norm(x)
             else:
-                spread = np.diagonal(self.gradient_covariance(x), axis1=1, axis2=2)
-                exact = gaussian.mean_abs(self.gradient_mean(x)[:, 0], spread).sum(axis=1)
+                exact = np.concatenate([self._mean_l1_norm(block) for block in self._blocks(x)])
             return (exact, np.zeros_like(exact)) if return_error else exact
         draws = np.stack([_dual_norm(g, norm).max(axis=1) for _, g in self._draws(x, samples, seed)])
         value, error = draws.mean(axis=1), draws.std(axis=1, ddof=1) / math.sqrt(samples)
@@ -231,6 +235,22 @@ class EnsembleAt:
     def _draws(self, x: npt.ArrayLike, samples: int, seed: int) -> Iterator[tuple[Array, Array]]:
         """For each point, draws of f (samples, o) and J (samples, o, d)."""
         samples = check_integer("samples", samples, 2)
+        rng_seed = check_integer("seed", seed, 0)
+        for block in self._blocks(x):
+            yield from self._draws_of(block, samples, rng_seed)
+
+    def _blocks(self, x: npt.ArrayLike) -> Iterator[Array]:
+        """The points, few enough at a time for a d × d matrix each."""
+        points = self._points(x)
+        for part in blocks(len(points), few_rows((self._model.d_in + 1) ** 2)):
+            yield points[part]
+
+    def _mean_l1_norm(self, x: Array) -> Array:
+        """E‖∇f‖₁ (n',) of the first output."""
+        spread = np.diagonal(self.gradient_covariance(x), axis1=1, axis2=2)
+        return gaussian.mean_abs(self.gradient_mean(x)[:, 0], spread).sum(axis=1)
+
+    def _draws_of(self, x: Array, samples: int, seed: int) -> Iterator[tuple[Array, Array]]:
         o, d = self._net.d_out, self._model.d_in
         centre = np.concatenate([self.mean(x)[:, :, None], self.gradient_mean(x)], axis=2)
         joint = np.empty((len(centre), d + 1, d + 1))
@@ -253,23 +273,38 @@ class EnsembleAt:
             basis, _ = jnp.linalg.qr(self._factors.x_train.T)
             return self._training._replace(x=jnp.pad(self._factors.x_train @ basis, ((0, 0), (0, 1)))), basis
 
-    def _evaluate(self, quantity: Callable[..., Any], points: Array, train: Training, *others: Any) -> Array:
-        """A jitted function of points, in batches, along the first axis."""
-        size = batch_rows(len(self._factors.x_train))
+    def _evaluate(
+        self, quantity: Callable[..., Any], points: Array, train: Training, *others: Any, row_size: int = 0
+    ) -> Array:
+        """A jitted function of points, in batches, along the first axis; ``row_size`` numbers come with each point."""
+        size = min(batch_rows(len(self._factors.x_train)), few_rows(row_size))
+        model = self._model_for(points)
         with jax.enable_x64(True):
             return np.concatenate(
                 [
-                    np.asarray(quantity(self._model, self._layers, jnp.asarray(block), train, *others))[
+                    np.asarray(quantity(model, self._layers, jnp.asarray(block), train, *others))[
                         : part.stop - part.start
                     ]
                     for part, block in padded_blocks(points, size)
                 ]
             )
 
+    def _model_for(self, points: Array) -> Model:
+        """With as many terms of the activation's series as these points need, if they are longer than those of the
+        training set.
+
+        Raises:
+            InputError: no number of terms is enough.
+        """
+        if not self._model.terms:
+            return self._model
+        terms, _ = series_terms(self._net, self._layers, points.reshape(-1, self._model.d_in))
+        return self._model._replace(terms=max(terms, self._model.terms))
+
     def _points(self, x: npt.ArrayLike) -> Array:
         points = as_matrix("x", x)
         if points.shape[1] != self._model.d_in:
-            raise InputError(f"points must have {self._model.d_in} coordinates, got {points.shape[1]}")
+            raise InputError(f"x must have {self._model.d_in} coordinates per point, got {points.shape[1]}")
         check_variances("x", points, self._layers)
         return points
 

@@ -50,11 +50,11 @@ class GradientLaw(NamedTuple):
         Raises:
             InputError: fewer than two samples.
         """
+        samples, seed = check_integer("samples", samples, 2), check_integer("seed", seed, 0)
         o = self.means.shape[1]
         if o == 1:
             exact = gaussian.ball_constant(self.d_in) * self.norm()
             return exact, np.zeros_like(exact)
-        samples = check_integer("samples", samples, 2)
         u, rest = self._directions(samples, seed)
         variance = np.square(u) @ self.eigenvalues.T + np.outer(rest, self.isotropic)
         mean_square = np.sum([np.square(u @ self.means[:, k].T) for k in range(o)], axis=0)

@@ -8,6 +8,8 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ntkrobust.checks import check_integer
+from ntkrobust.data.checks import as_choice
 from ntkrobust.errors import InputError
 from ntkrobust.initializations import Initialization, Scales
 from ntkrobust.networks import MLP, Parameterization
@@ -58,8 +60,10 @@ def layers_of(net: MLP, d_in: int, parameterization: Parameterization, frozen: S
     """
     weight_variance, beta_squared = _variances(net, d_in, parameterization)
     trained = np.ones(net.depth)
+    if not isinstance(frozen, Sequence) or isinstance(frozen, str):
+        raise InputError(f"frozen is a sequence of layers from 1 to {net.depth}, got {frozen!r}")
     for layer in frozen:
-        if layer not in range(1, net.depth + 1):
+        if check_integer("a frozen layer", layer, 1) > net.depth:
             raise InputError(f"frozen layers are numbers from 1 to {net.depth}, got {layer!r}")
         trained[layer - 1] = 0.0
     if not trained.any():
@@ -79,8 +83,10 @@ def resolve_parameterization(net: MLP, asked: Parameterization | None) -> Parame
     Raises:
         InputError: the standard parameterization is asked for without a width, or the name is unknown.
     """
-    if asked not in (None, "standard", "ntk"):
-        raise InputError(f"parameterization must be 'standard' or 'ntk', got {asked!r}")
+    if not isinstance(net, MLP):
+        raise InputError(f"the network must be an MLP, got {net!r}")
+    if asked is not None:
+        as_choice("parameterization", asked, ("standard", "ntk"))
     if asked == "standard" and net.width is None:
         raise InputError(
             "the standard parameterization needs a width also at infinite width, because layers are trained at speeds "
@@ -93,9 +99,14 @@ def check_variances(name: str, x: Array, layers: Layers[Array]) -> None:
     """Every point needs a positive variance in the first layer: without initial biases, a positive norm.
 
     Raises:
-        InputError: a point has none.
+        InputError: a point has none, or its squared norm leaves the range of float64.
     """
-    zero = np.flatnonzero(layers.weight_variance[0] * np.sum(x * x, axis=1) + layers.bias_variance[0] == 0)
+    with np.errstate(over="ignore", under="ignore"):
+        squares = np.sum(x * x, axis=1)
+    outside = np.flatnonzero(~np.isfinite(squares) | ((squares < np.finfo(float).tiny) & x.any(axis=1)))
+    if outside.size:
+        raise InputError(f"the squared norm of row {outside[0]} (from 0) of {name} is out of range: rescale the inputs")
+    zero = np.flatnonzero(layers.weight_variance[0] * squares + layers.bias_variance[0] == 0)
     if zero.size:
         raise InputError(
             f"every row of {name} must have a positive norm in a network without initial biases, but that of row "

@@ -63,6 +63,11 @@ def batch_rows(n: int) -> int:
     return int(np.clip(BATCH_BYTES // (8 * n * ROW_ARRAYS), 16, 1024))
 
 
+def few_rows(numbers: int) -> int:
+    """Test points per batch, if so many ``numbers`` go with each (thrice, with what is computed on the way)."""
+    return max(1, BATCH_BYTES // (24 * max(numbers, 1)))
+
+
 def check_memory(estimate: MemoryEstimate, limit: int | None) -> None:
     """Refuse what won't fit.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from numbers import Real
 from typing import NamedTuple
 
 import jax
@@ -80,18 +81,25 @@ def response(
         kernel_error: relative error of the kernel's entries, where it exceeds rounding.
 
     Raises:
-        InputError: the time is negative, NaN, or not a multiple of the learning rate; or it is infinite and the
-            training kernel is singular to working precision.
+        InputError: the time is negative, NaN, or not a multiple of the learning rate; or the training kernel is too
+            nearly singular for it.
     """
-    if isinstance(time, bool) or not isinstance(time, int | float | np.number) or not time >= 0:
+    if isinstance(time, bool) or not isinstance(time, Real) or not float(time) >= 0:
         raise InputError(f"time must be a number that is not negative (inf is allowed), got {time!r}")
     time = float(time)
     shifted = np.maximum(eigenvalues, 0.0) + conditioning.ridge
+    found = _response(shifted, time, learning_rate)
+    _refuse_amplified(conditioning, found, time, kernel_error)
+    return found
+
+
+def _response(shifted: Array, time: float, learning_rate: float | None) -> Array:
     if math.isinf(time):
-        _refuse_singular(conditioning, len(eigenvalues) * max(np.finfo(float).eps, kernel_error))
-        return 1 / shifted
+        return np.divide(1.0, shifted, out=np.full_like(shifted, np.inf), where=shifted > 0)
     if learning_rate is None:
         return flow_response(shifted, time)
+    if not math.isfinite(time / learning_rate):
+        raise InputError(f"time {time:g} is more steps of learning_rate={learning_rate:g} than can be counted")
     steps = round(time / learning_rate)
     if abs(steps * learning_rate - time) > 1e-9 * time:
         raise InputError(
@@ -104,7 +112,8 @@ def response(
 def flow_response(eigenvalues: Array, time: float) -> Array:
     """(1 − e^{−λt})/λ of gradient flow, t at λ = 0."""
     safe = np.where(eigenvalues > 0, eigenvalues, 1.0)
-    return np.where(eigenvalues > 0, -np.expm1(-eigenvalues * time) / safe, time)
+    with np.errstate(over="ignore"):  # e^{−λt} is then zero, as it should be
+        return np.where(eigenvalues > 0, -np.expm1(-eigenvalues * time) / safe, time)
 
 
 def descent_response(eigenvalues: Array, learning_rate: float, steps: int) -> Array:
@@ -117,6 +126,11 @@ def descent_response(eigenvalues: Array, learning_rate: float, steps: int) -> Ar
     return np.where(eigenvalues > 0, reached / safe, learning_rate * steps)
 
 
+RESOLVED = 1e-3
+"""Rounding in a kernel, amplified by inverting it, may reach this; variances that are small differences of large
+numbers lose their sign at about ten times as much."""
+
+
 @functools.partial(jax.jit, donate_argnums=0)
 def eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Eigenvalues (n,), ascending, and eigenvectors (n, n) in columns, of a symmetric matrix that is given up."""
@@ -124,10 +138,14 @@ def eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     return values, vectors
 
 
-def _refuse_singular(c: Conditioning, precision: float) -> None:
-    if c.condition_number * precision >= 1:
+def _refuse_amplified(c: Conditioning, found: Array, time: float, kernel_error: float) -> None:
+    """Refuse a time at which errors of the kernel matter: λ_max·max m is the condition number of Θ at t = ∞, and about
+    λ_max·t where there are null directions."""
+    amplification = (c.largest + c.ridge) * float(found.max())
+    if amplification * len(found) * np.finfo(float).eps >= RESOLVED or amplification * kernel_error >= 1:
         raise InputError(
-            f"the training kernel is singular to working precision (λ_min = {c.smallest:.1e}, λ_max = "
-            f"{c.largest:.1e}{f', ridge = {c.ridge:g}' if c.ridge else ''}), so t = inf can't be reached: look for "
-            "equal or nearly equal training points, take a finite time, or give a ridge"
+            f"time {time:g} can't be resolved: the training kernel is singular to working precision (λ_min = "
+            f"{c.smallest:.1e}, λ_max = {c.largest:.1e}{f', ridge = {c.ridge:g}' if c.ridge else ''}). Look for equal "
+            "or nearly equal training points (or more points than dimensions, if the network is linear), take an "
+            "earlier time, or give a ridge"
         )
