@@ -11,7 +11,7 @@ import numpy as np
 
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.relations import Trend, Turns
-from ntkrobust.bounds.verdict import CellSample, Effect, Label, Verdict
+from ntkrobust.bounds.verdict import CellSample, Effect, Label, Verdict, facets_along
 from ntkrobust.errors import InputError
 
 
@@ -39,7 +39,9 @@ def decide_arithmetic(claim: Claim, cells: tuple[CellSample, ...]) -> Verdict:
         assumed = " and ".join(one.text for one in claim.assumptions)
         reason = f"none of {len(cells)} cells meets “{assumed}”"
         return Verdict(label="out of scope", reason=reason, effect=None, **common)  # type: ignore[arg-type]
-    found = [_examine(relation, facet) for facet in _facets(usable, relation.axis)]
+    found = [
+        _examine(relation, [usable[position] for position in facet]) for facet in facets_along(relation.axis, usable)
+    ]
     worst = next((one for one in found if not one.holds), found[0])
     label: Label = "supported" if worst.holds else "refuted"
     return Verdict(
@@ -59,14 +61,6 @@ class _Found:
     effect: Effect
     detail: str
     cell: CellSample
-
-
-def _facets(cells: Sequence[CellSample], axis: str) -> list[list[CellSample]]:
-    """Cells that differ along the axis only, in its order."""
-    groups: dict[tuple, list[CellSample]] = {}
-    for cell in cells:
-        groups.setdefault(tuple(value for name, value in cell.coordinates.items() if name != axis), []).append(cell)
-    return [sorted(group, key=lambda cell: cell.coordinates[axis]) for group in groups.values()]
 
 
 def _examine(relation: Trend | Turns, facet: list[CellSample]) -> _Found:

@@ -181,15 +181,8 @@ def detectable_effect(
         effect = math.exp(log_effect)
         return power(relation, cv=cv, effect=effect, n=n, outcome=outcome, cells=cells, level=level) >= aim
 
-    low, high = 0.0, 2 * cv / math.sqrt(n)
-    while not enough(high):
-        low, high = high, 2 * high
-        if high > math.log(LARGEST_EFFECT):
-            return math.inf
-    while high - low > 0.02 * high:
-        middle = (low + high) / 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return math.exp(high)
+    found = _smallest(enough, 0.0, 2 * cv / math.sqrt(n), math.log(LARGEST_EFFECT))
+    return math.inf if found is None else math.exp(found)
 
 
 def networks_needed(
@@ -210,12 +203,19 @@ def networks_needed(
 
     if enough(MINIMUM_SEEDS):
         return MINIMUM_SEEDS
-    low, high = MINIMUM_SEEDS, 2 * MINIMUM_SEEDS
+    found = _smallest(lambda n: enough(math.floor(n)), MINIMUM_SEEDS, 2 * MINIMUM_SEEDS, largest, step=1)
+    return None if found is None else math.floor(found)
+
+
+def _smallest(
+    enough: Callable[[float], bool], low: float, high: float, largest: float, step: float = 0.0
+) -> float | None:
+    """Where a size becomes ``enough``, to 2 % or ``step``; above ``low``, from ``high`` on by doubling; or None."""
     while not enough(high):
         low, high = high, 2 * high
         if high > largest:
             return None
-    while high - low > max(1, high // 50):
-        middle = (low + high) // 2
+    while high - low > max(step, 0.02 * high):
+        middle = (low + high) / 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high

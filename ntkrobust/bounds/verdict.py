@@ -319,8 +319,8 @@ def _why_not(claim: Claim, cells: tuple[CellSample, ...], usable: tuple[CellSamp
     enough = len(usable) >= 1
     for axis in _axes(claim):
         # What is said along an axis is judged in each facet (the other axes fixed).
-        facets = _facets(axis, usable)
-        enough = enough and len(facets) == len(_facets(axis, cells))
+        facets = facets_along(axis, usable)
+        enough = enough and len(facets) == len(facets_along(axis, cells))
         enough = enough and all(len(facet) >= NEEDED_VALUES for facet in facets)
     if not enough:
         outside = [cell for cell in cells if not cell.in_scope]
@@ -370,7 +370,7 @@ def _is_numeric(values: Sequence[Any]) -> bool:
     return all(isinstance(value, int | float) and value > 0 for value in values)
 
 
-def _facets(axis: str, cells: Sequence[CellSample]) -> list[list[int]]:
+def facets_along(axis: str, cells: Sequence[CellSample]) -> list[list[int]]:
     """Positions of cells, grouped so that within a group only one axis changes, in the order of that axis."""
     groups: dict[tuple, list[int]] = {}
     for position, cell in enumerate(cells):
@@ -399,7 +399,7 @@ def statement(claim: Claim, cells: Sequence[CellSample]) -> Statement:
         length = len(grid[axis])
         count += n_cells // length
         paired = axis in PAIRED_AXES
-        for facet in _facets(axis, cells):
+        for facet in facets_along(axis, cells):
             along = [samples[position] for position in facet]
             values = [float(cells[position].coordinates[axis]) for position in facet]
             one: Statement
@@ -591,7 +591,7 @@ def _describe_power(claim: Claim, seen: _Seen) -> dict[str, Any]:
     first, last = _along(seen, against, axis)
     step = math.log(last / first)
     local = _effect("", against.comparison, lambda factor: math.log(factor) / step if factor > 0 else -math.inf)
-    facets = _facets(axis, seen.cells)
+    facets = facets_along(axis, seen.cells)
     facet = next(facet for facet in facets if against.cells[0] in facet)
     values = [float(seen.cells[position].coordinates[axis]) for position in facet]
     fitted = exponents.overall([seen.samples[position] for position in facet], values, axis in PAIRED_AXES)
@@ -613,7 +613,7 @@ def _describe_turn(claim: Claim, seen: _Seen) -> dict[str, Any]:
     assert isinstance(seen.statement, Every)
     relation = claim.relation
     axis = relation.axis
-    facets = _facets(axis, seen.cells)
+    facets = facets_along(axis, seen.cells)
     split = zip(seen.statement.statements, seen.statement.split(seen.holds), strict=True)
     # The facet that is farthest from being shown, and in it the turning cell for which most is shown.
     weakest = max(zip(split, facets, strict=True), key=lambda one: one[0][0].p_support(one[0][1]))

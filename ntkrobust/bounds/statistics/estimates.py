@@ -6,6 +6,7 @@ simulated. Networks of different cells are independent; the networks within a ce
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 import math
@@ -159,8 +160,44 @@ class Comparison(Protocol):
         """(...) p-values of the null hypothesis θ ≥ factor."""
 
 
+class _Contrasted(abc.ABC):
+    """A comparison that is tested by a t statistic, with corrections for skewness."""
+
+    @property
+    @abc.abstractmethod
+    def n(self) -> int:
+        """Networks behind it, in the smaller cell."""
+
+    @property
+    @abc.abstractmethod
+    def estimate(self) -> np.ndarray:
+        """(...) The estimate of θ."""
+
+    @abc.abstractmethod
+    def _contrast(self, factor: float) -> _Contrast:
+        """That of θ against ``factor``."""
+
+    def statistic(self, factor: float) -> np.ndarray:
+        """(...) Student's or Welch's t."""
+        return self._contrast(factor)[0]
+
+    def p_above(self, factor: float) -> np.ndarray:
+        """(...) p-values of θ ≤ factor."""
+        return self._guard_above(_p_value(*self._contrast(factor)), factor)
+
+    def p_below(self, factor: float) -> np.ndarray:
+        """(...) p-values of θ ≥ factor."""
+        return self._guard_below(_p_value(*_mirrored(self._contrast(factor))), factor)
+
+    def _guard_above(self, p: np.ndarray, factor: float) -> np.ndarray:
+        return p
+
+    def _guard_below(self, p: np.ndarray, factor: float) -> np.ndarray:
+        return p
+
+
 @dataclasses.dataclass(frozen=True)
-class Level:
+class Level(_Contrasted):
     """θ is the mean of one cell."""
 
     sample: Sample
@@ -175,17 +212,10 @@ class Level:
         """(...) The estimate of θ."""
         return self.sample.location
 
-    def statistic(self, factor: float) -> np.ndarray:
-        """(...) Student's t."""
-        return _contrast(self.sample.moments, None, self._threshold(factor))[0]
+    def _contrast(self, factor: float) -> _Contrast:
+        return _contrast(self.sample.moments, None, float(np.log(factor)) if self.sample.geometric else factor)
 
-    def p_above(self, factor: float) -> np.ndarray:
-        """(...) p-values of θ ≤ factor."""
-        return _p_value(*_contrast(self.sample.moments, None, self._threshold(factor)))
-
-    def p_below(self, factor: float) -> np.ndarray:
-        """(...) p-values of θ ≥ factor."""
-        p = _p_value(*_mirrored(_contrast(self.sample.moments, None, self._threshold(factor))))
+    def _guard_below(self, p: np.ndarray, factor: float) -> np.ndarray:
         guarded = self.sample.lognormal & (p < UNGUARDED)
         if factor > 0 and guarded.any():
             logs = self.sample.logs
@@ -195,16 +225,10 @@ class Level:
             p[guarded] = np.maximum(p[guarded], guard)
         return p
 
-    def _threshold(self, factor: float) -> float:
-        return float(np.log(factor)) if self.sample.geometric else factor
-
 
 @dataclasses.dataclass(frozen=True)
-class Change:
-    """θ is the ratio of the means of two cells with independent networks.
-
-    θ ≤ r is tested as E X₂ − r E X₁ ≤ 0, which is linear in the means: no logarithm of an average is expanded.
-    """
+class _Ratio(_Contrasted):
+    """θ is the ratio of the means of two cells."""
 
     later: Sample
     earlier: Sample
@@ -219,22 +243,23 @@ class Change:
         """(...) The estimate of θ."""
         return self.later.location / self.earlier.location
 
-    def statistic(self, factor: float) -> np.ndarray:
-        """(...) Welch's t of E X₂ − factor·E X₁."""
-        return self._contrast(factor)[0]
 
-    def p_above(self, factor: float) -> np.ndarray:
-        """(...) p-values of θ ≤ factor."""
-        return self._guarded(_p_value(*self._contrast(factor)), self.earlier, self.later, 1 / factor)
+class Change(_Ratio):
+    """θ is the ratio of the means of two cells with independent networks.
 
-    def p_below(self, factor: float) -> np.ndarray:
-        """(...) p-values of θ ≥ factor."""
-        return self._guarded(_p_value(*_mirrored(self._contrast(factor))), self.later, self.earlier, factor)
+    θ ≤ r is tested as E X₂ − r E X₁ ≤ 0, which is linear in the means: no logarithm of an average is expanded.
+    """
 
     def _contrast(self, factor: float) -> _Contrast:
         if self.later.geometric:
             return _contrast(self.later.moments, self.earlier.moments, float(np.log(factor)))
         return _contrast(self.later.moments, self.earlier.moments.times(factor), 0.0)
+
+    def _guard_above(self, p: np.ndarray, factor: float) -> np.ndarray:
+        return self._guarded(p, self.earlier, self.later, 1 / factor)
+
+    def _guard_below(self, p: np.ndarray, factor: float) -> np.ndarray:
+        return self._guarded(p, self.later, self.earlier, factor)
 
     def _guarded(self, p: np.ndarray, numerator: Sample, denominator: Sample, factor: float) -> np.ndarray:
         guarded = numerator.lognormal & denominator.lognormal & (p < UNGUARDED)
@@ -249,34 +274,11 @@ class Change:
         return p
 
 
-@dataclasses.dataclass(frozen=True)
-class PairedChange:
-    """θ is the ratio of the means of two cells whose networks correspond, value by value."""
+class PairedChange(_Ratio):
+    """θ is the ratio of the means of two cells whose networks correspond, value by value.
 
-    later: Sample
-    earlier: Sample
-
-    @property
-    def n(self) -> int:
-        """Networks in either cell."""
-        return self.later.n
-
-    @property
-    def estimate(self) -> np.ndarray:
-        """(...) The estimate of θ."""
-        return self.later.location / self.earlier.location
-
-    def statistic(self, factor: float) -> np.ndarray:
-        """(...) Student's t of the differences X₂ − factor·X₁."""
-        return self._contrast(factor)[0]
-
-    def p_above(self, factor: float) -> np.ndarray:
-        """(...) p-values of θ ≤ factor."""
-        return _p_value(*self._contrast(factor))
-
-    def p_below(self, factor: float) -> np.ndarray:
-        """(...) p-values of θ ≥ factor."""
-        return _p_value(*_mirrored(self._contrast(factor)))
+    θ ≤ r is tested on the differences X₂ − r X₁.
+    """
 
     def _contrast(self, factor: float) -> _Contrast:
         if self.later.geometric:

@@ -25,7 +25,13 @@ def _jensen(net: MLP, d_in: int) -> float:
 def claims(sizes: Sizes) -> list[Claim]:
     """The law's equalities, and the bound that follows from it by Jensen's inequality."""
     four = {"initialization": ("lecun", "he", "ntk", "xavier"), "depth": sizes.law_depths, "width": sizes.law_widths}
-    common: dict[str, Any] = {"source": SOURCE, "provenance": "derived here", "draws": sizes.draws}
+    common: dict[str, Any] = {
+        "theory": _law,
+        "theory_label": "exact law",
+        "source": SOURCE,
+        "provenance": "derived here",
+        "draws": sizes.draws,
+    }
     return [
         Claim(
             "law/second-moment",
@@ -34,8 +40,6 @@ def claims(sizes: Sizes) -> list[Claim]:
             Equals(_law, margin=0.1),
             "jacobian_frobenius_sq",
             four,
-            theory=_law,
-            theory_label="exact law",
             **common,
         ),
         Claim(
@@ -44,8 +48,6 @@ def claims(sizes: Sizes) -> list[Claim]:
             Equals(_law, margin=0.05),
             "perturbation_stability",
             four,
-            theory=_law,
-            theory_label="exact law",
             **common,
         ),
         Claim(
@@ -60,8 +62,6 @@ def claims(sizes: Sizes) -> list[Claim]:
                 "d_out": (3, 10),
                 "bias_std": (0.5,),
             },
-            theory=_law,
-            theory_label="exact law",
             **common,
         ),
         Claim(
@@ -70,8 +70,6 @@ def claims(sizes: Sizes) -> list[Claim]:
             Equals(_law, margin=0.15),
             "jacobian_frobenius_fourth",
             {"initialization": ("he",), "depth": sizes.law_depths[:2], "width": sizes.law_widths[-1:], "d_out": (1, 3)},
-            theory=_law,
-            theory_label="exact law",
             **common,
         ),
         Claim(
@@ -80,8 +78,6 @@ def claims(sizes: Sizes) -> list[Claim]:
             Equals(_law, margin=0.15),
             "jacobian_is_zero",
             {"initialization": ("he",), "depth": sizes.atom_depths, "width": (1, 2, 3)},
-            theory=_law,
-            theory_label="exact law",
             **(common | {"draws": 4 * sizes.draws}),
         ),
         Claim(
@@ -90,8 +86,6 @@ def claims(sizes: Sizes) -> list[Claim]:
             AtMost(_jensen),
             "perturbation_stability",
             four,
-            theory=_law,
-            theory_label="exact law",
             **common,
         ),
     ]
