@@ -60,6 +60,7 @@ def verify(
     preset: Literal["quick", "standard", "paper"] = "quick",
     data: str = "digits",
     seeds: int | None = None,
+    looks: int | None = None,
     points: int = 64,
     key: int = 0,
     everything: Annotated[bool, Parameter("--all", negative="")] = False,
@@ -82,6 +83,9 @@ def verify(
         digits, digits-classes, digits-3-vs-rest, sphere, gaussian, or a .npz or .csv file.
     seeds
         Networks per trained cell; untrained cells draw many more. 16, 32 or 64 by preset.
+    looks
+        Seek verdicts so many times, with ever more networks up to `seeds`: what is decided takes no more of them, at
+        unchanged error rates. 1, 3 or 3 by preset.
     points
         Test points that measures are averaged over.
     key
@@ -102,6 +106,7 @@ def verify(
     import jax
     from rich.console import Console
 
+    from ntkrobust.reports import words
     from ntkrobust.reports.terminal import counterexample_lines, summary_line, verdict_table
     from ntkrobust.workflow import Verdicts
     from ntkrobust.workflow import verify as run_verification
@@ -113,13 +118,14 @@ def verify(
     with _progress() as progress:
         verdicts = run_verification(
             list(claims) or None, at=_cell(at), only=only, everything=everything, data=data, preset=preset,
-            seeds=seeds, points=points, key=jax.random.key(_check_key(key)), out=out, progress=progress,
+            seeds=seeds, looks=looks, points=points, key=jax.random.key(_check_key(key)), out=out, progress=progress,
         )  # fmt: skip
     assert isinstance(verdicts, Verdicts)
     # In a file or a pipe there is room for whole ids.
     console = Console(width=None if sys.stdout.isatty() else 130)
     console.print(verdict_table(verdicts.document))
     console.print(summary_line(verdicts.document))
+    console.print(words.networks_used(verdicts.document), soft_wrap=True)
     for line in counterexample_lines(verdicts.document):
         console.print(line, soft_wrap=True)
     console.print(f"report: {out}/report.html   data: {out}/evidence/evidence.nc", soft_wrap=True)

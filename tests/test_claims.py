@@ -170,7 +170,7 @@ def no_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a mistake must be noticed before any network is drawn")
 
-    monkeypatch.setattr("ntkrobust.bounds.verification._run", refuse)
+    monkeypatch.setattr("ntkrobust.bounds.running.Networks._run", refuse)
 
 
 @pytest.mark.usefixtures("no_networks")
@@ -245,7 +245,7 @@ def test_no_networks_are_drawn_where_coordinates_put_a_cell_out_of_scope(tmp_pat
     found = ntr.verify([claim], out=tmp_path)
     assert found[0].label == "out of scope"
     assert "wide: m ≥ 10⁶" in found[0].reason
-    assert found.document["timing"]["networks"] == 0
+    assert found.document["values"]["networks"]["used"]["drawn"] == 0
     assert "out of scope" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
@@ -352,7 +352,7 @@ def test_bounds_of_papers_are_examined_by_arithmetic() -> None:
     found = ntr.verify([*names, "bubeck2021"])
     assert {verdict.label for verdict in found[:-1]} == {"supported"}
     assert found[-1].label == "out of scope"
-    assert found.document["timing"]["networks"] == 0
+    assert found.document["values"]["networks"]["used"]["drawn"] == 0
 
 
 def test_recollected_forms() -> None:

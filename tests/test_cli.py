@@ -163,7 +163,7 @@ def test_bad_input_is_one_sentence_and_status_two(
     def no_training(*_: object, **__: object) -> None:
         raise AssertionError("bad input must be noticed before any training")
 
-    monkeypatch.setattr("ntkrobust.bounds.verification._run", no_training)
+    monkeypatch.setattr("ntkrobust.bounds.running.Networks._run", no_training)
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "a_file"
     file.write_text("text")

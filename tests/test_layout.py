@@ -23,8 +23,9 @@ LAYERS = (
     ("bounds.rates",),
     ("bounds.gaps",),
     ("bounds.verdict",),
-    ("bounds.planning",),
-    ("bounds.arithmetic", "bounds.predictions", "bounds.verification"),
+    ("bounds.planning", "bounds.cells"),
+    ("bounds.arithmetic", "bounds.predictions", "bounds.running"),
+    ("bounds.verification",),
     ("bounds.evidence",),
     ("sweeps",),
     ("reports",),
@@ -41,6 +42,8 @@ STRANGERS = {
     "bounds.gaps": ("finite", "kernels", "data", "bounds.claims", "bounds.formulas"),
     "bounds.verdict": ("finite", "kernels", "data"),
     "bounds.planning": ("finite", "kernels", "data"),
+    "bounds.cells": ("finite", "kernels"),
+    "bounds.running": ("kernels",),
     "reports": ("finite", "kernels", "data", "bounds"),
 }
 FREE = ("__init__", "__main__", "cli")

@@ -120,6 +120,9 @@ class Run:
                 "points": 8,
                 "seeds_needed": None,
                 "tightness": None,
+                "constant": None,
+                "exponent": None,
+                "turning_point": None,
                 "range": {axis: list({c["coordinates"][axis]: 0 for c in used}) for axis in cells[0]["coordinates"]},
                 "counterexample": None,
                 "command": f"ntkrobust verify {claim} --preset quick --data digits --seeds 20",
@@ -138,12 +141,16 @@ class Run:
                 "data": {"name": "a data set", "n": 1438, "d": 64, "o": 1, "n_test": 359},
                 "preset": "quick",
                 "seeds": 20,
+                "looks": [20],
                 "points": 8,
                 "key": [0, 0],
             },
-            "values": {"verdicts": self.verdicts},
+            "values": {
+                "verdicts": self.verdicts,
+                "networks": {"used": {"drawn": 820, "trained": 40}, "planned": {"drawn": 820, "trained": 40}},
+            },
             "environment": {"ntkrobust": "0.1.0", "python": "3.11", "devices": "1 × cpu (cpu)"},
-            "timing": {"started": "2026-11-22T17:27:14+00:00", "seconds": 173.2, "networks": 820, "cells": 22},
+            "timing": {"started": "2026-11-22T17:27:14+00:00", "seconds": 173.2, "cells": 22},
         }
 
     @property
@@ -851,7 +858,7 @@ def test_the_page_says_what_was_found(page):
     text = Outline(page).text
     for expected in (
         "Do networks obey? 5 statements, checked",
-        "820 networks in 22 cells (200 trained, 620 at initialization)",
+        "820 networks, 40 of them trained, in 22 cells, were measured",
         "a data set",
         "1 438 training points in 64 dimensions",
         "Preset quick",

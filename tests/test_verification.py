@@ -180,9 +180,47 @@ def test_more_seeds_leave_earlier_networks_as_they_are() -> None:
     np.testing.assert_allclose(few, many[:, : few.sizes["seed"]], rtol=1e-6)
 
 
+def test_looks_add_networks_only_to_what_is_open(tmp_path: Path) -> None:
+    def trained(name: str, relation: object) -> ntr.Claim:
+        grid = {"initialization": ("he",), "depth": (2,), "width": (8, 16, 64), "n": (32,)}
+        reading = ntr.Reading("equal scaled time", 3.0)
+        return ntr.Claim(f"test/{name}", "", relation, "perturbation_stability", grid, reading)
+
+    # P/ε falls by a third over these widths, so one is plainly false and the other cannot be settled: it is on its border.
+    plain = trained("plain", ntr.AtLeast(lambda exact_law: 3 * exact_law))
+    open_one = law_claim(1.0, ntr.AtMost)
+    progress: list[tuple[int, int]] = []
+    fixed = ntr.verify([plain, open_one], seeds=36, looks=1)
+    found = ntr.verify(
+        [plain, open_one],
+        seeds=36,
+        looks=3,
+        out=tmp_path,
+        progress=lambda _, done, total: progress.append((done, total)),
+    )
+    assert [one.label for one in found] == [one.label for one in fixed] == ["refuted", "inconclusive"]
+    assert [one.seeds for one in found] == [12, 36 * 64]
+    assert progress == [(k + 1, 7) for k in range(7)] + 2 * [(k + 1, 4) for k in range(4)]
+    networks = found.document["values"]["networks"]
+    assert networks["used"] == {"drawn": 3 * 12 + 4 * 36 * 64, "trained": 3 * 12}
+    assert networks["planned"] == {"drawn": 3 * 36 + 4 * 36 * 64, "trained": 3 * 36}
+    assert found.document["inputs"]["looks"] == [12, 24, 36]
+    # The same networks as without looks.
+    for name in ("plain", "law-times-1"):
+        few, many = (next(one for one in run if one.claim.id == f"test/{name}") for run in (found, fixed))
+        for left, right in zip(few.cells, many.cells, strict=True):
+            np.testing.assert_allclose(left.values, right.values[: len(left.values)], rtol=1e-4)
+    # What is printed draws just those that the verdict rests on.
+    assert "seeds=12" in found[0].command
+    text = (tmp_path / "report.html").read_text()
+    assert "in up to 3 looks" in text
+    assert "12, 24, 36 networks per trained cell" in text
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
+        (lambda: ntr.verify(law_claim(1.0), looks=0), "looks must be an integer of at least 1"),
         (lambda: ntr.verify(["nonsense"]), "unknown claim 'nonsense'"),
         (lambda: ntr.verify([]), "no claims were given"),
         (lambda: ntr.verify(law_claim(1.0), seeds=0), "seeds must be an integer of at least 1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -14,10 +15,12 @@ import numpy as np
 import xarray as xr
 
 from ntkrobust.bounds import statistics
+from ntkrobust.bounds.cells import coordinates
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.quantity import Quantity
+from ntkrobust.bounds.statistics.turning import TurningPoint
 from ntkrobust.bounds.verdict import LEVEL, CellSample, Effect, Verdict
-from ntkrobust.bounds.verification import Examination, coordinates
+from ntkrobust.bounds.verification import Examination
 from ntkrobust.finite import measures
 from ntkrobust.finite.measures import Measure
 
@@ -118,8 +121,8 @@ def evidence_tree(examination: Examination, inputs: Mapping[str, Any]) -> xr.Dat
 
 
 def verdicts_document(examination: Examination, inputs: Mapping[str, Any], timing: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of ``verdicts.json``: ``schema_version``, ``inputs``, ``values`` (with the verdicts),
-    ``environment`` and ``timing``. No NaN: what is missing is null.
+    """The content of ``verdicts.json``: ``schema_version``, ``inputs``, ``values`` (the verdicts, and the networks used
+    and planned), ``environment`` and ``timing``. No NaN: what is missing is null.
     """
     index = {record.cell: position for position, record in enumerate(examination.records)}
     return {
@@ -129,7 +132,11 @@ def verdicts_document(examination: Examination, inputs: Mapping[str, Any], timin
             "verdicts": [
                 describe(verdict, examination.measures[verdict.claim.id], [index[cell] for cell in of_claim])
                 for verdict, of_claim in zip(examination.verdicts, examination.cells, strict=True)
-            ]
+            ],
+            "networks": {
+                "used": dataclasses.asdict(examination.used),
+                "planned": dataclasses.asdict(examination.planned),
+            },
         },
         "environment": environment(),
         "timing": dict(timing),
@@ -162,6 +169,9 @@ def describe(verdict: Verdict, measure: Measure, positions: Sequence[int]) -> di
         "points": verdict.points,
         "seeds_needed": verdict.seeds_needed,
         "tightness": None if verdict.tightness is None else [_number(end) for end in verdict.tightness],
+        "constant": _effect(verdict.constant),
+        "exponent": _effect(verdict.exponent),
+        "turning_point": None if verdict.turning_point is None else _turning_point(verdict.turning_point),
         "range": verdict.range,
         "counterexample": None if verdict.counterexample is None else dict(verdict.counterexample.coordinates),
         "command": verdict.command,
@@ -196,6 +206,16 @@ def _describe_cell(claim: Claim, sample: CellSample, position: int) -> dict[str,
         "problem": sample.problem,
         "checked": {name: _number(value) for name, value in sample.checked.items()},
         "evidence_cell": position,
+    }
+
+
+def _turning_point(place: TurningPoint) -> dict[str, Any]:
+    return {
+        "axis": place.axis,
+        "estimate": place.estimate,
+        "interval": [place.low, place.high],
+        "predicted": _number(place.predicted),
+        "agrees": place.agrees,
     }
 
 

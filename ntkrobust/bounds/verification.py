@@ -1,94 +1,44 @@
-"""From claims to verdicts: which networks have to be drawn and trained, their measures, and what these say.
-
-This is the one file that sees all the rooms.
-"""
+"""From claims to verdicts: which networks have to be drawn and trained, and what their measures say."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import Any
 
 import jax
 import numpy as np
-import xarray as xr
 
 from ntkrobust.bounds.arithmetic import check_relation, decide_arithmetic
+from ntkrobust.bounds.cells import Cell, cells_of, coordinates, shown_as
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.coordinates import evaluate_condition, evaluate_number
 from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.claims.reading import Assumption
 from ntkrobust.bounds.claims.relations import ScalesAs, Trend, Turns
 from ntkrobust.bounds.predictions import InfiniteWidth, law_mean
-from ntkrobust.bounds.verdict import CellSample, Verdict, decide
-from ntkrobust.checks import check_positive
+from ntkrobust.bounds.running import CellRecord, Demand, Networks, Progress
+from ntkrobust.bounds.statistics.sequential import Looks
+from ntkrobust.bounds.verdict import CellSample, Examined, Verdict, decide_sequentially
 from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError
 from ntkrobust.finite import measures
 from ntkrobust.finite.function_measures import check_traceable, measure_of
 from ntkrobust.finite.measures import Measure
-from ntkrobust.finite.plan import choose_plan
-from ntkrobust.finite.training import largest_kernel_eigenvalue, train
-from ntkrobust.networks import MLP
-
-REFERENCE_SEEDS = 8
-"""Networks over which λ_max of the reference cell of an ``equal time`` reading is averaged."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
-    """Networks of one kind at one time: what is drawn, trained and measured as a unit.
+class Count:
+    """Networks in all cells together.
 
     Attributes:
-        net: the network.
-        n: training points used (the first so many).
-        time: the time of the reading, see :class:`~ntkrobust.bounds.claims.Reading`.
-        value: the number that goes with it.
-        budget: gradient-descent steps that a network may take.
-        reference: for ``equal time``, the network whose λ_max sets the unit.
-        epsilon: the radius, for measures that need one.
-        scale: factor on all inputs.
+        drawn: all of them.
+        trained: those that took steps.
     """
 
-    net: MLP
-    n: int
-    time: str
-    value: float | None = None
-    budget: int = 0
-    reference: MLP | None = None
-    epsilon: float | None = None
-    scale: float = 1.0
-
-
-@dataclasses.dataclass(frozen=True)
-class CellRecord:
-    """What a cell gave.
-
-    Attributes:
-        cell: which one.
-        seeds: (s,) the seeds.
-        values: measure → (s,), averaged over the test points.
-        status: (s,) status of each network.
-        loss, step, gradient_flow_time, learning_rate: (s,) at the time of the measurement.
-        seconds: wall time.
-        plan: how the networks were laid out on the machine.
-    """
-
-    cell: Cell
-    seeds: np.ndarray
-    values: dict[str, np.ndarray]
-    status: np.ndarray
-    loss: np.ndarray
-    step: np.ndarray
-    gradient_flow_time: np.ndarray
-    learning_rate: np.ndarray
-    seconds: float
-    plan: str
+    drawn: int
+    trained: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +51,9 @@ class Examination:
         records: every cell that was run.
         data: the data set.
         points: test points that measures were averaged over.
-        seeds: seeds asked for.
+        looks: the planned numbers of networks per trained cell.
+        seeds: for each verdict, networks per trained cell when it was reached.
+        used, planned: networks that were needed, and those that no early decision would have left.
         measures: claim id → the measure that it speaks of.
     """
 
@@ -110,41 +62,25 @@ class Examination:
     records: tuple[CellRecord, ...]
     data: Dataset
     points: int
-    seeds: int
+    looks: Looks
+    seeds: tuple[int, ...]
+    used: Count
+    planned: Count
     measures: Mapping[str, Measure]
 
 
-_Part = tuple[dict[str, np.ndarray], xr.Dataset]
-"""The state of some networks of a cell, and their measures."""
-
-
-@dataclasses.dataclass
-class _Demand:
-    """What claims want of one cell."""
-
-    measures: dict[str, Measure]
-    networks: int
-
-
 def examine(
-    claims: Sequence[Claim],
-    data: Dataset,
-    *,
-    seeds: int,
-    key: jax.Array,
-    points: int,
-    commands: Mapping[str, str],
-    progress: Callable[[str, int, int], None],
+    claims: Sequence[Claim], data: Dataset, *, looks: Looks, key: jax.Array, points: int, progress: Progress
 ) -> Examination:
     """Run every cell that the claims need, once, and judge the claims together.
 
     Args:
         claims: the claims.
         data: the data set.
-        seeds: networks per trained cell; claims that need no training use ``claim.draws`` times as many.
+        looks: networks per trained cell at each look: claims are judged after each, and those that are still open get
+            more; claims that need no training use ``claim.draws`` times as many.
         key: a typed key.
         points: number of test points that measures are averaged over (the first so many).
-        commands: claim id → what reproduces its verdict.
         progress: called after each cell with its description, how many are done, and the number of cells.
 
     Raises:
@@ -153,58 +89,92 @@ def examine(
     """
     x_test = data.x_test[:points]
     known = _Known(data, InfiniteWidth(data, x_test))
-    cells = {claim.id: list(_cells(claim, data)) for claim in claims}
-    chosen = {claim.id: {one.name: one for one in _measures(claim)} for claim in claims}
-    _check_names([one for by_name in chosen.values() for one in by_name.values()])
-    demands: dict[Cell, _Demand] = {}
-    for claim in claims:
-        _check_measures(claim, chosen[claim.id].values())
-        for shown, cell in cells[claim.id]:
-            _check_cell(claim, shown, cell, known, chosen[claim.id].values(), x_test)
-            demand = demands.setdefault(cell, _Demand({}, 0))
-            if isinstance(claim.measure, Quantity) or _is_excluded(claim, cell, known):
-                continue
-            demand.measures |= chosen[claim.id]
-            demand.networks = max(demand.networks, seeds * claim.draws)
+    studies = [_study(claim, known, x_test) for claim in claims]
+    _check_names([one for study in studies for one in study.measures.values()])
+    networks = Networks(data, key, x_test)
+    measured = [study for study in studies if not isinstance(study.claim.measure, Quantity)]
 
-    # What is quick comes first, so that a mistake shows early.
-    order = sorted(demands, key=lambda cell: (cell.time != "initialization", cell.net.count_parameters(data.d)))
-    records: dict[Cell, CellRecord] = {}
-    with ThreadPoolExecutor(_workers()) as pool:
-        pending = {pool.submit(_run, cell, demands[cell], data, key, x_test): cell for cell in order}
-        try:
-            for index, done in enumerate(as_completed(pending)):
-                cell = pending[done]
-                records[cell] = done.result()
-                progress(f"{cell.net!r} {cell.time}", index + 1, len(order))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-    samples = {
-        claim.id: tuple(
-            _sample(claim, shown, records[cell], seeds * claim.draws, known) for shown, cell in cells[claim.id]
+    def samples(study: _Study, seeds: int) -> tuple[CellSample, ...]:
+        return tuple(
+            _sample(study, shown, networks.records[cell], seeds * study.claim.draws, known)
+            for shown, cell in study.cells
         )
-        for claim in claims
+
+    def look(seeds: int, open_claims: tuple[int, ...]) -> list[Examined]:
+        wanted = [measured[index] for index in open_claims]
+        networks.extend(_demands(studies, wanted, seeds), progress)
+        return [
+            (study.claim, samples(study, seeds), study.measures[study.claim.measure_name].side) for study in measured
+        ]
+
+    # Cells of formulas are recorded too, without networks.
+    networks.extend(_demands(studies, [], 0), progress)
+    judged, used = decide_sequentially(look, len(measured), looks, points) if measured else ([], ())
+    by_id = {verdict.claim.id: (verdict, seeds) for verdict, seeds in zip(judged, used, strict=True)} | {
+        study.claim.id: (decide_arithmetic(study.claim, samples(study, 0)), 0)
+        for study in studies
+        if study not in measured
     }
-    measured = [claim for claim in claims if not isinstance(claim.measure, Quantity)]
-    judged = decide(
-        [(claim, samples[claim.id], chosen[claim.id][claim.measure_name].side) for claim in measured], points
-    )
-    by_id = {verdict.claim.id: verdict for verdict in judged}
-    verdicts = tuple(
-        dataclasses.replace(_capped(verdict), command=commands[verdict.claim.id])
-        for verdict in (by_id.get(claim.id) or decide_arithmetic(claim, samples[claim.id]) for claim in claims)
-    )
+    planned = _demands(studies, measured, looks.sizes[-1])
+    records = networks.records
     return Examination(
-        verdicts=verdicts,
-        cells=tuple(tuple(cell for _, cell in cells[claim.id]) for claim in claims),
-        records=tuple(records[cell] for cell in order),
+        verdicts=tuple(_capped(by_id[claim.id][0]) for claim in claims),
+        cells=tuple(tuple(cell for _, cell in study.cells) for study in studies),
+        records=tuple(records.values()),
         data=data,
         points=points,
-        seeds=seeds,
+        looks=looks,
+        seeds=tuple(by_id[claim.id][1] for claim in claims),
+        used=_count({cell: len(record.seeds) for cell, record in records.items()}),
+        planned=_count({cell: demand.networks for cell, demand in planned.items()}),
         measures={claim.id: measure_of_claim(claim) for claim in claims},
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Study:
+    """A claim with its cells.
+
+    Attributes:
+        claim: the claim.
+        cells: each with the values of the grid's axes.
+        measures: by name, the measures that its cells are asked for.
+        excluded: cells whose coordinates alone put them out of scope.
+    """
+
+    claim: Claim
+    cells: tuple[tuple[dict[str, Any], Cell], ...]
+    measures: Mapping[str, Measure]
+    excluded: frozenset[Cell]
+
+
+def _study(claim: Claim, known: _Known, x_test: np.ndarray) -> _Study:
+    """A claim on its grid, checked."""
+    cells = tuple(cells_of(claim, known.data))
+    chosen = {one.name: one for one in _measures(claim)}
+    _check_measures(claim, chosen.values())
+    for shown, cell in cells:
+        _check_cell(claim, shown, cell, known, chosen.values(), x_test)
+    return _Study(claim, cells, chosen, frozenset(cell for _, cell in cells if _is_excluded(claim, cell, known)))
+
+
+def _demands(studies: Sequence[_Study], wanted: Sequence[_Study], seeds: int) -> dict[Cell, Demand]:
+    """What cells are to give: networks for the claims wanted, with what any claim measures on them."""
+    demands: dict[Cell, Demand] = {}
+    for study in studies:
+        for _, cell in study.cells:
+            before = demands.get(cell, Demand({}, 0))
+            if isinstance(study.claim.measure, Quantity) or cell in study.excluded:
+                demands[cell] = before
+                continue
+            networks = seeds * study.claim.draws if study in wanted else 0
+            demands[cell] = Demand({**before.measures, **study.measures}, max(before.networks, networks))
+    return demands
+
+
+def _count(networks: Mapping[Cell, int]) -> Count:
+    trained = sum(number for cell, number in networks.items() if cell.time != "initialization")
+    return Count(sum(networks.values()), trained)
 
 
 def _capped(verdict: Verdict) -> Verdict:
@@ -276,83 +246,6 @@ class _Known:
         )
 
 
-def coordinates(cell: Cell, data: Dataset) -> dict[str, Any]:
-    """The coordinates that formulas and assumptions may ask for by name."""
-    net = cell.net
-    return {
-        "d_in": data.d,
-        "d_out": net.d_out,
-        "n": cell.n,
-        "depth": net.depth,
-        "width": net.width,
-        "initialization": _name(net),
-        "activation": str(net.activation),
-        "parameterization": net.parameterization,
-        "bias_std": net.bias_std,
-        "parameters": net.count_parameters(data.d),
-        "net": net,
-        "epsilon": cell.epsilon,
-        "scale": cell.scale,
-        "time": cell.value or 0.0,
-        **net.scales(data.d)._asdict(),
-    }
-
-
-def _name(net: MLP) -> str:
-    return getattr(net.initialization, "name", None) or repr(net.initialization)
-
-
-def _cells(claim: Claim, data: Dataset) -> Iterator[tuple[dict[str, Any], Cell]]:
-    """The cells of a claim's grid, each with the values of the axes."""
-    untrained = claim.reading.time == "initialization"
-    if not untrained and set(claim.grid.get("d_out", ())) - {data.o}:
-        raise InputError(f"claim {claim.id}: trained networks have the {data.o} output(s) of the data")
-    sizes = [min(int(n), data.n) for n in claim.grid.get("n", ())]
-    if len(set(sizes)) < len(sizes):
-        raise InputError(
-            f"claim {claim.id}: n goes up to {max(claim.grid['n'])}, and the data have {data.n} training points"
-        )
-    for values in itertools.product(*claim.grid.values()):
-        shown = dict(zip(claim.grid, values, strict=True))
-        # Untrained networks see no labels; their number of training points doesn't matter.
-        n = 1 if untrained else min(int(shown.get("n", data.n)), data.n)
-        if "n" in shown:
-            shown["n"] = min(int(shown["n"]), data.n)
-        fields = {"d_out": 1 if untrained else data.o} | _of_network(shown)
-        reference = None
-        if claim.reading.time == "equal time":
-            first = _of_network({axis: options[0] for axis, options in claim.grid.items()})
-            if isinstance(claim.relation, Trend | Turns | ScalesAs):
-                # Each facet of a trend has its own unit of time.
-                first = {axis: first[axis] if axis == claim.relation.axis else fields[axis] for axis in first}
-            reference = MLP(**(fields | first))
-        reading = claim.reading
-        budget = 0 if untrained else reading.budget
-        try:
-            net = MLP(**fields)
-            net.scales(data.d)
-        except InputError as error:
-            raise InputError(f"claim {claim.id}: at {_shown(shown)}, {error}") from None
-        yield shown, Cell(net, n, reading.time, reading.value, budget, reference, **_positive(claim, shown))
-
-
-def _of_network(shown: Mapping[str, Any]) -> dict[str, Any]:
-    """Those values of axes that are fields of the network."""
-    return {axis: value for axis, value in shown.items() if axis not in ("n", "epsilon", "scale")}
-
-
-def _positive(claim: Claim, shown: Mapping[str, Any]) -> dict[str, float]:
-    """The radius and the factor on the inputs, where the grid has them."""
-    try:
-        return {axis: check_positive(axis, shown[axis]) for axis in ("epsilon", "scale") if axis in shown}
-    except InputError as error:
-        raise InputError(f"claim {claim.id}: {error}") from None
-
-
-def _shown(of: Mapping[str, Any]) -> str:
-    return ", ".join(f"{axis}={value}" for axis, value in of.items())
-
-
 def _measures(claim: Claim) -> list[Measure]:
     """The measures that a claim's cells are asked for: its own, and those that its assumptions look at."""
     own = [] if isinstance(claim.measure, Quantity) else [measure_of_claim(claim)]
@@ -392,16 +285,16 @@ def _check_cell(
         ("quantity", quantity, True),
     ):
         if formula is not None:
-            with _blaming(f"claim {claim.id}: its {what} at {_shown(shown)}"):
+            with _blaming(f"claim {claim.id}: its {what} at {shown_as(shown)}"):
                 evaluate_number(formula, at, positive=positive)
     for one in claim.assumptions:
         if not one.measures:
-            with _blaming(f"claim {claim.id}: its assumption {one.text!r} at {_shown(shown)}"):
+            with _blaming(f"claim {claim.id}: its assumption {one.text!r} at {shown_as(shown)}"):
                 evaluate_condition(one.holds, at)
     for measure in chosen:
         # Ours are tested; tracing all of them for every cell would take longer than running some.
         if measures.MEASURES.get(measure.name) is not measure:
-            with _blaming(f"claim {claim.id}: at {_shown(shown)}"):
+            with _blaming(f"claim {claim.id}: at {shown_as(shown)}"):
                 check_traceable(measure, cell.net, x_test, cell.n)
 
 
@@ -420,96 +313,16 @@ def _is_excluded(claim: Claim, cell: Cell, known: _Known) -> bool:
     return not all(evaluate_condition(one.holds, at) for one in claim.assumptions if not one.measures)
 
 
-def _workers() -> int:
-    """Cells worked on side by side: while the program of one runs, those of others are compiled."""
-    return min(4, os.cpu_count() or 1)
-
-
-def _run(cell: Cell, demand: _Demand, data: Dataset, key: jax.Array, x_test: np.ndarray) -> CellRecord:
-    started = time.perf_counter()
-    if demand.networks == 0:
-        none = np.empty(0)
-        return CellRecord(cell, none.astype(int), {}, none.astype(str), none, none, none, none, 0.0, "nothing to run")
-    x_test = cell.scale * x_test
-    run = _run_untrained if cell.time == "initialization" else _run_trained
-    parts = run(cell, demand, data, key, x_test)
-    state = {
-        name: np.concatenate([part[name] for part, _ in parts])[: demand.networks]
-        for name in ("status", "loss", "step", "gradient_flow_time", "learning_rate")
-    }
-    values = {
-        name: np.concatenate([_per_network(measured[name]) for _, measured in parts])[: demand.networks]
-        for name in demand.measures
-    }
-    return CellRecord(
-        cell=cell,
-        seeds=np.arange(demand.networks),
-        values=values,
-        **state,
-        seconds=time.perf_counter() - started,
-        plan=parts[0][1].attrs["plan"],
-    )
-
-
-def _run_untrained(cell: Cell, demand: _Demand, data: Dataset, key: jax.Array, x_test: np.ndarray) -> list[_Part]:
-    measured = measures.measure_untrained(
-        cell.net, x_test, list(demand.measures.values()), seeds=demand.networks, key=key, epsilon=cell.epsilon
-    )
-    nothing = np.full(demand.networks, np.nan)
-    zero = np.zeros(demand.networks)
-    status = np.full(demand.networks, "budget")
-    state = {"loss": nothing, "step": zero, "gradient_flow_time": zero, "learning_rate": nothing, "status": status}
-    return [(state, measured)]
-
-
-def _run_trained(cell: Cell, demand: _Demand, data: Dataset, key: jax.Array, x_test: np.ndarray) -> list[_Part]:
-    x, y = cell.scale * data.x_train[: cell.n], data.y_train[: cell.n]
-    if cell.time == "equal scaled time":
-        schedule = {"record_kernel_times": [cell.value]}
-    elif cell.time == "equal loss":
-        schedule = {"record_losses": [cell.value]}
-    else:
-        assert cell.reference is not None
-        assert cell.value is not None
-        # Other networks than those that are measured.
-        others = jax.random.fold_in(key, 2**32 - 1)
-        largest = np.mean(largest_kernel_eigenvalue(cell.reference, x, seeds=REFERENCE_SEEDS, key=others))
-        schedule = {"record_times": [cell.value / float(largest)]}
-    parts: list[_Part] = []
-    # Parameters of one chunk at a time; whole chunks, since a few networks too many cost less than another program.
-    size = min(choose_plan(cell.net, data.d, max(cell.n, len(x_test))).chunk, demand.networks)
-    for start in range(0, demand.networks, size):
-        seeds = range(start, start + size)
-        run = train(cell.net, x, y, seeds=seeds, key=key, steps=cell.budget, **schedule)  # type: ignore[arg-type]
-        state = {
-            "status": run.status,
-            "loss": run.loss[:, -1],
-            "step": run.step[:, -1],
-            "gradient_flow_time": run.time[:, -1],
-            "learning_rate": run.learning_rate,
-        }
-        measured = measures.measure(
-            run, x_test, list(demand.measures.values()), y_test=data.y_test[: len(x_test)], epsilon=cell.epsilon
-        )
-        parts.append((state, measured.isel(time=-1)))
-    return parts
-
-
-def _per_network(values: xr.DataArray) -> np.ndarray:
-    """(seed,), averaged over points (or layers)."""
-    return values.mean([dim for dim in values.dims if dim != "seed"]).to_numpy().astype(np.float64)
-
-
-def _sample(claim: Claim, shown: dict[str, Any], record: CellRecord, networks: int, known: _Known) -> CellSample:
+def _sample(study: _Study, shown: dict[str, Any], record: CellRecord, networks: int, known: _Known) -> CellSample:
     """What a record says for one claim."""
-    cell = record.cell
+    claim, cell = study.claim, record.cell
     at = known.coordinates(claim, cell)
     stated: dict[str, Any] = {
         "coordinates": shown,
         "reference": None if claim.formula is None else evaluate_number(claim.formula, at),
         "theory": None if claim.theory is None else evaluate_number(claim.theory, at, positive=False),
     }
-    excluded = _is_excluded(claim, cell, known)
+    excluded = cell in study.excluded
     if isinstance(claim.measure, Quantity):
         return CellSample(
             values=np.array([evaluate_number(claim.measure.formula, at)]), in_scope=not excluded, **stated
@@ -549,5 +362,5 @@ def _sample(claim: Claim, shown: dict[str, Any], record: CellRecord, networks: i
 
 
 def _holds(claim: Claim, assumption: Assumption, shown: Mapping[str, Any], at: Coordinates) -> bool:
-    with _blaming(f"claim {claim.id}: its assumption {assumption.text!r} at {_shown(shown)}"):
+    with _blaming(f"claim {claim.id}: its assumption {assumption.text!r} at {shown_as(shown)}"):
         return evaluate_condition(assumption.holds, at)

@@ -8,8 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import xarray as xr
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
@@ -74,9 +72,9 @@ def render(stored: Stored) -> str:
             verdicts=verdicts,
             inputs=document["inputs"],
             timing=document["timing"],
+            networks=words.networks_used(document),
             environment=document["environment"],
             started=datetime.fromisoformat(document["timing"]["started"]),
-            trained=_trained(stored.evidence),
             label_counts=words.label_counts(document),
             overview=_inline(overview_figure(document)),
             figures={verdict["claim"]: _inline(verdict_figure(verdict, stored.evidence)) for verdict in verdicts},
@@ -135,11 +133,6 @@ def _subscripts(text: str) -> Markup:
 def _checked(cells: list[Mapping[str, Any]]) -> list[str]:
     """The measures that the assumptions looked at."""
     return list(dict.fromkeys(name for cell in cells for name in cell["checked"]))
-
-
-def _trained(evidence: xr.DataTree) -> int:
-    """Networks that took a step."""
-    return int(np.sum(evidence["measured"]["step"].to_numpy() > 0))
 
 
 def _inline(svg: str) -> Markup:

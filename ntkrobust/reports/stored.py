@@ -20,8 +20,8 @@ LABELS = ("supported", "refuted", "inconclusive", "out of scope")
 _ENTRIES = ("inputs", "values", "environment", "timing")
 _VERDICT_ENTRIES = (
     "claim", "label", "reason", "statement", "relation", "measure", "reading", "source", "provenance", "assumptions",
-    "effect", "p_value", "level", "seeds", "seeds_needed", "tightness", "range", "counterexample", "command",
-    "theory_label", "cells",
+    "effect", "p_value", "level", "seeds", "seeds_needed", "tightness", "constant", "exponent", "turning_point",
+    "range", "counterexample", "command", "theory_label", "cells",
 )  # fmt: skip
 _CELL_ENTRIES = (
     "coordinates", "networks", "mean", "interval", "reference", "theory", "in_scope", "problem", "checked",
@@ -71,7 +71,7 @@ def _read_verdicts(path: Path) -> dict[str, Any]:
     if version != SCHEMA_VERSION:
         raise InputError(f"{path} must have schema_version {SCHEMA_VERSION}, got {version!r}")
     _check_entries(path, "the document", document, _ENTRIES)
-    _check_entries(path, "`values`", document["values"], ("verdicts",))
+    _check_entries(path, "`values`", document["values"], ("verdicts", "networks"))
     if not document["values"]["verdicts"]:
         raise InputError(f"{path} holds no verdicts")
     for verdict in document["values"]["verdicts"]:

@@ -126,6 +126,20 @@ def label_counts(document: Mapping[str, Any]) -> dict[str, int]:
     return {label: counts[label] for label in LABELS if counts[label]}
 
 
+def networks_used(document: Mapping[str, Any]) -> str:
+    """``640 networks, 128 of them trained``, and how many were planned where looks stopped early."""
+    used, planned = (document["values"]["networks"][name] for name in ("used", "planned"))
+    text = f"{count(used['drawn'], 'network')}, {integer(used['trained'])} of them trained"
+    if len(document["inputs"]["looks"]) == 1:
+        return text
+    parts = [
+        f"{used[name] / planned[name]:.2f} of the {integer(planned[name])} {what}"
+        for name, what in (("drawn", "planned"), ("trained", "trainings planned"))
+        if planned[name]
+    ]
+    return f"{text}: {', '.join(parts)}, in up to {count(len(document['inputs']['looks']), 'look')}"
+
+
 def axis_name(axis: str) -> str:
     """An axis of a grid in words."""
     return _AXES.get(axis, axis.replace("_", " "))

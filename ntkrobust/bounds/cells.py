@@ -1,0 +1,118 @@
+"""The cells of a claim's grid: networks of one kind, read at one time, and the coordinates that formulas ask for."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ntkrobust.bounds.claims.claim import Claim
+from ntkrobust.bounds.claims.relations import ScalesAs, Trend, Turns
+from ntkrobust.checks import check_positive
+from ntkrobust.data import Dataset
+from ntkrobust.errors import InputError
+from ntkrobust.networks import MLP
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """Networks of one kind at one time: what is drawn, trained and measured as a unit.
+
+    Attributes:
+        net: the network.
+        n: training points used (the first so many).
+        time: the time of the reading, see :class:`~ntkrobust.bounds.claims.Reading`.
+        value: the number that goes with it.
+        budget: gradient-descent steps that a network may take.
+        reference: for ``equal time``, the network whose λ_max sets the unit.
+        epsilon: the radius, for measures that need one.
+        scale: factor on all inputs.
+    """
+
+    net: MLP
+    n: int
+    time: str
+    value: float | None = None
+    budget: int = 0
+    reference: MLP | None = None
+    epsilon: float | None = None
+    scale: float = 1.0
+
+
+def coordinates(cell: Cell, data: Dataset) -> dict[str, Any]:
+    """The coordinates that formulas and assumptions may ask for by name."""
+    net = cell.net
+    return {
+        "d_in": data.d,
+        "d_out": net.d_out,
+        "n": cell.n,
+        "depth": net.depth,
+        "width": net.width,
+        "initialization": _name(net),
+        "activation": str(net.activation),
+        "parameterization": net.parameterization,
+        "bias_std": net.bias_std,
+        "parameters": net.count_parameters(data.d),
+        "net": net,
+        "epsilon": cell.epsilon,
+        "scale": cell.scale,
+        "time": cell.value or 0.0,
+        **net.scales(data.d)._asdict(),
+    }
+
+
+def _name(net: MLP) -> str:
+    return getattr(net.initialization, "name", None) or repr(net.initialization)
+
+
+def cells_of(claim: Claim, data: Dataset) -> Iterator[tuple[dict[str, Any], Cell]]:
+    """The cells of a claim's grid, each with the values of the axes."""
+    untrained = claim.reading.time == "initialization"
+    if not untrained and set(claim.grid.get("d_out", ())) - {data.o}:
+        raise InputError(f"claim {claim.id}: trained networks have the {data.o} output(s) of the data")
+    sizes = [min(int(n), data.n) for n in claim.grid.get("n", ())]
+    if len(set(sizes)) < len(sizes):
+        raise InputError(
+            f"claim {claim.id}: n goes up to {max(claim.grid['n'])}, and the data have {data.n} training points"
+        )
+    for values in itertools.product(*claim.grid.values()):
+        shown = dict(zip(claim.grid, values, strict=True))
+        # Untrained networks see no labels; their number of training points doesn't matter.
+        n = 1 if untrained else min(int(shown.get("n", data.n)), data.n)
+        if "n" in shown:
+            shown["n"] = min(int(shown["n"]), data.n)
+        fields = {"d_out": 1 if untrained else data.o} | _of_network(shown)
+        reference = None
+        if claim.reading.time == "equal time":
+            first = _of_network({axis: options[0] for axis, options in claim.grid.items()})
+            if isinstance(claim.relation, Trend | Turns | ScalesAs):
+                # Each facet of a trend has its own unit of time.
+                first = {axis: first[axis] if axis == claim.relation.axis else fields[axis] for axis in first}
+            reference = MLP(**(fields | first))
+        reading = claim.reading
+        budget = 0 if untrained else reading.budget
+        try:
+            net = MLP(**fields)
+            net.scales(data.d)
+        except InputError as error:
+            raise InputError(f"claim {claim.id}: at {shown_as(shown)}, {error}") from None
+        yield shown, Cell(net, n, reading.time, reading.value, budget, reference, **_positive(claim, shown))
+
+
+def _of_network(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Those values of axes that are fields of the network."""
+    return {axis: value for axis, value in shown.items() if axis not in ("n", "epsilon", "scale")}
+
+
+def _positive(claim: Claim, shown: Mapping[str, Any]) -> dict[str, float]:
+    """The radius and the factor on the inputs, where the grid has them."""
+    try:
+        return {axis: check_positive(axis, shown[axis]) for axis in ("epsilon", "scale") if axis in shown}
+    except InputError as error:
+        raise InputError(f"claim {claim.id}: {error}") from None
+
+
+def shown_as(of: Mapping[str, Any]) -> str:
+    """``depth=2, width=64``."""
+    return ", ".join(f"{axis}={value}" for axis, value in of.items())

@@ -1,0 +1,196 @@
+"""Drawing, training and measuring the networks of cells: what has been done is kept, and more are added to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from ntkrobust.bounds.cells import Cell
+from ntkrobust.data import Dataset
+from ntkrobust.finite import measures
+from ntkrobust.finite.measures import Measure
+from ntkrobust.finite.plan import choose_plan
+from ntkrobust.finite.training import largest_kernel_eigenvalue, train
+
+REFERENCE_SEEDS = 8
+"""Networks over which λ_max of the reference cell of an ``equal time`` reading is averaged."""
+
+STATE = ("status", "loss", "step", "gradient_flow_time", "learning_rate")
+"""What is kept of the training of each network."""
+
+_Part = tuple[dict[str, np.ndarray], xr.Dataset]
+"""The state of some networks of a cell, and their measures."""
+
+Progress = Callable[[str, int, int], None]
+"""Called after each cell with its description, how many are done, and the number of cells."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CellRecord:
+    """What a cell gave.
+
+    Attributes:
+        cell: which one.
+        seeds: (s,) the seeds.
+        values: measure → (s,), averaged over the test points.
+        status: (s,) status of each network.
+        loss, step, gradient_flow_time, learning_rate: (s,) at the time of the measurement.
+        seconds: wall time.
+        plan: how the networks were laid out on the machine.
+    """
+
+    cell: Cell
+    seeds: np.ndarray
+    values: dict[str, np.ndarray]
+    status: np.ndarray
+    loss: np.ndarray
+    step: np.ndarray
+    gradient_flow_time: np.ndarray
+    learning_rate: np.ndarray
+    seconds: float
+    plan: str
+
+    def joined(self, more: CellRecord) -> CellRecord:
+        """With the networks of another record of this cell behind its own."""
+        if not len(self.seeds):
+            return more
+        return CellRecord(
+            cell=self.cell,
+            seeds=np.concatenate([self.seeds, more.seeds]),
+            values={name: np.concatenate([self.values[name], more.values[name]]) for name in self.values},
+            **{name: np.concatenate([getattr(self, name), getattr(more, name)]) for name in STATE},
+            seconds=self.seconds + more.seconds,
+            plan=self.plan,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Demand:
+    """What is wanted of one cell: which measures, of how many networks."""
+
+    measures: Mapping[str, Measure]
+    networks: int
+
+
+class Networks:
+    """The networks of cells, with the seeds 0, 1, … in each; more of them never change the earlier ones.
+
+    Attributes:
+        records: what each cell has given so far.
+    """
+
+    def __init__(self, data: Dataset, key: jax.Array, x_test: np.ndarray) -> None:
+        self.records: dict[Cell, CellRecord] = {}
+        self._data, self._key, self._x_test = data, key, x_test
+
+    def extend(self, demands: Mapping[Cell, Demand], progress: Progress) -> None:
+        """Run what is missing. A cell has to be asked for the same measures each time."""
+        for cell in demands:
+            self.records.setdefault(cell, _nothing(cell))
+        missing = [cell for cell in demands if demands[cell].networks > len(self.records[cell].seeds)]
+        # What is quick comes first, so that a mistake shows early.
+        missing.sort(key=lambda cell: (cell.time != "initialization", cell.net.count_parameters(self._data.d)))
+        with ThreadPoolExecutor(_workers()) as pool:
+            pending = {pool.submit(self._run, cell, demands[cell]): cell for cell in missing}
+            try:
+                for index, done in enumerate(as_completed(pending)):
+                    cell = pending[done]
+                    self.records[cell] = self.records[cell].joined(done.result())
+                    progress(f"{cell.net!r} {cell.time}", index + 1, len(missing))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _run(self, cell: Cell, demand: Demand) -> CellRecord:
+        started = time.perf_counter()
+        seeds = range(len(self.records[cell].seeds), demand.networks)
+        run = self._run_untrained if cell.time == "initialization" else self._run_trained
+        parts = run(cell, demand, seeds)
+        return CellRecord(
+            cell=cell,
+            seeds=np.array(seeds),
+            values={
+                name: np.concatenate([_per_network(measured[name]) for _, measured in parts])[: len(seeds)]
+                for name in demand.measures
+            },
+            **{name: np.concatenate([part[name] for part, _ in parts])[: len(seeds)] for name in STATE},
+            seconds=time.perf_counter() - started,
+            plan=parts[0][1].attrs["plan"],
+        )
+
+    def _run_untrained(self, cell: Cell, demand: Demand, seeds: range) -> list[_Part]:
+        measured = measures.measure_untrained(
+            cell.net,
+            cell.scale * self._x_test,
+            list(demand.measures.values()),
+            seeds=seeds,
+            key=self._key,
+            epsilon=cell.epsilon,
+        )
+        return [(_untrained(len(seeds)), measured)]
+
+    def _run_trained(self, cell: Cell, demand: Demand, seeds: range) -> list[_Part]:
+        data, x_test = self._data, cell.scale * self._x_test
+        x, y = cell.scale * data.x_train[: cell.n], data.y_train[: cell.n]
+        schedule = self._schedule(cell, x)
+        parts: list[_Part] = []
+        # Parameters of one chunk at a time; whole chunks, since a few networks too many cost less than another program.
+        size = min(choose_plan(cell.net, data.d, max(cell.n, len(x_test))).chunk, len(seeds))
+        for start in range(seeds.start, seeds.stop, size):
+            run = train(cell.net, x, y, seeds=range(start, start + size), key=self._key, steps=cell.budget, **schedule)
+            state = {
+                "status": run.status,
+                "loss": run.loss[:, -1],
+                "step": run.step[:, -1],
+                "gradient_flow_time": run.time[:, -1],
+                "learning_rate": run.learning_rate,
+            }
+            measured = measures.measure(
+                run, x_test, list(demand.measures.values()), y_test=data.y_test[: len(x_test)], epsilon=cell.epsilon
+            )
+            parts.append((state, measured.isel(time=-1)))
+        return parts
+
+    def _schedule(self, cell: Cell, x: np.ndarray) -> dict[str, Any]:
+        """The one time at which the networks of a cell are read, as an argument of ``train``."""
+        if cell.time == "equal scaled time":
+            return {"record_kernel_times": [cell.value]}
+        if cell.time == "equal loss":
+            return {"record_losses": [cell.value]}
+        assert cell.reference is not None
+        assert cell.value is not None
+        # Other networks than those that are measured.
+        others = jax.random.fold_in(self._key, 2**32 - 1)
+        largest = np.mean(largest_kernel_eigenvalue(cell.reference, x, seeds=REFERENCE_SEEDS, key=others))
+        return {"record_times": [cell.value / float(largest)]}
+
+
+def _untrained(networks: int) -> dict[str, np.ndarray]:
+    """The state of networks that took no step."""
+    unknown, zero = np.full(networks, np.nan), np.zeros(networks)
+    status = np.full(networks, "budget", dtype="U9")
+    return {"status": status, "loss": unknown, "step": zero, "gradient_flow_time": zero, "learning_rate": unknown}
+
+
+def _nothing(cell: Cell) -> CellRecord:
+    return CellRecord(
+        cell=cell, seeds=np.empty(0, dtype=int), values={}, **_untrained(0), seconds=0.0, plan="nothing to run"
+    )
+
+
+def _workers() -> int:
+    """Cells worked on side by side: while the program of one runs, those of others are compiled."""
+    return min(4, os.cpu_count() or 1)
+
+
+def _per_network(values: xr.DataArray) -> np.ndarray:
+    """(seed,), averaged over points (or layers)."""
+    return values.mean([dim for dim in values.dims if dim != "seed"]).to_numpy().astype(np.float64)
