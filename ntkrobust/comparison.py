@@ -31,6 +31,7 @@ from ntkrobust.finite.seeds import check_key
 from ntkrobust.finite.training import check_schedule, train
 from ntkrobust.folders import prepare_folder, replace_text
 from ntkrobust.initializations import Initialization
+from ntkrobust.kernels.duals import is_kinked
 from ntkrobust.kernels.ensemble import InfiniteEnsemble
 from ntkrobust.networks import MLP
 from ntkrobust.reports.figures import comparison_figure
@@ -203,7 +204,7 @@ def compare(
         "network": repr(net),
         "depth": net.depth,
         "activation": str(net.activation),
-        "kinked": _kinked(net),
+        "kinked": is_kinked(net.phi),
         "initialization": repr(net.initialization).strip("'"),
         "parameterization": net.parameterization,
         "bias_std": net.bias_std,
@@ -272,14 +273,14 @@ def predict(net: MLP, data: Dataset, steps: Sequence[int], rate: float) -> Predi
     """
     # Its propagator is what unit residuals do; the layers must stay those of the network, not of one with n outputs.
     units = dataclasses.replace(net, d_out=data.n, initialization=Initialization(*net.scales(data.d)))
-    conditioning = InfiniteEnsemble(net, data.x_train, data.y_train).conditioning
-    eta = rate / conditioning.largest
-    ensemble = InfiniteEnsemble(net, data.x_train, data.y_train, learning_rate=eta)
+    flow = InfiniteEnsemble(net, data.x_train, data.y_train)
+    eta = rate / flow.conditioning.largest
+    ensemble = flow.with_learning_rate(eta)
     unit_ensemble = InfiniteEnsemble(units, data.x_train, np.eye(data.n), learning_rate=eta)
     return Prediction(
         eta,
-        conditioning.largest,
-        conditioning.condition_number,
+        flow.conditioning.largest,
+        flow.conditioning.condition_number,
         np.array([np.mean(ensemble.at(eta * step).gradient_second_moment(data.x_test)) for step in steps]),
         np.stack([unit_ensemble.at(eta * step).gradient_mean(data.x_test) for step in steps]),
     )
@@ -334,10 +335,6 @@ def _check_widths(widths: Sequence[int]) -> tuple[int, ...]:
     return checked
 
 
-def _kinked(net: MLP) -> bool:
-    return net.phi.negative_slope not in (None, 1.0)
-
-
 def _judged(
     net: MLP, predictions: Sequence[Prediction], samples: Sequence[Sample], widths: Sequence[int], index: int
 ) -> Closing:
@@ -347,7 +344,7 @@ def _judged(
         for width, prediction, sample in zip(widths, predictions, samples, strict=True)
         if not sample.diverged.any()
     ]
-    return judge([width for width, _ in used], [gap for _, gap in used], kinked=_kinked(net))
+    return judge([width for width, _ in used], [gap for _, gap in used], kinked=is_kinked(net.phi))
 
 
 def _networks_wanted(

@@ -38,12 +38,13 @@ def summarize(ensemble: InfiniteEnsemble, data: Dataset, time: float) -> Summary
         InputError: the time can't be reached (see :meth:`InfiniteEnsemble.at`).
     """
     now = ensemble.at(time)
+    moments = now.gradient_moments(data.x_test)
     law = now.gradient_law(data.x_test)
     stability, error = law.perturbation_stability()
     per_point = {
-        "gradient_mean_sq": now.gradient_mean_sq(data.x_test),
-        "gradient_variance": now.gradient_variance(data.x_test),
-        "gradient_second_moment": now.gradient_second_moment(data.x_test),
+        "gradient_mean_sq": moments.mean_sq,
+        "gradient_variance": moments.variance,
+        "gradient_second_moment": moments.second_moment,
         "gradient_norm": law.norm(),
         "perturbation_stability": stability,
         "value_variance": now.variance(data.x_test),

@@ -92,6 +92,16 @@ def test_relu_shrinks_at_every_time() -> None:
     check_relu(compare(RELU, DIGITS, n=8, widths=(64, 128, 256, 512, 1024), steps=(0, 4, 15, 100), seeds=48))
 
 
+def test_a_prediction_factorizes_the_kernel_of_its_targets_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ntkrobust.kernels.ensemble as ensemble
+
+    factorized, data = [], DIGITS.subset(8, 4)
+    eigh = ensemble.eigh
+    monkeypatch.setattr(ensemble, "eigh", lambda theta: factorized.append(theta.shape) or eigh(theta))
+    predict(dataclasses.replace(ERF, width=64), data, (0, 5), 1.0)
+    assert factorized == 2 * [(8, 8)], "the other one is that of unit residuals, whose network has n outputs"
+
+
 def with_factor(factor: float) -> Any:
     return lambda *arguments: dataclasses.replace(predict(*arguments), targets=factor * predict(*arguments).targets)
 

@@ -396,6 +396,52 @@ def test_gradient_descent_tends_to_gradient_flow() -> None:
     assert gaps[1] / gaps[2] == pytest.approx(2, rel=0.1)
 
 
+def test_another_learning_rate_shares_the_factorization(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ntkrobust.kernels.ensemble as module
+
+    net = ntr.MLP(3, activation="tanh")
+    given: dict[str, Any] = {"ridge": 1e-3, "frozen": (1,)}
+    flow = ntr.InfiniteEnsemble(net, X, Y, **given)
+    eta = 0.5 / flow.conditioning.largest
+    anew = ntr.InfiniteEnsemble(net, X, Y, learning_rate=eta, **given)
+    before = flow.at(7 * eta).gradient_second_moment(X_TEST)
+    for name in ("kernel_matrices", "eigh"):
+        monkeypatch.delattr(module, name)  # whoever computes them again fails
+    descent = flow.with_learning_rate(eta)
+    assert descent.learning_rate == eta
+    assert descent.conditioning == anew.conditioning
+    assert repr(descent) == repr(anew)
+    expected = anew.at(7 * eta).gradient_second_moment(X_TEST)
+    np.testing.assert_allclose(descent.at(7 * eta).gradient_second_moment(X_TEST), expected, rtol=1e-13)
+    assert np.abs(before / expected - 1).max() > 1e-3
+    for again in (flow, descent.with_learning_rate(None)):
+        assert again.learning_rate is None
+        np.testing.assert_allclose(again.at(7 * eta).gradient_second_moment(X_TEST), before, rtol=1e-13)
+    for wrong, sentence in ((1e9, "diverges: it must be below 2/λ_max"), (0.0, "learning_rate must be positive")):
+        with pytest.raises(InputError, match=sentence):
+            flow.with_learning_rate(wrong)
+
+
+def test_a_summary_computes_the_moments_of_gradients_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ntkrobust.kernels.ensemble_at as ensemble_at
+    from ntkrobust.infinite import summarize
+
+    targets = RNG.standard_normal((30, 2))
+    ensemble = ntr.InfiniteEnsemble(ntr.MLP(3, d_out=2, activation="erf"), X, targets)
+    now = ensemble.at(1.0)
+    expected = {
+        name: getattr(now, name)(X_TEST) for name in ("gradient_mean_sq", "gradient_variance", "gradient_second_moment")
+    }
+    passes = []
+    program = ensemble_at._gradient_moments
+    monkeypatch.setattr(ensemble_at, "_gradient_moments", lambda *given: passes.append(1) or program(*given))
+    monkeypatch.delattr(ensemble_at, "_gradient_mean_sq")
+    found = summarize(ensemble, ntr.data.Dataset(X, targets, X_TEST, targets[:4], "normal", "regression"), 1.0)
+    assert len(passes) == 1
+    for name, values in expected.items():
+        np.testing.assert_allclose(found.per_point[name], values, rtol=1e-12)
+
+
 def test_the_nngp_with_noise_is_gaussian_process_regression() -> None:
     net, noise = ntr.MLP(3, activation="gelu", bias_std=0.2), 0.3
     now = ntr.InfiniteEnsemble(net, X, Y, kernel="nngp", ridge=noise).at(np.inf)
@@ -488,9 +534,38 @@ def test_batches_and_tiles_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     for a, b in zip(one, many, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
         assert (b == b.T).all()
+    smooth = ntr.MLP(3, activation="erf", bias_std=0.1)
+    for matrix in tiles.kernel_matrices(smooth.phi, 0, layers_of(smooth, 8, "ntk"), X, tile=7):
+        assert (matrix == matrix.T).all()
     np.testing.assert_allclose(
         tiles.kernel_matrices(net.phi, 0, layers, X, points, tile=11)[1], kernel_matrix(net, X, points), rtol=1e-12
     )
+
+
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_tiles_are_put_where_they_belong(in_flight: int) -> None:
+    weights = RNG.standard_normal((8, 8))
+    asked = []
+
+    def compute(a: np.ndarray, b: np.ndarray, diagonal: bool) -> tuple[np.ndarray, np.ndarray]:
+        asked.append((a.shape, b.shape, diagonal))
+        return a @ b.T, a @ weights @ b.T  # the second is not symmetric
+
+    points = RNG.standard_normal((17, 8))
+    k, theta = tiles.assemble(compute, X, points, 7, in_flight)
+    np.testing.assert_allclose(k, X @ points.T, rtol=1e-12)
+    np.testing.assert_allclose(theta, X @ weights @ points.T, rtol=1e-12, atol=1e-12)
+    assert asked == 15 * [((6, 8), (6, 8), False)]
+
+    asked.clear()
+    k, theta = tiles.assemble(compute, X, None, 7, in_flight)
+    np.testing.assert_allclose(k, X @ X.T, rtol=1e-12, atol=1e-12)
+    upper = np.triu(X @ weights @ X.T)
+    np.testing.assert_allclose(theta, upper + np.triu(upper, 1).T, rtol=1e-12, atol=1e-12)
+    assert (k == k.T).all()
+    assert (theta == theta.T).all()
+    assert sum(diagonal for *_, diagonal in asked) == 5
+    assert len(asked) == 15
 
 
 @pytest.mark.parametrize("name", [name for name in VALUES if name.startswith("MC")])

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
 import jax
 
 from ntkrobust.activations import Activation
 from ntkrobust.kernels import closed_duals, series
 from ntkrobust.kernels.dual import Dual, DualDerivatives, Moments
 
-CLOSED = ("erf", "gelu")
+CLOSED = {
+    "erf": (closed_duals.erf_dual, closed_duals.erf_dual_with_derivatives),
+    "gelu": (closed_duals.gelu_dual, closed_duals.gelu_dual_with_derivatives),
+}
 """Smooth activations with closed forms; those of two straight pieces have one too."""
 
 
@@ -22,6 +29,14 @@ def needs_series(phi: Activation) -> bool:
     return phi.negative_slope is None and phi.name not in CLOSED
 
 
+class _Forms(NamedTuple):
+    """How the expectations of one activation are computed, as functions of its variances and covariances alone."""
+
+    dual: Callable[[jax.Array, jax.Array, jax.Array], Dual]
+    dual_with_derivatives: Callable[[jax.Array, jax.Array, jax.Array], tuple[Dual, DualDerivatives]]
+    moments: Callable[[jax.Array], Moments]
+
+
 def dual(phi: Activation, k11: jax.Array, k22: jax.Array, k12: jax.Array, terms: int = 0) -> Dual:
     """J and D (a, b).
 
@@ -32,32 +47,35 @@ def dual(phi: Activation, k11: jax.Array, k22: jax.Array, k12: jax.Array, terms:
         k12: (a, b) covariances.
         terms: of the series, where one is needed.
     """
-    if phi.negative_slope is not None:
-        return closed_duals.kinked_dual(phi.negative_slope, k11, k22, k12)
-    if phi.name == "erf":
-        return closed_duals.erf_dual(k11, k22, k12)
-    if phi.name == "gelu":
-        return closed_duals.gelu_dual(k11, k22, k12)
-    return series.dual(phi, k11, k22, k12, terms)
+    return _forms(phi, terms).dual(k11, k22, k12)
 
 
 def dual_with_derivatives(
     phi: Activation, k11: jax.Array, k22: jax.Array, k12: jax.Array, terms: int = 0
 ) -> tuple[Dual, DualDerivatives]:
     """:func:`dual` and its derivatives, each (a, b)."""
-    if phi.negative_slope is not None:
-        return closed_duals.kinked_dual_with_derivatives(phi.negative_slope, k11, k22, k12)
-    if phi.name == "erf":
-        return closed_duals.erf_dual_with_derivatives(k11, k22, k12)
-    if phi.name == "gelu":
-        return closed_duals.gelu_dual_with_derivatives(k11, k22, k12)
-    return series.dual_with_derivatives(phi, k11, k22, k12, terms)
+    return _forms(phi, terms).dual_with_derivatives(k11, k22, k12)
 
 
 def moments(phi: Activation, k: jax.Array) -> Moments:
     """:class:`~ntkrobust.kernels.dual.Moments` at variances ``k`` of any shape."""
-    if phi.negative_slope is not None:
-        return closed_duals.kinked_moments(phi.negative_slope, k)
+    return _forms(phi).moments(k)
+
+
+def _forms(phi: Activation, terms: int = 0) -> _Forms:
+    """The closed forms of φ, or the first ``terms`` terms of its series; moments take none, they are one integral."""
+    slope = phi.negative_slope
+    if slope is not None:
+        return _Forms(
+            partial(closed_duals.kinked_dual, slope),
+            partial(closed_duals.kinked_dual_with_derivatives, slope),
+            partial(closed_duals.kinked_moments, slope),
+        )
     if phi.name in CLOSED:
-        return closed_duals.smooth_moments(dual_with_derivatives(phi, k, k, k), k)
-    return series.moments(phi, k)
+        value, with_derivatives = CLOSED[phi.name]
+        return _Forms(value, with_derivatives, lambda k: closed_duals.smooth_moments(with_derivatives(k, k, k), k))
+    return _Forms(
+        partial(series.dual, phi, terms=terms),
+        partial(series.dual_with_derivatives, phi, terms=terms),
+        partial(series.moments, phi),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -33,6 +34,8 @@ class InfiniteEnsemble:
         net: the network.
         parameterization: ``"ntk"`` or ``"standard"``, as it was resolved.
         kernel: ``"ntk"`` or ``"nngp"``.
+        learning_rate: η, or None for gradient flow.
+        ridge: added to the eigenvalues of the training kernel.
         conditioning: eigenvalues and condition number of the training kernel.
         memory: the estimate made before anything was allocated.
     """
@@ -83,7 +86,7 @@ class InfiniteEnsemble:
         self.ridge = check_not_negative("ridge", ridge)
         if memory_limit is not None:
             memory_limit = check_integer("memory_limit", memory_limit, 1, "in bytes")
-        self.learning_rate = None if learning_rate is None else check_positive("learning_rate", learning_rate)
+        self.learning_rate = _check_learning_rate(learning_rate)
         x, y = as_matrix("x_train", x_train), encode([("y_train", y_train)])[0]
         check_same_rows("x_train", x, "y_train", y)
         if len(x) < 2:
@@ -109,6 +112,23 @@ class InfiniteEnsemble:
         k, theta = kernel_matrices(net.phi, terms, self._layers, x, devices=devices)
         self._factors = _factorize(k if self._model.bayesian else theta, k, x, y)
         self.conditioning = diagnose(self._factors.eigenvalues, self.ridge, self.learning_rate, terms, error)
+
+    def with_learning_rate(self, learning_rate: float | None) -> InfiniteEnsemble:
+        """The same ensemble trained by gradient descent with this η, or by gradient flow if it is None.
+
+        Only the response along the eigenvectors depends on η, so kernels and factorization are shared. This is how η
+        can be chosen by the :attr:`conditioning`, in units of 1/λ_max(Θ).
+
+        Raises:
+            InputError: the learning rate is not positive, or diverges.
+        """
+        c = self.conditioning
+        other = copy.copy(self)
+        other.learning_rate = _check_learning_rate(learning_rate)
+        other.conditioning = diagnose(
+            self._factors.eigenvalues, self.ridge, other.learning_rate, c.series_terms, c.series_error
+        )
+        return other
 
     def at(self, time: float) -> EnsembleAt:
         """The ensemble at ``time`` ≥ 0, gradient-flow time for the loss ½Σ over samples and outputs; inf is allowed.
@@ -145,6 +165,10 @@ def refuse_contradictions(x: Array, y: Array) -> None:
             f"training rows {original[rows[0]]} and {rows[0]} (from 0) are equal and have different targets, which no "
             "function fits: remove one of them or give a ridge"
         )
+
+
+def _check_learning_rate(learning_rate: float | None) -> float | None:
+    return None if learning_rate is None else check_positive("learning_rate", learning_rate)
 
 
 def _factorize(theta: Array, k: Array, x: Array, y: Array) -> Factorization:

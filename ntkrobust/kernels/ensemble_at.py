@@ -50,6 +50,20 @@ class Factorization(NamedTuple):
     projected: jax.Array
 
 
+class GradientMoments(NamedTuple):
+    """Moments of the input gradients at test points, (n',) each.
+
+    Attributes:
+        mean_sq: Σ_k ‖E ∇f_k‖².
+        variance: tr Cov ∇f, of each output.
+        second_moment: E‖J‖_F² = Σ_k ‖E ∇f_k‖² + o·tr Cov ∇f.
+    """
+
+    mean_sq: Array
+    variance: Array
+    second_moment: Array
+
+
 class EnsembleAt:
     """The ensemble at one time. Points are (n', d) arrays, results numpy arrays in float64.
 
@@ -128,11 +142,16 @@ class EnsembleAt:
 
     def gradient_variance(self, x: npt.ArrayLike) -> Array:
         """tr Cov ∇f (n',), of each output."""
-        return self._evaluate(_gradient_moments, self._points(x), self._training)[:, 1]
+        return self.gradient_moments(x).variance
 
     def gradient_second_moment(self, x: npt.ArrayLike) -> Array:
         """E‖J‖_F² = Σ_k ‖E ∇f_k‖² + o·tr Cov ∇f (n',)."""
-        return self._evaluate(_gradient_moments, self._points(x), self._training) @ np.array([1.0, self._net.d_out])
+        return self.gradient_moments(x).second_moment
+
+    def gradient_moments(self, x: npt.ArrayLike) -> GradientMoments:
+        """:meth:`gradient_mean_sq`, :meth:`gradient_variance` and :meth:`gradient_second_moment` in one pass."""
+        mean_sq, variance = self._evaluate(_gradient_moments, self._points(x), self._training).T
+        return GradientMoments(mean_sq, variance, mean_sq + self._net.d_out * variance)
 
     def gradient_covariance(self, x: npt.ArrayLike) -> Array:
         """Cov ∇f (n', d, d), of each output: O(d n²) per point."""
@@ -326,7 +345,7 @@ def _survives(f: Array, g: Array, epsilon: float, norm: str) -> npt.NDArray[np.b
     return (margin > 0).all(axis=1)
 
 
-_propagators = jax.jit(trained.propagators)
+_propagators = jax.jit(trained.propagators_with_gram)
 
 
 def _of_points(quantity: Callable[[Model, Row, Training], jax.Array]) -> Callable[..., Any]:

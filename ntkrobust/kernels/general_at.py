@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ntkrobust.data.checks import as_numeric
 from ntkrobust.errors import InputError
-from ntkrobust.kernels import coincident
+from ntkrobust.kernels import coincident, trained
 from ntkrobust.kernels.kernel_function import KernelFunction
 from ntkrobust.kernels.spectrum import Conditioning
 
@@ -77,8 +77,7 @@ class GeneralEnsembleAt:
     @functools.cached_property
     def _propagators(self) -> tuple[Array, Array]:
         """M and N (n, n)."""
-        m = (self._factors.vectors * self._response) @ self._factors.vectors.T
-        return m, m @ self._factors.prior @ m
+        return trained.propagators(self._factors.vectors, self._response, self._factors.prior)
 
     def mean(self, x: npt.ArrayLike) -> Array:
         """E f_t(x) (n', o)."""

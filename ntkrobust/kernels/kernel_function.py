@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ntkrobust.errors import InputError
-from ntkrobust.kernels.tiles import padded_blocks
+from ntkrobust.kernels.tiles import assemble, padded_blocks
 
 Array = npt.NDArray[np.float64]
 
@@ -67,21 +67,7 @@ class KernelFunction:
 
     def matrices(self, x1: Array, x2: Array | None = None) -> tuple[Array, Array]:
         """K and Θ (n1, n2); of ``x1`` with itself, exactly symmetric, if ``x2`` is None."""
-        side = self._side
-        other = x1 if x2 is None else x2
-        k, theta = (np.empty((len(x1), len(other))) for _ in range(2))
-        with jax.enable_x64(True):
-            for rows, a in padded_blocks(x1, side):
-                for columns, b in padded_blocks(other, side):
-                    if x2 is None and columns.start < rows.start:
-                        continue
-                    for whole, part in zip((k, theta), self._block(a, b), strict=True):
-                        block = np.asarray(part)[: rows.stop - rows.start, : columns.stop - columns.start]
-                        whole[rows, columns] = block
-                        if x2 is None:
-                            mirrored = np.triu(block) + np.triu(block, 1).T if rows == columns else block.T
-                            whole[columns, rows] = mirrored
-        return k, theta
+        return assemble(lambda a, b, diagonal: self._block(a, b), x1, x2, self._side)
 
     def asymmetry(self, x: Array) -> float:
         """How far K and Θ of the first block of points are from symmetric, relative to their largest entries."""

@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -52,37 +52,67 @@ def kernel_matrices(
     Raises:
         InputError: a variance overflows in a deep network that amplifies.
     """
-    symmetric = x2 is None
-    other = x1 if x2 is None else x2
-    rows, columns = blocks(len(x1), tile), blocks(len(other), tile)
-    pairs = [(i, j) for i, j in itertools.product(range(len(rows)), range(len(columns))) if not symmetric or i <= j]
-    k, theta = (np.empty((len(x1), len(other))) for _ in range(2))
     devices = list(devices or jax.local_devices())
-    with jax.enable_x64(True):
-        compute = functools.partial(_tile, phi, terms)
-        shape = (_longest(rows), _longest(columns))
-        waiting: deque[tuple[slice, slice, PairKernels]] = deque()
+    turns = itertools.cycle(devices)
 
-        def collect() -> None:
-            at, to, found = waiting.popleft()
-            for whole, part in ((k, found.nngp), (theta, found.ntk)):
-                block = np.asarray(part)[: at.stop - at.start, : to.stop - to.start]
-                whole[at, to] = block
-                if symmetric and at != to:
-                    whole[to, at] = block.T
+    def compute(a: Array, b: Array, diagonal: bool) -> PairKernels:
+        return _tile(phi, terms, *jax.device_put((layers, a, b, np.bool_(diagonal)), next(turns)))
 
-        for (i, j), device in zip(pairs, itertools.cycle(devices), strict=False):
-            points = (_padded(x1[rows[i]], shape[0]), _padded(other[columns[j]], shape[1]))
-            given = jax.device_put((layers, *points, np.bool_(symmetric and i == j)), device)
-            waiting.append((rows[i], columns[j], compute(*given)))
-            if len(waiting) >= IN_FLIGHT * len(devices):
-                collect()
-        while waiting:
-            collect()
+    k, theta = assemble(compute, x1, x2, tile, IN_FLIGHT * len(devices))
     for name, matrix in (("NNGP", k), ("NTK", theta)):
         if not math.isfinite(matrix.sum()):
             raise InputError(f"the {name} overflows: variances σ² above 2 multiply up over the layers of this network")
     return k, theta
+
+
+def assemble(
+    compute: Callable[[Array, Array, bool], Iterable[jax.Array]],
+    x1: Array,
+    x2: Array | None,
+    tile: int,
+    in_flight: int = 1,
+) -> tuple[Array, Array]:
+    """K and Θ (n1, n2) in float64 out of tiles; of ``x1`` with itself, exactly symmetric, if ``x2`` is None.
+
+    Args:
+        compute: K and Θ (a, b) from blocks of a and b points, and from whether the tile lies on the diagonal of a
+            symmetric matrix. Short blocks are padded, so that all tiles have one shape.
+        x1: points along the first axis.
+        x2: the same.
+        tile: largest number of rows and columns of a tile.
+        in_flight: tiles that are asked for before the first of them is waited for.
+    """
+    symmetric = x2 is None
+    other = x1 if x2 is None else x2
+    rows, columns = blocks(len(x1), tile), blocks(len(other), tile)
+    height, width = _longest(rows), _longest(columns)
+    k, theta = (np.empty((len(x1), len(other))) for _ in range(2))
+    waiting: deque[tuple[slice, slice, Iterable[jax.Array]]] = deque()
+
+    def collect() -> None:
+        at, to, found = waiting.popleft()
+        for whole, part in zip((k, theta), found, strict=True):
+            _place(whole, at, to, np.asarray(part), symmetric)
+
+    with jax.enable_x64(True):
+        for at, to in itertools.product(rows, columns):
+            if symmetric and to.start < at.start:
+                continue
+            found = compute(_padded(x1[at], height), _padded(other[to], width), symmetric and at == to)
+            waiting.append((at, to, found))
+            if len(waiting) >= in_flight:
+                collect()
+        while waiting:
+            collect()
+    return k, theta
+
+
+def _place(whole: Array, at: slice, to: slice, padded: Array, symmetric: bool) -> None:
+    """Write a tile into its matrix, and below the diagonal of a symmetric one what stands above it."""
+    part = padded[: at.stop - at.start, : to.stop - to.start]
+    whole[at, to] = part
+    if symmetric:
+        whole[to, at] = np.triu(part) + np.triu(part, 1).T if at == to else part.T
 
 
 def blocks(n: int, size: int) -> list[slice]:

@@ -19,10 +19,12 @@ Each test point costs O(n²), whatever d: no Jacobian of the kernel is formed. T
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
 
 from ntkrobust.activations import Activation
 from ntkrobust.kernels.layers import Layers
@@ -34,6 +36,8 @@ from ntkrobust.kernels.recursion import (
     point_kernels,
 )
 from ntkrobust.kernels.tiles import inner_products
+
+AnyArray = TypeVar("AnyArray", jax.Array, npt.NDArray[np.float64])
 
 COLUMNS = 512
 """Columns of the products with M and N that covariance matrices are computed by, at least."""
@@ -105,19 +109,23 @@ class Row(NamedTuple):
     point: PointKernels
 
 
-def propagators(
-    vectors: jax.Array, response: jax.Array, prior: jax.Array, gram: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """M = V diag(m) Vᵀ, N = M K M, M∘Γ and N∘Γ.
+def propagators(vectors: AnyArray, response: AnyArray, prior: AnyArray) -> tuple[AnyArray, AnyArray]:
+    """M = V diag(m) Vᵀ and N = M K M, of numpy's arrays or traced ones.
 
     Args:
         vectors: V (n, n), eigenvectors of Θ in columns.
         response: m_i = (1 − e^{−λ_i t})/λ_i, or what gradient descent has instead; (n,).
         prior: K (n, n), with the noise that a Bayesian ridge adds.
-        gram: Γ (n, n).
     """
     m = (vectors * response) @ vectors.T
-    n = m @ prior @ m
+    return m, m @ prior @ m
+
+
+def propagators_with_gram(
+    vectors: jax.Array, response: jax.Array, prior: jax.Array, gram: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """The :func:`propagators` M and N, and M∘Γ and N∘Γ with Γ (n, n), which only kernels of inner products need."""
+    m, n = propagators(vectors, response, prior)
     return m, n, m * gram, n * gram
 
 
