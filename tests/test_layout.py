@@ -30,7 +30,7 @@ LAYERS = (
     ("sweeps",),
     ("reports",),
     ("workflow", "comparison", "doctor", "infinite"),
-    ("searching",),
+    ("searching", "foresight"),
 )
 # Rooms that do not know of each other, although the order alone would allow it.
 STRANGERS = {

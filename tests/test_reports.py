@@ -353,7 +353,7 @@ def test_incomplete_verdicts_and_cells_are_refused(run, tmp_path):
     ):
         verdicts = copy.deepcopy(run.verdicts)
         spoil(verdicts)
-        change(tmp_path, values={"verdicts": verdicts})
+        change(tmp_path, values=run.document["values"] | {"verdicts": verdicts})
         refused(tmp_path, expected)
 
 
@@ -371,7 +371,7 @@ def test_missing_broken_and_foreign_evidence_is_refused(run, tmp_path):
     verdicts = copy.deepcopy(run.verdicts)
     verdicts[0]["cells"][0]["evidence_cell"] = len(run.rows)
     run.write(tmp_path)
-    change(tmp_path, values={"verdicts": verdicts})
+    change(tmp_path, values=run.document["values"] | {"verdicts": verdicts})
     refused(tmp_path, "not from one run")
 
 

@@ -186,17 +186,21 @@ def test_looks_add_networks_only_to_what_is_open(tmp_path: Path) -> None:
         reading = ntr.Reading("equal scaled time", 3.0)
         return ntr.Claim(f"test/{name}", "", relation, "perturbation_stability", grid, reading)
 
-    # P/ε falls by a third over these widths, so one is plainly false and the other cannot be settled: it is on its border.
+    # One is plainly false, the other on its border.
     plain = trained("plain", ntr.AtLeast(lambda exact_law: 3 * exact_law))
     open_one = law_claim(1.0, ntr.AtMost)
     progress: list[tuple[int, int]] = []
     fixed = ntr.verify([plain, open_one], seeds=36, looks=1)
+
+    def note(_: str, done: int, total: int) -> None:
+        progress.append((done, total))
+
     found = ntr.verify(
         [plain, open_one],
         seeds=36,
         looks=3,
         out=tmp_path,
-        progress=lambda _, done, total: progress.append((done, total)),
+        progress=note,
     )
     assert [one.label for one in found] == [one.label for one in fixed] == ["refuted", "inconclusive"]
     assert [one.seeds for one in found] == [12, 36 * 64]

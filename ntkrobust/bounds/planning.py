@@ -21,8 +21,11 @@ Law = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 REPETITIONS = 2000
 FIRST_WIDTH = 32
+FIRST_DEPTH = 2
 LARGEST_EFFECT = 1e6
 LARGEST_NORMAL_CV = 0.3
+LARGEST_SIMULATED = 128
+"""More networks than this are not simulated: the smallest effect they show is smaller like n^(−1/2)."""
 
 
 def lognormal(cv: float) -> Law:
@@ -92,19 +95,25 @@ def ground_truth(relation: Relation, effect: float, outcome: Outcome, cells: int
 
 
 def simulated_cells(
-    means: Sequence[float], law: Law, shape: tuple[int, int], rng: np.random.Generator
+    means: Sequence[float], law: Law, shape: tuple[int, int], rng: np.random.Generator, facets: int = 1
 ) -> list[CellSample]:
-    """Cells with these means, of which each holds ``shape`` = (batch, n) values."""
+    """Cells with these means in each facet, of which each holds ``shape`` = (batch, n) values."""
     return [
-        CellSample({"depth": 2, "width": FIRST_WIDTH * 2**k}, mean * law(rng, shape), reference=1.0)
+        CellSample({"depth": FIRST_DEPTH + facet, "width": FIRST_WIDTH * 2**k}, mean * law(rng, shape), reference=1.0)
+        for facet in range(facets)
         for k, mean in enumerate(means)
     ]
 
 
-def simulated_claim(relation: Relation, cells: int) -> Claim:
-    """A claim about such cells."""
-    widths = tuple(FIRST_WIDTH * 2**k for k in range(cells))
-    return Claim("simulated/truth", "", relation, "jacobian_frobenius", {"depth": (2,), "width": widths})
+def simulated_claim(relation: Relation, cells: int, facets: int = 1) -> Claim:
+    """A claim about such cells: what is said along an axis is said of the width."""
+    grid = {
+        "depth": tuple(FIRST_DEPTH + facet for facet in range(facets)),
+        "width": tuple(FIRST_WIDTH * 2**k for k in range(cells)),
+    }
+    if isinstance(relation, Trend | Turns | ScalesAs):
+        relation = dataclasses.replace(relation, axis="width")
+    return Claim("simulated/truth", "", relation, "jacobian_frobenius", grid)
 
 
 def p_values(claim: Claim, cells: Sequence[CellSample], outcome: Outcome) -> np.ndarray:
@@ -123,6 +132,7 @@ def power(
     n: int,
     outcome: Outcome = "supported",
     cells: int = 4,
+    facets: int = 1,
     level: float = LEVEL,
     repetitions: int = REPETITIONS,
 ) -> float:
@@ -134,7 +144,8 @@ def power(
         effect: how plainly the statement is true or false, see :func:`ground_truth`.
         n: networks per cell.
         outcome: what should be shown.
-        cells: cells of the grid.
+        cells: cells of each facet of the grid.
+        facets: groups of cells that the statement speaks of one by one (the other axes of a trend).
         level: the level; divide by the number of claims judged together.
         repetitions: simulated experiments.
 
@@ -152,11 +163,11 @@ def power(
     if not effect > 1:
         raise InputError(f"an effect is a factor above 1, got {effect!r}")
     relation, means = ground_truth(relation, effect, outcome, cells)
-    claim = simulated_claim(relation, cells)
+    claim = simulated_claim(relation, cells, facets)
     laws = [lognormal(cv), gamma(cv), *([normal(cv)] if cv <= LARGEST_NORMAL_CV else [])]
     shown = []
     for law in laws:
-        sample = simulated_cells(means, law, (repetitions, n), np.random.default_rng(0))
+        sample = simulated_cells(means, law, (repetitions, n), np.random.default_rng(0), facets)
         shown.append(float(np.mean(p_values(claim, sample, outcome) <= level)))
     return min(shown)
 
@@ -168,21 +179,27 @@ def detectable_effect(
     n: int,
     outcome: Outcome = "supported",
     cells: int = 4,
+    facets: int = 1,
     level: float = LEVEL,
     wanted: float = POWER,
+    repetitions: int = REPETITIONS,
 ) -> float:
     """The smallest effect that ``n`` networks per cell show with probability ``wanted``; infinite if none is.
 
     Arguments as for :func:`power`. The power aimed at is two standard errors of the simulation above ``wanted``.
     """
-    aim = wanted + 2 * math.sqrt(wanted * (1 - wanted) / REPETITIONS)
+    aim = wanted + 2 * math.sqrt(wanted * (1 - wanted) / repetitions)
+    simulated = min(n, LARGEST_SIMULATED)
 
     def enough(log_effect: float) -> bool:
-        effect = math.exp(log_effect)
-        return power(relation, cv=cv, effect=effect, n=n, outcome=outcome, cells=cells, level=level) >= aim
+        shown = power(
+            relation, cv=cv, effect=math.exp(log_effect), n=simulated, outcome=outcome, cells=cells, facets=facets,
+            level=level, repetitions=repetitions,
+        )  # fmt: skip
+        return shown >= aim
 
-    found = _smallest(enough, 0.0, 2 * cv / math.sqrt(n), math.log(LARGEST_EFFECT))
-    return math.inf if found is None else math.exp(found)
+    found = _smallest(enough, 0.0, 2 * cv / math.sqrt(simulated), math.log(LARGEST_EFFECT))
+    return math.inf if found is None else math.exp(found * math.sqrt(simulated / n))
 
 
 def networks_needed(

@@ -317,7 +317,7 @@ def _label(outcomes: Sequence[_Outcome], points: int) -> list[Verdict]:
 def _why_not(claim: Claim, cells: tuple[CellSample, ...], usable: tuple[CellSample, ...]) -> tuple[Label, str] | None:
     """Why a claim can't be judged on these cells, or None."""
     enough = len(usable) >= 1
-    for axis in _axes(claim):
+    for axis in axes_of(claim):
         # What is said along an axis is judged in each facet (the other axes fixed).
         facets = facets_along(axis, usable)
         enough = enough and len(facets) == len(facets_along(axis, cells))
@@ -357,7 +357,7 @@ def _restrict_to_side(judgement: Judgement, claim: Claim, side: str) -> Judgemen
     )
 
 
-def _axes(claim: Claim) -> list[str]:
+def axes_of(claim: Claim) -> list[str]:
     """The axes along which a claim says something."""
     if isinstance(claim.relation, Trend | Turns | ScalesAs):
         return [claim.relation.axis]
@@ -395,7 +395,7 @@ def statement(claim: Claim, cells: Sequence[CellSample]) -> Statement:
             return bounded(samples, isinstance(relation, AtLeast), n_cells)
     facets: list[Statement] = []
     count = 0
-    for axis in _axes(claim):
+    for axis in axes_of(claim):
         length = len(grid[axis])
         count += n_cells // length
         paired = axis in PAIRED_AXES

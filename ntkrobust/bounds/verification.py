@@ -131,6 +131,36 @@ def examine(
     )
 
 
+def pilot(
+    claims: Sequence[Claim], data: Dataset, *, networks: int, key: jax.Array, points: int, progress: Progress
+) -> list[float | None]:
+    """How much networks of a cell differ, seen on few of them: standard deviation over mean of each claim's measure.
+
+    Of the first and the last cell of its grid that is in scope, the larger; None where neither could be used, or
+    nothing varies. Arguments as for :func:`examine`, with so many ``networks`` per trained cell.
+    """
+    x_test = data.x_test[:points]
+    known = _Known(data, InfiniteWidth(data, x_test))
+    studies = []
+    for claim in claims:
+        study = _study(claim, known, x_test)
+        kept = [one for one in study.cells if one[1] not in study.excluded]
+        studies.append(dataclasses.replace(study, cells=tuple(kept[index] for index in {0, len(kept) - 1} if kept)))
+    drawn = Networks(data, key, x_test)
+    drawn.extend(_demands(studies, studies, networks), progress)
+    found: list[float | None] = []
+    for study in studies:
+        spreads = [0.0]
+        for shown, cell in study.cells:
+            sample = _sample(study, shown, drawn.records[cell], networks * study.claim.draws, known)
+            if len(sample.values) > 1 and not sample.problem:
+                geometric = study.claim.reading.functional == "geometric mean"
+                values = np.log(sample.values) if geometric else sample.values / np.mean(sample.values)
+                spreads.append(float(np.std(values, ddof=1)))
+        found.append(max(spreads) or None)
+    return found
+
+
 @dataclasses.dataclass(frozen=True)
 class _Study:
     """A claim with its cells.
