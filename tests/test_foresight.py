@@ -12,7 +12,7 @@ from ntkrobust.bounds import planning
 from ntkrobust.cli import run
 
 GRID = {"initialization": ("he",), "depth": (2, 4, 8), "width": (32, 64)}
-WIDTHS = {"width": (8, 16, 32, 64, 128)}
+WIDTHS = {"depth": (2,), "width": (8, 16, 32, 64, 128)}
 
 
 def about(relation: Any, name: str = "a", **fields: Any) -> ntr.Claim:
