@@ -1,5 +1,6 @@
 """Plans: how seeds are laid out on the machine changes no outcome."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 
 import ntkrobust.finite.measures
+import ntkrobust.finite.plan
 import ntkrobust.finite.training
 from ntkrobust import MLP, Run, measure, train
+from ntkrobust.finite import threads
 from ntkrobust.finite.plan import MAX_CHUNK, Plan, choose_plan, run_over_seeds
 
 X = np.linspace(-1.2, 1.4, 24).reshape(8, 3)
@@ -35,7 +38,7 @@ def use_plan(monkeypatch, plan: Plan) -> None:
 @pytest.fixture(scope="module")
 def reference() -> tuple[Run, np.ndarray]:
     with pytest.MonkeyPatch.context() as patch:
-        use_plan(patch, Plan("vmap", chunk=64, devices=1))
+        use_plan(patch, Plan(64, 64))
         return train_and_measure(5)
 
 
@@ -58,7 +61,9 @@ def test_the_comparison_can_fail(reference):
 
 
 @pytest.mark.parametrize(
-    "plan", [Plan("vmap", 4, 1), Plan("map", 64, 1), Plan("map", 4, 1), Plan("map", 1, 1)], ids=str
+    "plan",
+    [Plan(4, 4), Plan(1, 64), Plan(2, 4), Plan(1, 1), Plan(2, 64, streams=2), Plan(1, 2, 3), Plan(1, 4, 2, exact=True)],
+    ids=str,
 )
 def test_the_outcome_does_not_depend_on_batching_or_chunks(plan, reference, monkeypatch):
     use_plan(monkeypatch, plan)
@@ -82,7 +87,8 @@ assert jax.local_device_count() == 2
 run, measured = train_and_measure(5)  # does not divide by 2
 assert "2 device(s)" in run.plan, run.plan
 for n_seeds in (1, 4, 5):
-    check_every_seed(n_seeds, Plan("map", 4, 2))
+    check_every_seed(n_seeds, Plan(2, 8, 1, 2))
+    check_every_seed(n_seeds, Plan(1, 2, 1, 2))
 np.savez(sys.argv[2], *jax.tree.leaves(run.snapshots), loss=run.loss, measured=measured)
 """
 
@@ -121,29 +127,95 @@ def check_every_seed(n_seeds: int, plan: Plan) -> None:
     np.testing.assert_array_equal(found["key"], np.asarray(jax.vmap(jax.random.bits)(keys)))
 
 
-@pytest.mark.parametrize("batching", ["vmap", "map"])
-@pytest.mark.parametrize("chunk", [1, 4, 16])
-def test_every_seed_once_and_in_order(chunk, batching):
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("streams", [1, 2, 3])
+@pytest.mark.parametrize(("group", "chunk"), [(1, 1), (1, 4), (4, 4), (4, 16), (16, 16)])
+def test_every_seed_once_and_in_order(group, chunk, streams, exact):
     for n_seeds in (1, 4, 5, 11):
-        check_every_seed(n_seeds, Plan(batching, chunk, 1))
+        check_every_seed(n_seeds, Plan(group, chunk, streams, exact=exact))
+
+
+def test_pieces_share_the_seeds_evenly():
+    for group, chunk, streams, devices in itertools.product((1, 4, 16), (16, 64), (1, 2, 3), (1, 2)):
+        for n_seeds in (1, 2, 3, 7, 16, 17, 40, 129):
+            pieces = Plan(group, chunk * devices, streams, devices).pieces(n_seeds)
+            parts = list(pieces)
+            assert [index for part in parts for index in range(part.start, part.stop)] == list(range(n_seeds))
+            sizes = [part.stop - part.start for part in parts]
+            assert max(sizes) <= pieces.size <= pieces.capacity <= chunk * devices
+            assert pieces.capacity % (pieces.group * devices) == 0
+            assert len(set(sizes[:-1])) <= 1
+            # no stream has more than its share, rounded up to whole groups on each device
+            rounds = -(-len(parts) // streams)
+            assert pieces.size - pieces.group * devices < -(-n_seeds // (rounds * streams))
+
+
+def test_programs_are_few():
+    plan = Plan(4, 64, 2)
+    shapes = {(pieces.group, pieces.capacity) for n_seeds in range(1, 500) for pieces in [plan.pieces(n_seeds)]}
+    assert len(shapes) <= 3 * 7
+    assert (
+        len({(pieces.group, pieces.capacity) for n_seeds in range(64, 500) for pieces in [plan.pieces(n_seeds)]}) <= 9
+    )
 
 
 # --- how a plan is chosen
 
 
-def test_plans():
-    small, large = MLP(2, 16), MLP(2, 4096)
-    on_cpu = jax.default_backend() == "cpu"
-    assert choose_plan(small, 10, 100).batching == "vmap"
-    assert choose_plan(large, 10, 100).batching == ("map" if on_cpu else "vmap")
+def test_plans(monkeypatch):
+    monkeypatch.setattr(ntkrobust.finite.plan, "side_by_side", lambda: 2)
     devices = jax.local_device_count()
-    for net in (small, large, MLP(8, 1024), MLP(3, 30_000)):
+    for net in (MLP(2, 16), MLP(2, 4096), MLP(8, 1024), MLP(3, 30_000)):
         for points in (10, 100_000):
             plan = choose_plan(net, 784, points)
             assert plan.devices == devices
-            assert plan.chunk >= 1
-            assert plan.chunk % devices == 0
-            assert plan.chunk <= MAX_CHUNK[plan.batching] * devices
+            assert plan.chunk % (devices * plan.group) == 0
+            assert plan.chunk <= MAX_CHUNK * devices
     # what does not fit shrinks the chunk
     assert choose_plan(MLP(3, 30_000), 784, 10).chunk == devices
-    assert choose_plan(small, 784, 100_000).chunk < choose_plan(small, 784, 10).chunk
+    if jax.default_backend() == "cpu" and devices == 1:
+        # narrow networks share products, wide ones fill the cores
+        assert [choose_plan(MLP(4, m), 64, 256).group for m in (4, 16, 64, 256)] == [32, 8, 2, 1]
+        assert [choose_plan(MLP(4, m), 64, 256).streams for m in (16, 512, 1024)] == [2, 2, 1]
+        assert [choose_plan(MLP(4, m), 64, 256).exact for m in (512, 4096)] == [False, True]
+
+
+def test_programs_run_side_by_side_only_where_threads_are_enough(monkeypatch):
+    if jax.default_backend() != "cpu":
+        pytest.skip("on CPUs only")
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    for pool, expected in ((0, 1), (2, 1), (5, 1), (6, 2), (64, 2)):
+        monkeypatch.setattr(threads, "_pool_threads", lambda pool=pool: pool)
+        assert threads.side_by_side() == expected
+
+
+POOL = """
+import sys
+import jax
+if sys.argv[1] == "late":
+    jax.random.key(0)
+import ntkrobust as ntr
+ntr.train
+from ntkrobust.finite.threads import _pool_threads, side_by_side
+from ntkrobust.machine import cores
+programs = side_by_side()
+print(cores(), _pool_threads(), programs)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the system doesn't list threads")
+@pytest.mark.parametrize("when", ["early", "late"])
+def test_the_pool_is_asked_for_before_it_is_made(when):
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("PJRT_NPROC", "NPROC", "XLA_FLAGS")
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", POOL, when], env=environment | {"JAX_PLATFORMS": "cpu"}, check=True, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    cores, pool, programs = map(int, done.stdout.split())
+    if when == "early":
+        assert (pool, programs) == (3 * cores, cores)
+    else:
+        assert pool <= cores
+        assert programs == max(1, cores // 3)

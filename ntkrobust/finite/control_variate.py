@@ -116,18 +116,18 @@ class _Excess:
 
         An output bias is one more feature, whose derivative vanishes: m+1 then.
         """
-        z, inputs = pre_activations(self.phi, scales, parameters, x)
+        z, inputs = pre_activations(self.phi, scales, parameters, x.T)
         slope = parameters.weights[0]
         for layer, before in enumerate(z[:-1]):
             if layer:
                 slope = parameters.weights[layer] @ slope
-            gate = jax.jvp(self.phi, (before[0],), (jnp.ones_like(before[0]),))[1]
+            gate = jax.jvp(self.phi, (before[:, 0],), (jnp.ones_like(before[:, 0]),))[1]
             slope = scales.weight_gain[layer] * gate[:, None] * slope
         size = scales.weight_gain[-1] * scales.weight_std[-1]
         if not self.has_bias:
-            return size * inputs[-1], size * slope
+            return size * inputs[-1].T, size * slope
         bias = jnp.full((len(x), 1), scales.bias_gain * scales.bias_std, dtype=x.dtype)
-        return jnp.append(size * inputs[-1], bias, axis=1), jnp.pad(size * slope, ((0, 1), (0, 0)))
+        return jnp.append(size * inputs[-1].T, bias, axis=1), jnp.pad(size * slope, ((0, 1), (0, 0)))
 
 
 def _last_layer(scales: LayerScales, parameters: Parameters) -> jax.Array:

@@ -14,22 +14,26 @@ from ntkrobust.finite.parameters import LayerScales, Parameters, pre_activations
 def _backward(
     phi: Activation, scales: LayerScales, parameters: Parameters, x: jax.Array
 ) -> tuple[list[jax.Array], list[jax.Array]]:
-    """The layers' inputs h_{l−1} (n, fan_in) and the derivatives δ_l = ∂f/∂z_l (n, o, fan_out), for x (n, d)."""
-    z, inputs = pre_activations(phi, scales, parameters, x)
-    n, o = z[-1].shape
-    deltas = [jnp.broadcast_to(jnp.eye(o, dtype=z[-1].dtype), (n, o, o))]
+    """The layers' inputs h_{l−1} (fan_in, n) and the derivatives δ_l = ∂f/∂z_l (fan_out, o, n), for x (n, d)."""
+    z, inputs = pre_activations(phi, scales, parameters, x.T)
+    o, n = z[-1].shape
+    deltas = [jnp.broadcast_to(jnp.eye(o, dtype=z[-1].dtype)[:, :, None], (o, o, n))]
     for layer in range(len(z) - 1, 0, -1):
         slope = jax.jvp(phi, (z[layer - 1],), (jnp.ones_like(z[layer - 1]),))[1]
-        # δ_l = (δ_{l+1} W_{l+1}) ∘ φ'(z_l)
-        back = scales.weight_gain[layer] * (deltas[0] @ parameters.weights[layer])
-        deltas.insert(0, back * slope[:, None, :])
+        # δ_l = (W_{l+1}ᵀ δ_{l+1}) ∘ φ'(z_l)
+        deltas.insert(0, _pulled_back(scales.weight_gain[layer], parameters.weights[layer], deltas[0]) * slope[:, None])
     return inputs, deltas
+
+
+def _pulled_back(gain: jax.Array, weight: jax.Array, delta: jax.Array) -> jax.Array:
+    """gain·Wᵀδ (fan_in, o, n) for δ (fan_out, o, n): one product for all outputs and points."""
+    return gain * (weight.T @ delta.reshape(len(delta), -1)).reshape(-1, *delta.shape[1:])
 
 
 def input_jacobian(phi: Activation, scales: LayerScales, parameters: Parameters, x: jax.Array) -> jax.Array:
     """J(x) = ∂f/∂x (n, o, d) at x (n, d), at the cost of one forward pass and o backward passes."""
     _, deltas = _backward(phi, scales, parameters, x)
-    return scales.weight_gain[0] * (deltas[0] @ parameters.weights[0])
+    return _pulled_back(scales.weight_gain[0], parameters.weights[0], deltas[0]).transpose(2, 1, 0)
 
 
 def empirical_ntk(phi: Activation, scales: LayerScales, parameters: Parameters, x: jax.Array) -> jax.Array:
@@ -39,13 +43,15 @@ def empirical_ntk(phi: Activation, scales: LayerScales, parameters: Parameters, 
     each bias), without forming any Jacobian with respect to parameters.
     """
     inputs, deltas = _backward(phi, scales, parameters, x)
+    o, n = deltas[-1].shape[1:]
     theta = jnp.zeros((), dtype=x.dtype)
     for layer, (h, delta) in enumerate(zip(inputs, deltas, strict=True)):
-        gram = scales.weight_gain[layer] ** 2 * (h @ h.T)
+        gram = scales.weight_gain[layer] ** 2 * (h.T @ h)
         if parameters.biases:
             gram = gram + scales.bias_gain**2
-        theta = theta + gram[:, None, :, None] * jnp.einsum("iam,jbm->iajb", delta, delta)
-    return theta
+        signals = delta.reshape(len(delta), o * n)
+        theta = theta + gram[None, :, None, :] * (signals.T @ signals).reshape(o, n, o, n)
+    return theta.transpose(1, 0, 3, 2)
 
 
 def ntk_largest_eigenvalue(

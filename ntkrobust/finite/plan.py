@@ -1,101 +1,197 @@
-"""How an ensemble is laid out on the machine: devices, batching of seeds, chunks. The outcome does not depend on it."""
+"""How an ensemble is laid out on the machine: devices, programs side by side, seeds per product. The outcome does not
+depend on it.
+
+On CPUs, products of small matrices leave a core idle while threads wait for each other. So cores are given programs of
+their own (*streams*), each with its share of the seeds; and within a program, as many seeds share a matrix product as
+keep its arrays in the cache (a *group*). On other devices one program holds all seeds of a chunk in each product.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from ntkrobust.finite.threads import side_by_side
 from ntkrobust.networks import MLP
 from ntkrobust.precision import full_matmul_precision
 
 CHUNK_BYTES = 512 * 2**20
-"""Working memory that one chunk of seeds may take."""
+"""Memory that the arrays of one chunk of seeds may take."""
 
-MAX_CHUNK = {"vmap": 512, "map": 16}
-"""Seeds per chunk at most: more gain nothing, and chunks of one size share one compiled program."""
+MAX_CHUNK = 512
+"""Seeds per chunk at most: more gain nothing."""
 
-MAP_FROM_WIDTH = 64
-"""Below this width many networks per matrix product are faster, from it on one after the other (measured, 2 cores)."""
+PRODUCT_FLOATS = 2**15
+"""Entries of one layer's activations of a group, at most (measured on CPUs: with twice as many, twice as slow)."""
+
+MAX_GROUP = 64
+"""Seeds per group at most, on CPUs: more gain nothing."""
+
+SHARED_PRODUCT = 2**27
+"""m²n from which one product keeps all cores busy, so that programs side by side gain nothing."""
+
+EXACT_FROM_BYTES = 2**24
+"""Parameters of a network from which chunks hold just the seeds they need, at the price of a program for each size."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How seeds are batched.
+    """How seeds are laid out.
 
     Attributes:
-        batching: ``"vmap"`` (all seeds of a chunk in one program) or ``"map"`` (one after the other).
-        chunk: seeds per chunk.
+        group: seeds that share a matrix product; groups come one after the other.
+        chunk: seeds at most whose arrays a program is given at once (over all its devices).
+        streams: programs side by side.
         devices: local devices that share the seeds of a chunk.
+        exact: whether chunks hold just the seeds they need, instead of a power of two.
     """
 
-    batching: Literal["vmap", "map"]
+    group: int
     chunk: int
-    devices: int
+    streams: int = 1
+    devices: int = 1
+    exact: bool = False
 
     def __str__(self) -> str:
-        return f"{self.batching}, {self.chunk} seeds per chunk, {self.devices} device(s)"
+        return (
+            f"{self.group} seed(s) per product, {self.chunk} per chunk, {self.streams} stream(s), "
+            f"{self.devices} device(s)"
+        )
+
+    def pieces(self, n_seeds: int) -> Pieces:
+        """How so many seeds are split."""
+        rounds = math.ceil(n_seeds / (self.streams * self.chunk))
+        share = math.ceil(n_seeds / (self.streams * rounds))
+        each = math.ceil(share / self.devices)
+        # Smaller groups where they leave fewer idle: a step over a group costs about as much as one seed more.
+        sizes = _powers_of_two(min(self.group, each))
+        group = min(sizes, key=lambda size: (math.ceil(each / size) * (size + 1), -size))
+        size = math.ceil(each / group) * group * self.devices
+        capacity = size if self.exact else _power_of_two_from(size // group // self.devices) * group * self.devices
+        return Pieces(group, size, capacity, n_seeds)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pieces:
+    """Seeds, split into pieces that a program takes one by one.
+
+    Attributes:
+        group: seeds that share a matrix product.
+        size: seeds per piece; the last may have fewer.
+        capacity: seeds that the program's arrays have room for: sizes differ, programs are few.
+        n_seeds: seeds in all.
+    """
+
+    group: int
+    size: int
+    capacity: int
+    n_seeds: int
+
+    def __iter__(self) -> Iterator[slice]:
+        return (slice(start, min(start + self.size, self.n_seeds)) for start in range(0, self.n_seeds, self.size))
+
+
+def _powers_of_two(largest: int) -> list[int]:
+    return [2**k for k in range(int(math.log2(largest)) + 1)]
+
+
+def _power_of_two_from(smallest: int) -> int:
+    return 2 ** math.ceil(math.log2(smallest))
 
 
 def choose_plan(net: MLP, d_in: int, n_points: int) -> Plan:
     """The plan for an ensemble of ``net`` at ``n_points`` inputs of dimension ``d_in``.
 
-    The estimate per seed: four copies of the parameters (values, gradients, and one of each being made) and, at every
-    layer, three arrays over the points for each output.
+    The estimate per seed: of every array of parameters, the value, its gradient, and one of each being made; and at
+    every layer, three arrays over the points for each output.
     """
-    floats = 4 * net.count_parameters(d_in) + 3 * n_points * net.d_out * (d_in + net.depth * net.finite_width)
+    parameters, m = net.count_parameters(d_in), net.finite_width
+    activations = 3 * n_points * net.d_out * (d_in + net.depth * m)
     devices = jax.local_device_count()
-    on_cpu = jax.default_backend() == "cpu"
-    batching: Literal["vmap", "map"] = "map" if on_cpu and net.finite_width >= MAP_FROM_WIDTH else "vmap"
-    # A power of two, so that ensembles of any size run in chunks of the same few sizes.
-    chunk = 2 ** math.floor(math.log2(min(MAX_CHUNK[batching], max(1, CHUNK_BYTES / (4 * floats)))))
-    return Plan(batching, chunk=-(-chunk // devices) * devices, devices=devices)
+    exact = 4 * parameters >= EXACT_FROM_BYTES
+    if jax.default_backend() != "cpu":
+        fitting = max(1, CHUNK_BYTES // (4 * (4 * parameters + activations)))
+        chunk = _powers_of_two(min(MAX_CHUNK, fitting))[-1]
+        return Plan(chunk, chunk * devices, 1, devices, exact)
+    group = _powers_of_two(max(1, min(MAX_GROUP, PRODUCT_FLOATS // (m * n_points))))[-1]
+    fitting = max(1, (CHUNK_BYTES // 4 - group * (2 * parameters + activations)) // (2 * parameters))
+    chunk = max(group, _powers_of_two(min(MAX_CHUNK, fitting))[-1])
+    streams = side_by_side() if devices == 1 and m * m * n_points < SHARED_PRODUCT else 1
+    return Plan(group, chunk * devices, streams, devices, exact)
 
 
 _RUNNING = threading.Lock()
-"""One program runs at a time: each already uses all cores, and two at once can starve each other of threads forever."""
+"""One call runs at a time: other programs on the same threads could starve it of them forever."""
 
 _COMPILED: dict[tuple, Callable[..., Any]] = {}
 _COMPILING: defaultdict[tuple, threading.Lock] = defaultdict(threading.Lock)
 
 
-def _compile(function: Callable[..., Any], plan: Plan, shared: Any, per_seed: Any) -> Callable[..., Any]:
+def _compile(function: Callable[..., Any], group: int, devices: int, shared: Any, piece: Any) -> Callable[..., Any]:
     """``function(shared, per_seed)`` of one seed, as a compiled program of arrays with a leading seed axis.
 
     Compiling apart from running lets other threads compile while a program runs.
     """
-    leaves, structure = jax.tree.flatten((shared, per_seed))
+    leaves, structure = jax.tree.flatten((shared, piece))
     shapes = tuple((np.shape(leaf), leaf.dtype) for leaf in leaves)
     # The x64 flag decides what unnamed types come to while tracing.
-    signature = (function, plan.batching, plan.devices, structure, shapes, jax.dtypes.canonicalize_dtype(np.float64))
+    signature = (function, group, devices, structure, shapes, jax.dtypes.canonicalize_dtype(np.float64))
     with _COMPILING[signature], full_matmul_precision():
         if signature not in _COMPILED:
-            _COMPILED[signature] = jax.jit(_batched(function, plan)).lower(shared, per_seed).compile()
+            program = _over_devices(functools.partial(_over_groups, function, group), devices)
+            _COMPILED[signature] = jax.jit(program).lower(shared, piece, np.int32(0)).compile()
     return _COMPILED[signature]
 
 
-def _batched(function: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
-    def over_seeds(shared: Any, per_seed: Any) -> Any:
-        if plan.batching == "vmap":
-            return jax.vmap(lambda one: function(shared, one))(per_seed)
-        return jax.lax.map(lambda one: function(shared, one), per_seed)
+def _over_groups(function: Callable[..., Any], group: int, shared: Any, per_seed: Any, used: jax.Array) -> Any:
+    """Group after group, as far as seeds are used: how many is known at run time only."""
 
-    if plan.devices == 1:
-        return over_seeds
-    mesh = Mesh(np.array(jax.local_devices()[: plan.devices]), ("seed",))
+    def of_group(one: Any) -> Any:
+        if group == 1:
+            return jax.tree.map(lambda leaf: leaf[None], function(shared, jax.tree.map(lambda leaf: leaf[0], one)))
+        return jax.vmap(lambda one: function(shared, one))(one)
+
+    capacity = jax.tree.leaves(per_seed)[0].shape[0]
+    if capacity == group:
+        return of_group(per_seed)
+
+    def step(index: jax.Array, results: Any) -> Any:
+        start = index * group
+        one = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, group), per_seed)
+        return jax.tree.map(
+            lambda all_of, new: jax.lax.dynamic_update_slice_in_dim(all_of, new, start, 0), results, of_group(one)
+        )
+
+    shapes = jax.eval_shape(of_group, jax.tree.map(lambda leaf: leaf[:group], per_seed))
+    empty = jax.tree.map(lambda leaf: jax.numpy.zeros((capacity, *leaf.shape[1:]), leaf.dtype), shapes)
+    return jax.lax.fori_loop(0, -(-used // group), step, empty)
+
+
+def _over_devices(program: Callable[..., Any], devices: int) -> Callable[..., Any]:
+    if devices == 1:
+        return program
+
+    def on_one(shared: Any, per_seed: Any, used: jax.Array) -> Any:
+        mine = jax.tree.leaves(per_seed)[0].shape[0]
+        return program(shared, per_seed, jax.numpy.clip(used - jax.lax.axis_index("seed") * mine, 0, mine))
+
+    mesh = Mesh(np.array(jax.local_devices()[:devices]), ("seed",))
     seeds, copied = PartitionSpec("seed"), PartitionSpec()
-    return jax.shard_map(over_seeds, mesh=mesh, in_specs=(copied, seeds), out_specs=seeds, check_vma=False)
+    return jax.shard_map(on_one, mesh=mesh, in_specs=(copied, seeds, copied), out_specs=seeds, check_vma=False)
 
 
 def run_over_seeds(function: Callable[[Any, Any], Any], plan: Plan, shared: Any, per_seed: Any) -> Any:
-    """Evaluate ``function(shared, one_seed)`` for every seed, one chunk of the plan after the other.
+    """Evaluate ``function(shared, one_seed)`` for every seed.
 
     Matrix products keep all of float32.
 
@@ -108,35 +204,29 @@ def run_over_seeds(function: Callable[[Any, Any], Any], plan: Plan, shared: Any,
     Returns:
         What ``function`` returns, as numpy arrays with a leading seed axis.
     """
-    results = []
-    for start, size, padded in pieces(jax.tree.leaves(per_seed)[0].shape[0], plan):
-        # The last seed stands in for those missing, and its copies are dropped.
-        index = np.minimum(np.arange(start, start + padded), start + size - 1)
-        piece = jax.tree.map(lambda leaf, index=index: leaf[index], per_seed)
-        program = _compile(function, plan, shared, piece)
-        with _RUNNING:
-            results.append(jax.tree.map(lambda leaf, size=size: np.asarray(leaf)[:size], program(shared, piece)))
+    pieces = plan.pieces(jax.tree.leaves(per_seed)[0].shape[0])
+    parts = list(pieces)
+
+    def run(part: slice) -> Any:
+        used = part.stop - part.start
+        piece = _padded(per_seed, part, pieces.capacity)
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[:used], program(shared, piece, np.int32(used)))
+
+    program = _compile(function, pieces.group, plan.devices, shared, _padded(per_seed, parts[0], pieces.capacity))
+    with _RUNNING:
+        if plan.streams == 1 or len(parts) == 1:
+            results = [run(part) for part in parts]
+        else:
+            with ThreadPoolExecutor(plan.streams) as pool:
+                results = list(pool.map(run, parts))
+    if len(results) == 1:
+        return results[0]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
 
 
-def pieces(n_seeds: int, plan: Plan) -> Iterator[tuple[int, int, int]]:
-    """Split seeds into pieces of few sizes, since each size is a program of its own to compile.
-
-    Whole chunks first. What is left is padded to a power of four under ``vmap``, where idle seeds are cheap, and taken
-    one by one (per device) under ``map``, where they are not.
-
-    Yields:
-        (start, number of seeds, padded number), the last a multiple of the number of devices.
-    """
-    start = 0
-    while start < n_seeds:
-        left = n_seeds - start
-        if left >= plan.chunk:
-            size = padded = plan.chunk
-        elif plan.batching == "map":
-            size, padded = min(left, plan.devices), plan.devices
-        else:
-            size = left
-            padded = min(plan.chunk, plan.devices * 4 ** math.ceil(math.log(left / plan.devices, 4)))
-        yield start, size, max(padded, plan.devices)
-        start += size
+def _padded(per_seed: Any, part: slice, capacity: int) -> Any:
+    """The seeds of a part; the last stands in for those that are missing."""
+    if part.stop - part.start == capacity:
+        return jax.tree.map(lambda leaf: leaf[part], per_seed)
+    index = np.minimum(np.arange(part.start, part.start + capacity), part.stop - 1)
+    return jax.tree.map(lambda leaf: leaf[index], per_seed)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 import numpy as np
 
 from ntkrobust.errors import InputError
+from ntkrobust.machine import physical_bytes, resident_bytes
 
 
 class MemoryEstimate(NamedTuple):
@@ -51,7 +51,7 @@ def estimate_memory(n: int, d: int) -> MemoryEstimate:
     """Peak memory of an :class:`~ntkrobust.InfiniteEnsemble` on ``n`` points of dimension ``d``, used at one time."""
     matrix = 8 * n * n
     return MemoryEstimate(
-        process=_resident(),
+        process=resident_bytes(),
         factorization=FACTORIZATION_MATRICES * matrix,
         evaluation=EVALUATION_MATRICES * matrix,
         points=8 * n * (2 * d + ROW_ARRAYS * batch_rows(n)),
@@ -74,26 +74,9 @@ def check_memory(estimate: MemoryEstimate, limit: int | None) -> None:
     Raises:
         InputError: the peak exceeds ``limit`` bytes, or the machine's memory if no limit is given.
     """
-    available = _physical() if limit is None else limit
+    available = physical_bytes() if limit is None else limit
     if available and estimate.peak > available:
         raise InputError(
             f"this needs about {estimate.peak / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are there: take fewer "
             "training points (memory grows with their square)"
         )
-
-
-def _resident() -> int:
-    """Bytes this process holds now; 0 where the system doesn't say."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return 0
-
-
-def _physical() -> int:
-    """Bytes of memory of the machine; 0 where the system doesn't say."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        return 0
