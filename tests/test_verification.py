@@ -242,6 +242,14 @@ def test_looks_add_networks_only_to_what_is_open(tmp_path: Path) -> None:
             "claim a: its bound asks for 'height'",
         ),
         (
+            lambda: ntr.claim("a", ntr.AtMost, grid=GRID)(lambda depth: 1.0),
+            "claim a: its statement is a text, got <class",
+        ),
+        (
+            lambda: ntr.Claim("a", "", ntr.AtMost(lambda: 1.0), "perturbation_stability", GRID, draws=0),
+            "claim a: draws is an integer of at least 1",
+        ),
+        (
             lambda: ntr.Claim("a", "", ntr.IncreasesIn("depth"), "perturbation_stability", GRID),
             "at least three increasing values",
         ),

@@ -92,6 +92,11 @@ class Claim:
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id or any(character.isspace() for character in self.id):
             raise InputError(f"the id of a claim is a text without spaces, got {self.id!r}")
+        for name in ("statement", "source", "theory_label"):
+            if not isinstance(getattr(self, name), str):
+                raise self._error(f"its {name} is a text, got {getattr(self, name)!r}")
+        if not isinstance(self.draws, int) or isinstance(self.draws, bool) or self.draws < 1:
+            raise self._error(f"draws is an integer of at least 1, got {self.draws!r}")
         if self.provenance not in PROVENANCES:
             raise self._error(f"provenance is one of {', '.join(PROVENANCES)}, got {self.provenance!r}")
         if type(self.relation) not in KINDS:
