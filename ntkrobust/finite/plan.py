@@ -34,6 +34,9 @@ MAX_CHUNK = 512
 PRODUCT_FLOATS = 2**15
 """Entries of one layer's activations of a group, at most (measured on CPUs: with twice as many, twice as slow)."""
 
+GROUP_PARAMETERS = 2**18
+"""Parameters of a group, at most: what is drawn together makes several arrays of this size on the way."""
+
 MAX_GROUP = 64
 """Seeds per group at most, on CPUs: more gain nothing."""
 
@@ -123,7 +126,8 @@ def choose_plan(net: MLP, d_in: int, n_points: int) -> Plan:
         fitting = max(1, CHUNK_BYTES // (4 * (4 * parameters + activations)))
         chunk = _powers_of_two(min(MAX_CHUNK, fitting))[-1]
         return Plan(chunk, chunk * devices, 1, devices, exact)
-    group = _powers_of_two(max(1, min(MAX_GROUP, PRODUCT_FLOATS // (m * n_points))))[-1]
+    sharing = min(MAX_GROUP, PRODUCT_FLOATS // (m * n_points), GROUP_PARAMETERS // parameters)
+    group = _powers_of_two(max(1, sharing))[-1]
     fitting = max(1, (CHUNK_BYTES // 4 - group * (2 * parameters + activations)) // (2 * parameters))
     chunk = max(group, _powers_of_two(min(MAX_CHUNK, fitting))[-1])
     streams = side_by_side() if devices == 1 and m * m * n_points < SHARED_PRODUCT else 1
@@ -204,24 +208,45 @@ def run_over_seeds(function: Callable[[Any, Any], Any], plan: Plan, shared: Any,
     Returns:
         What ``function`` returns, as numpy arrays with a leading seed axis.
     """
-    pieces = plan.pieces(jax.tree.leaves(per_seed)[0].shape[0])
+    n_seeds = jax.tree.leaves(per_seed)[0].shape[0]
+    pieces = plan.pieces(n_seeds)
     parts = list(pieces)
-
-    def run(part: slice) -> Any:
-        used = part.stop - part.start
-        piece = _padded(per_seed, part, pieces.capacity)
-        return jax.tree.map(lambda leaf: np.asarray(leaf)[:used], program(shared, piece, np.int32(used)))
-
     program = _compile(function, pieces.group, plan.devices, shared, _padded(per_seed, parts[0], pieces.capacity))
+    whole = _Whole(n_seeds)
+
+    def run(part: slice) -> None:
+        used = part.stop - part.start
+        whole.put(part, program(shared, _padded(per_seed, part, pieces.capacity), np.int32(used)))
+
     with _RUNNING:
         if plan.streams == 1 or len(parts) == 1:
-            results = [run(part) for part in parts]
+            for part in parts:
+                run(part)
         else:
             with ThreadPoolExecutor(plan.streams) as pool:
-                results = list(pool.map(run, parts))
-    if len(results) == 1:
-        return results[0]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
+                list(pool.map(run, parts))
+    return whole.results
+
+
+class _Whole:
+    """Results of all seeds; what a piece gives goes to its place at once, so that large networks aren't held twice."""
+
+    def __init__(self, n_seeds: int) -> None:
+        self.results: Any = None
+        self._n_seeds = n_seeds
+        self._making = threading.Lock()
+
+    def put(self, part: slice, results: Any) -> None:
+        if part == slice(0, self._n_seeds):
+            self.results = jax.tree.map(lambda leaf: np.asarray(leaf)[part], results)
+            return
+        with self._making:
+            if self.results is None:
+                self.results = jax.tree.map(
+                    lambda leaf: np.empty((self._n_seeds, *leaf.shape[1:]), leaf.dtype), results
+                )
+        for all_of, leaf in zip(jax.tree.leaves(self.results), jax.tree.leaves(results), strict=True):
+            all_of[part] = np.asarray(leaf)[: part.stop - part.start]
 
 
 def _padded(per_seed: Any, part: slice, capacity: int) -> Any:
