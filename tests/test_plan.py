@@ -186,7 +186,7 @@ def test_programs_run_side_by_side_only_where_threads_are_enough(monkeypatch):
     monkeypatch.setattr(threads, "cores", lambda: 2)
     for pool, expected in ((0, 1), (2, 1), (5, 1), (6, 2), (64, 2)):
         monkeypatch.setattr(threads, "_pool_threads", lambda pool=pool: pool)
-        assert threads.side_by_side() == expected
+        assert threads.side_by_side.__wrapped__() == expected
 
 
 POOL = """

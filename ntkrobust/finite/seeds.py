@@ -13,7 +13,10 @@ from ntkrobust.errors import InputError
 
 def seed_keys(key: jax.Array, seeds: tuple[int, ...]) -> jax.Array:
     """Keys (len(seeds),): seed i uses ``fold_in(key, i)``, so more seeds never change earlier ones."""
-    return jax.vmap(lambda seed: jax.random.fold_in(key, seed))(jnp.asarray(seeds, dtype=jnp.uint32))
+    return _fold_in_each(key, jnp.asarray(seeds, dtype=jnp.uint32))
+
+
+_fold_in_each = jax.jit(jax.vmap(jax.random.fold_in, in_axes=(None, 0)))
 
 
 def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:

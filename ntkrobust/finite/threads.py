@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def _ask_for_threads() -> None:
 _ask_for_threads()
 
 
+@functools.cache
 def side_by_side() -> int:
     """Programs that may run at once on the cores of this machine: one for each if XLA's pool has threads enough.
 
