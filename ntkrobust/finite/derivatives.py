@@ -8,50 +8,61 @@ import jax
 import jax.numpy as jnp
 
 from ntkrobust.activations import Activation
-from ntkrobust.finite.parameters import LayerScales, Parameters, pre_activations
+from ntkrobust.finite.parameters import (
+    LayerScales,
+    Parameters,
+    Stacked,
+    hidden_pre_activations,
+    outputs_in_columns,
+    stack,
+)
 
 
-def _backward(
-    phi: Activation, scales: LayerScales, parameters: Parameters, x: jax.Array
-) -> tuple[list[jax.Array], list[jax.Array]]:
-    """The layers' inputs h_{l−1} (fan_in, n) and the derivatives δ_l = ∂f/∂z_l (fan_out, o, n), for x (n, d)."""
-    z, inputs = pre_activations(phi, scales, parameters, x.T)
-    o, n = z[-1].shape
-    deltas = [jnp.broadcast_to(jnp.eye(o, dtype=z[-1].dtype)[:, :, None], (o, o, n))]
-    for layer in range(len(z) - 1, 0, -1):
-        slope = jax.jvp(phi, (z[layer - 1],), (jnp.ones_like(z[layer - 1]),))[1]
-        # δ_l = (W_{l+1}ᵀ δ_{l+1}) ∘ φ'(z_l)
-        deltas.insert(0, _pulled_back(scales.weight_gain[layer], parameters.weights[layer], deltas[0]) * slope[:, None])
-    return inputs, deltas
-
-
-def _pulled_back(gain: jax.Array, weight: jax.Array, delta: jax.Array) -> jax.Array:
-    """gain·Wᵀδ (fan_in, o, n) for δ (fan_out, o, n): one product for all outputs and points."""
-    return gain * (weight.T @ delta.reshape(len(delta), -1)).reshape(-1, *delta.shape[1:])
-
-
-def input_jacobian(phi: Activation, scales: LayerScales, parameters: Parameters, x: jax.Array) -> jax.Array:
+def input_jacobian(phi: Activation, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
     """J(x) = ∂f/∂x (n, o, d) at x (n, d), at the cost of one forward pass and o backward passes."""
-    _, deltas = _backward(phi, scales, parameters, x)
-    return _pulled_back(scales.weight_gain[0], parameters.weights[0], deltas[0]).transpose(2, 1, 0)
+    f, pull_back = jax.vjp(lambda x: outputs_in_columns(phi, scales, parameters, x), x.T)
+    # f at one point depends on x at that point only, so a row of ones pulls back an output's gradients at all points.
+    each = jnp.broadcast_to(jnp.eye(len(f), dtype=f.dtype)[:, :, None], (len(f), *f.shape))
+    return jax.vmap(lambda of: pull_back(of)[0], out_axes=1)(each).transpose(2, 1, 0)
 
 
-def empirical_ntk(phi: Activation, scales: LayerScales, parameters: Parameters, x: jax.Array) -> jax.Array:
+def empirical_ntk(phi: Activation, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
     """Θ(x, x) = ∂f/∂θ (∂f/∂θ)^T (n, o, n, o) of one network at x (n, d).
 
-    The derivative with respect to W_l is δ_l h_{l−1}^T, so Θ = Σ_l (h_{l−1}·h_{l−1}') (δ_l·δ_l') (plus δ_l·δ_l' for
-    each bias), without forming any Jacobian with respect to parameters.
+    With h_l the outputs of layer l (h_0 = x) and δ_l = ∂f/∂z_l, the derivative with respect to W_l is δ_l h_{l−1}^T. So
+    Θ = Σ_l (h_{l−1}·h_{l−1}') (δ_l·δ_l') (plus δ_l·δ_l' for each bias), and no derivative with respect to parameters is
+    ever formed.
     """
-    inputs, deltas = _backward(phi, scales, parameters, x)
-    o, n = deltas[-1].shape[1:]
-    theta = jnp.zeros((), dtype=x.dtype)
-    for layer, (h, delta) in enumerate(zip(inputs, deltas, strict=True)):
-        gram = scales.weight_gain[layer] ** 2 * (h.T @ h)
-        if parameters.biases:
+    stacked = stack(parameters)
+    _, hidden, last = stacked.weights
+    gains = scales.weight_gain
+    z_last, below = hidden_pre_activations(phi, scales, stacked, x.T)
+
+    def of_layer(gain: jax.Array, h: jax.Array, delta: jax.Array) -> jax.Array:
+        """(o, n, o, n), from h (fan_in, n) and δ (fan_out, o, n)."""
+        gram = gain**2 * (h.T @ h)
+        if stacked.biases:
             gram = gram + scales.bias_gain**2
-        signals = delta.reshape(len(delta), o * n)
-        theta = theta + gram[None, :, None, :] * (signals.T @ signals).reshape(o, n, o, n)
-    return theta.transpose(1, 0, 3, 2)
+        signals = delta.reshape(len(delta), -1)
+        return gram[None, :, None, :] * (signals.T @ signals).reshape(*delta.shape[1:], *delta.shape[1:])
+
+    def pulled_back(gain: jax.Array, weight: jax.Array, delta: jax.Array, z: jax.Array) -> jax.Array:
+        # δ_l = (W_{l+1}ᵀ δ_{l+1}) ∘ φ'(z_l): one product for all outputs and points
+        back = gain * (weight.T @ delta.reshape(len(delta), -1)).reshape(-1, *delta.shape[1:])
+        return back * jax.jvp(phi, (z,), (jnp.ones_like(z),))[1][:, None]
+
+    def down(carry: tuple, one: tuple) -> tuple[tuple, None]:
+        theta, delta = carry
+        weight, gain, z = one
+        return (theta + of_layer(gain, phi(z), delta), pulled_back(gain, weight, delta, z)), None
+
+    o, n = len(last), len(x)
+    delta = jnp.broadcast_to(jnp.eye(o, dtype=x.dtype)[:, :, None], (o, o, n))
+    theta = of_layer(gains[-1], phi(z_last), delta)
+    delta = pulled_back(gains[-1], last, delta, z_last)
+    # From W_{L−1} down to W_2: h_{l−1} = φ(z_{l−1}).
+    (theta, delta), _ = jax.lax.scan(down, (theta, delta), (hidden, gains[1:-1], below), reverse=True)
+    return (theta + of_layer(gains[0], x.T, delta)).transpose(1, 0, 3, 2)
 
 
 def ntk_largest_eigenvalue(

@@ -20,6 +20,9 @@ from ntkrobust.finite.plan import choose_plan, run_over_seeds
 from ntkrobust.networks import MLP
 from ntkrobust.precision import TRAINING_DTYPE
 
+SHALLOW = 8
+"""Up to this depth programs are written out layer by layer; deeper ones loop over their hidden layers."""
+
 
 class Parameters(NamedTuple):
     """Trained arrays of one network; with a leading axis on every array, of an ensemble.
@@ -116,12 +119,83 @@ def initialize(net: MLP, d_in: int, keys: jax.Array) -> Parameters:
     return run_over_seeds(program, choose_plan(net, d_in, 1), layer_scales(net, d_in), keys)
 
 
-def forward(phi: Activation, scales: LayerScales, parameters: Parameters, x: jax.Array) -> jax.Array:
+class Stacked(NamedTuple):
+    """The same arrays of a deep network, hidden layers together: what is compiled for them doesn't grow with depth.
+
+    Attributes:
+        weights: W_1 (m, d); W_2 … W_{L−1} (L−2, m, m); W_L (o, m).
+        biases: b_1 (m,); b_2 … b_{L−1} (L−2, m); b_L (o,); empty if the network has none.
+    """
+
+    weights: tuple[jax.Array, jax.Array, jax.Array]
+    biases: tuple[jax.Array, ...]
+
+
+def stack(parameters: Parameters | Stacked) -> Stacked:
+    """Hidden layers together."""
+    if isinstance(parameters, Stacked):
+        return parameters
+    (first, *hidden, last), biases = parameters
+    together = jnp.stack(hidden) if hidden else jnp.zeros((0, len(first), len(first)), first.dtype)
+    if not biases:
+        return Stacked((first, together, last), ())
+    shifts = jnp.stack(biases[1:-1]) if hidden else jnp.zeros((0, len(first)), first.dtype)
+    return Stacked((first, together, last), (biases[0], shifts, biases[-1]))
+
+
+def packed(parameters: Parameters | Stacked) -> Parameters | Stacked:
+    """Parameters as programs work on them: those of deep networks stacked."""
+    is_deep = isinstance(parameters, Parameters) and len(parameters.weights) > SHALLOW
+    return stack(parameters) if is_deep else parameters
+
+
+def unpacked(parameters: Parameters | Stacked) -> Parameters:
+    """One array per layer again."""
+    if isinstance(parameters, Parameters):
+        return parameters
+    (first, hidden, last), biases = parameters
+    return Parameters((first, *hidden, last), (biases[0], *biases[1], biases[2]) if biases else ())
+
+
+def forward(phi: Activation, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
     """f(x) (n, o) of one network at x (n, d).
 
     f(x) = (1/α) W_L φ(W_{L−1} φ(… φ(W_1 x + b_1))) + b_L, each weight and bias times its gain.
     """
-    return pre_activations(phi, scales, parameters, x.T)[0][-1].T
+    return outputs_in_columns(phi, scales, parameters, x.T).T
+
+
+def outputs_in_columns(
+    phi: Activation, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array
+) -> jax.Array:
+    """f (o, n) for x (d, n), one point per column."""
+    parameters = packed(parameters)
+    if isinstance(parameters, Parameters):
+        return pre_activations(phi, scales, parameters, x)[0][-1]
+    z, _ = hidden_pre_activations(phi, scales, parameters, x)
+    last = parameters.biases[-1] if parameters.biases else None
+    return affine(scales, scales.weight_gain[-1], parameters.weights[-1], last, phi(z))
+
+
+def hidden_pre_activations(
+    phi: Activation, scales: LayerScales, parameters: Stacked, x: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """z_{L−1} (m, n), and z_1 … z_{L−2} (L−2, m, n), for x (d, n)."""
+    (first, hidden, _), biases = parameters
+    b_first, b_hidden, _ = biases or (None, None, None)
+
+    def up(z: jax.Array, one: tuple) -> tuple[jax.Array, jax.Array]:
+        gain, weight, bias = one
+        return affine(scales, gain, weight, bias, phi(z)), z
+
+    z = affine(scales, scales.weight_gain[0], first, b_first, x)
+    return jax.lax.scan(up, z, (scales.weight_gain[1:-1], hidden, b_hidden))
+
+
+def affine(scales: LayerScales, gain: jax.Array, weight: jax.Array, bias: jax.Array | None, h: jax.Array) -> jax.Array:
+    """z (fan_out, n) of one layer from its inputs h (fan_in, n)."""
+    z = gain * (weight @ h)
+    return z if bias is None else z + scales.bias_gain * bias[:, None]
 
 
 def pre_activations(
@@ -137,7 +211,6 @@ def pre_activations(
     for layer, weight in enumerate(parameters.weights):
         if layer:
             inputs.append(phi(z[-1]))
-        z.append(scales.weight_gain[layer] * (weight @ inputs[-1]))
-        if parameters.biases:
-            z[-1] = z[-1] + scales.bias_gain * parameters.biases[layer][:, None]
+        bias = parameters.biases[layer] if parameters.biases else None
+        z.append(affine(scales, scales.weight_gain[layer], weight, bias, inputs[-1]))
     return z, inputs

@@ -1,0 +1,64 @@
+"""Networks whose programs loop over their layers: the same numbers as layer by layer."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ntkrobust.finite import parameters as of
+from ntkrobust.finite.derivatives import empirical_ntk, input_jacobian
+from ntkrobust.finite.seeds import seed_keys
+from ntkrobust.networks import MLP
+
+N, D = 5, 3
+X = np.random.default_rng(3).standard_normal((N, D)).astype(np.float32)
+# tens of layers of float32 products, gradients of order one
+ROUNDING = 2e-5
+
+
+def network(depth: int, outputs: int, bias_std: float | None, parameterization: str) -> tuple:
+    net = MLP(depth, 6, outputs, "tanh", "he", parameterization, bias_std)  # type: ignore[arg-type]
+    drawn = of.initialize(net, D, seed_keys(jax.random.key(1), (0,)))
+    return net.phi, of.layer_scales(net, D), jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), drawn)
+
+
+def layer_by_layer(phi, scales, parameters, x):
+    return of.pre_activations(phi, scales, parameters, x.T)[0][-1].T
+
+
+CASES = [
+    (2, 1, None, "standard"), (2, 3, 0.4, "ntk"), (3, 2, 0.4, "standard"), (8, 1, 0.3, "ntk"), (9, 1, None, "ntk"),
+    (9, 3, 0.3, "standard"), (14, 2, 0.2, "ntk"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("depth", "outputs", "bias_std", "parameterization"), CASES)
+def test_outputs_and_derivatives_are_those_of_the_layers(depth, outputs, bias_std, parameterization):
+    phi, scales, parameters = network(depth, outputs, bias_std, parameterization)
+    expected = layer_by_layer(phi, scales, parameters, X)
+    for held in (parameters, of.stack(parameters)):
+        np.testing.assert_allclose(of.forward(phi, scales, held, X), expected, atol=ROUNDING)
+        jacobian = jax.vmap(jax.jacrev(lambda x: layer_by_layer(phi, scales, parameters, x[None])[0]))(X)
+        found = input_jacobian(phi, scales, held, X)
+        assert found.shape == (N, outputs, D)
+        np.testing.assert_allclose(found, jacobian, atol=ROUNDING)
+        slopes = jax.jacrev(lambda all_of: layer_by_layer(phi, scales, all_of, X))(parameters)
+        rows = jnp.concatenate([leaf.reshape(N, outputs, -1) for leaf in jax.tree.leaves(slopes)], axis=-1)
+        kernel = jnp.einsum("iap,jbp->iajb", rows, rows)
+        theta = empirical_ntk(phi, scales, held, X)
+        np.testing.assert_allclose(theta, kernel, atol=ROUNDING * float(jnp.max(kernel)))
+        # One layer too strong by a hundredth would be seen.
+        wrong = scales._replace(weight_gain=scales.weight_gain * np.where(np.arange(depth) == depth - 2, 1.01, 1))
+        assert not np.allclose(of.forward(phi, wrong, held, X), expected, atol=ROUNDING)
+        assert not np.allclose(empirical_ntk(phi, wrong, held, X), kernel, atol=ROUNDING * float(jnp.max(kernel)))
+
+
+@pytest.mark.parametrize("bias_std", [None, 0.3])
+def test_packing_goes_there_and_back(bias_std):
+    for depth in (2, 8, 9, 12):
+        _, _, parameters = network(depth, 2, bias_std, "standard")
+        assert isinstance(of.packed(parameters), of.Stacked if depth > of.SHALLOW else of.Parameters)
+        for back in (of.unpacked(of.packed(parameters)), of.unpacked(of.stack(parameters))):
+            assert jax.tree.structure(back) == jax.tree.structure(parameters)
+            for one, other in zip(jax.tree.leaves(back), jax.tree.leaves(parameters), strict=True):
+                np.testing.assert_array_equal(one, other)
