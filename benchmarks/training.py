@@ -67,7 +67,7 @@ def measure_row(row: tuple[int, int, int, int], peers: Sequence[int], target: Pa
     x = (rng.standard_normal((points, D)) / D**0.5).astype(np.float32)
     y = rng.standard_normal((points, 1)).astype(np.float32)
     # The last look at a loss costs a step more: few steps would count it twice.
-    steps = max(24 if width < 2048 else 8, round(GIGAFLOPS * 1e9 / training_flops(*row)))
+    steps = max(24 if width < 2048 else 6, round(GIGAFLOPS * 1e9 / training_flops(*row)))
     shapes = net.layer_shapes(D)
     drawn = [jnp.asarray(rng.standard_normal((seeds, *s)) * (2 / s[1]) ** 0.5, jnp.float32) for s in shapes]
 
