@@ -29,8 +29,8 @@ ROWS = (  # seeds, depth, width, points
 QUICK = ((32, 4, 16, 256), (32, 4, 64, 256))
 D = 64
 RATE = 1e-6
-GIGAFLOPS = 40.0
-"""Work of one measured training, about."""
+GIGAFLOPS = {16: 8.0, 64: 20.0}
+"""Work of one measured training up to a width, about; wider ones are counted in steps."""
 REPETITIONS = 5
 RECORDS = 4
 """Recorded times at which all networks are measured."""
@@ -67,7 +67,8 @@ def measure_row(row: tuple[int, int, int, int], peers: Sequence[int], target: Pa
     x = (rng.standard_normal((points, D)) / D**0.5).astype(np.float32)
     y = rng.standard_normal((points, 1)).astype(np.float32)
     # The last look at a loss costs a step more: few steps would count it twice.
-    steps = max(24 if width < 2048 else 6, round(GIGAFLOPS * 1e9 / training_flops(*row)))
+    gigaflops = next((work for widest, work in GIGAFLOPS.items() if width <= widest), 40.0)
+    steps = max(24 if width < 2048 else 6, round(gigaflops * 1e9 / training_flops(*row)))
     shapes = net.layer_shapes(D)
     drawn = [jnp.asarray(rng.standard_normal((seeds, *s)) * (2 / s[1]) ** 0.5, jnp.float32) for s in shapes]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 import jax
@@ -12,8 +11,10 @@ import numpy as np
 from ntkrobust.bounds.evidence import environment
 from ntkrobust.bounds.formulas.exact_law import exact_law
 from ntkrobust.finite.measures import measure
+from ntkrobust.finite.threads import side_by_side
 from ntkrobust.finite.training import train
 from ntkrobust.kernels import adapter_state, stax
+from ntkrobust.machine import cores, physical_bytes
 from ntkrobust.networks import MLP
 from ntkrobust.precision import full_matmul_precision
 
@@ -29,9 +30,8 @@ class Check(NamedTuple):
 def examine_machine() -> dict[str, str]:
     """Versions, devices and memory, as text."""
     facts = environment()
-    facts["processor cores"] = str(os.cpu_count())
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
-    facts["memory"] = f"{pages / 2**30:.1f} GiB" if pages else "unknown"
+    facts["processor cores"] = f"{cores()}, programs side by side: {side_by_side()}"
+    facts["memory"] = f"{physical_bytes() / 2**30:.1f} GiB" if physical_bytes() else "unknown"
     facts |= _neural_tangents_facts()
     facts["compilation cache"] = getattr(jax.config, "jax_compilation_cache_dir", None) or "set by `verify`"
     return facts
