@@ -23,13 +23,16 @@ from ntkrobust.errors import InputError
 from ntkrobust.finite import derivatives, stability
 from ntkrobust.finite.arrays import single_precision
 from ntkrobust.finite.parameters import LayerScales, Parameters, draw, forward, layer_scales
-from ntkrobust.finite.plan import choose_plan, run_over_seeds
+from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
 from ntkrobust.finite.seeds import check_key, check_seeds, seed_keys
 from ntkrobust.networks import MLP
 from ntkrobust.precision import TRAINING_DTYPE
 
 Side = Literal["exact", "lower", "upper"]
+
+TOGETHER_BYTES = 2**26
+"""Parameters at all recorded times, up to which they are measured in one call."""
 
 KERNEL_POINTS = 64
 """Training points on which the change of the empirical kernel is measured (the first so many)."""
@@ -359,15 +362,30 @@ def measure(
     data |= {"x_train": run.x_train, "y_train": run.y_train}
     plan = choose_plan(run.net, run.d_in, len(data["x"]))
     shared = {"scales": layer_scales(run.net, run.d_in), "data": data}
-    keys = seed_keys(run.key, run.seeds)
-    times = [run_over_seeds(program, plan, shared, {"parameters": snapshot, "key": keys}) for snapshot in run.snapshots]
-    values = {one.name: np.stack([time[one.name] for time in times], axis=1) for one in program.measures}
+    values = _at_all_times(program, plan, shared, run.snapshots, seed_keys(run.key, run.seeds))
     return _labelled(program.measures, values, ("seed", "time"), run.net, str(plan)).assign_coords(
         seed=list(run.seeds),
         step=(("seed", "time"), run.step),
         gradient_flow_time=(("seed", "time"), run.time),
         status=("seed", run.status),
     )
+
+
+def _at_all_times(
+    program: _Measurements, plan: Plan, shared: dict[str, Any], snapshots: Sequence[Parameters], keys: jax.Array
+) -> dict[str, np.ndarray]:
+    """Measures (seed, time, …) by name."""
+    if sum(leaf.nbytes for leaf in jax.tree.leaves(snapshots)) > TOGETHER_BYTES:
+        times = [run_over_seeds(program, plan, shared, {"parameters": one, "key": keys}) for one in snapshots]
+        return {name: np.stack([time[name] for time in times], axis=1) for name in times[0]}
+    # A call has a price, so small networks at all times are measured like so many seeds.
+    together = jax.tree.map(lambda *leaves: np.concatenate(leaves), *snapshots)
+    per_seed = {"parameters": together, "key": jnp.concatenate([keys] * len(snapshots))}
+    found = run_over_seeds(program, plan, shared, per_seed)
+    return {
+        name: np.moveaxis(values.reshape(len(snapshots), len(keys), *values.shape[1:]), 0, 1)
+        for name, values in found.items()
+    }
 
 
 def measure_untrained(
