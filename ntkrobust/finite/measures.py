@@ -20,7 +20,7 @@ from ntkrobust.activations import Activation
 from ntkrobust.checks import check_integer, check_number
 from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
-from ntkrobust.finite import derivatives, stability
+from ntkrobust.finite import derivatives, spectral, stability
 from ntkrobust.finite.arrays import single_precision
 from ntkrobust.finite.parameters import LayerScales, Parameters, draw, forward, layer_scales
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
@@ -36,6 +36,9 @@ TOGETHER_BYTES = 2**26
 
 KERNEL_POINTS = 64
 """Training points on which the change of the empirical kernel is measured (the first so many)."""
+
+LAYER_ERROR = 0.5 * spectral.TOLERANCE
+"""Largest relative error of ``layer_spectral_norms``, up to the rounding of float32."""
 
 
 class Probe:
@@ -121,6 +124,13 @@ class Probe:
         """P/ε at the test inputs, (n',)."""
         return stability.ball_stability(self.jacobian)
 
+    @cached_property
+    def spectral_norms(self) -> spectral.SpectralNorm:
+        """Ends (L,) around ‖W_l‖₂ of every layer, without its factor in the forward pass."""
+        first, *hidden, last = self.parameters.weights
+        parts = [spectral.spectral_norms(jnp.stack(same)) for same in ([first], hidden, [last]) if same]
+        return spectral.SpectralNorm(*(jnp.concatenate(ends) for ends in zip(*parts, strict=True)))
+
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
@@ -167,8 +177,12 @@ def _relative_change(new: Sequence[jax.Array], old: Sequence[jax.Array]) -> jax.
 
 
 def _norm_product(probe: Probe) -> jax.Array:
-    norms = [jnp.linalg.norm(weight, ord=2) for weight in probe.parameters.weights]
-    return jnp.prod(jnp.stack(norms) * jnp.stack([jnp.asarray(gain) for gain in probe.scales.weight_gain]))
+    return spectral.product_upper(jnp.concatenate([probe.spectral_norms.upper, jnp.abs(probe.scales.weight_gain)]))
+
+
+def _layer_norms(probe: Probe) -> jax.Array:
+    ends = probe.spectral_norms
+    return jnp.abs(probe.scales.weight_gain) * (ends.lower + 0.5 * (ends.upper - ends.lower))
 
 
 def _layer_changes(probe: Probe) -> jax.Array:
@@ -251,7 +265,14 @@ MEASURES: dict[str, Measure] = {
             _norm_product,
             dims=(),
             side="upper",
-            source="product of spectral norms; bounds the global Lipschitz constant where |φ'| ≤ 1",
+            source="product of certified upper ends; bounds the global Lipschitz constant where |φ'| ≤ 1",
+        ),
+        Measure(
+            "layer_spectral_norms",
+            rf"g_l\|W_l\|_2,\ g_l \text{{ its factor in the forward pass; relative error at most }} {LAYER_ERROR:g}",
+            _layer_norms,
+            dims=("layer",),
+            source="middle of two certified ends",
         ),
         Measure(
             "jacobian_is_zero",
