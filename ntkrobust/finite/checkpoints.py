@@ -34,8 +34,8 @@ class Checkpoint:
     """A file that training writes to and resumes from.
 
     The file is an ``.npz`` without pickle: a JSON text with the arguments and the progress in numbers, and arrays in
-    the order of ``jax.tree.leaves``. It is written beside its place and moved there, so it is whole whenever the process
-    ends.
+    the order of ``jax.tree.leaves``. It is written beside its place and moved there, so that it is whole whenever the
+    process ends.
 
     Attributes:
         path: the file.

@@ -127,7 +127,7 @@ def check_optimizer(optimizer: object, learning_rate: object) -> tuple[Optimizer
                 f"learning_rate='auto' is for gradient descent and gradient flow: give {asked} a number or a schedule"
             )
         return Optimizer(name, own), None
-    if not (isinstance(learning_rate, Real) and 0 < learning_rate < np.inf):
+    if not (isinstance(learning_rate, Real) and 0 < float(learning_rate) < np.inf):
         raise InputError(f"learning_rate must be an optax schedule, 'auto' or a positive number, got {learning_rate!r}")
     return Optimizer(name, own), float(learning_rate)
 
@@ -166,8 +166,8 @@ def check_transformation(optimizer: Optimizer, arrays: Parameters) -> None:
         raise InputError(f"the optax transformation fails: {type(error).__name__}: {sentence}") from error
     if any(jnp.issubdtype(leaf.dtype, jax.dtypes.extended) for leaf in jax.tree.leaves(memory)):
         raise InputError("the optax transformation keeps a typed random key, which runs and checkpoints cannot hold")
-    before = jax.tree.structure((arrays, memory))
-    if jax.tree.structure((updates, after)) != before:
+    before: Any = jax.tree.structure((arrays, memory))
+    if before != jax.tree.structure((updates, after)):
         raise InputError("the optax transformation changes the structure of its memory or of the parameters")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -105,12 +106,14 @@ class Run:
             "key_implementation": str(jax.random.key_impl(self.key)),
             **{field: getattr(self, field) for field in ("plan", *_DESCRIBED)},
         }
-        arrays = {
+        arrays: dict[str, Any] = {
             f"{kind}_{time}_{layer}": array
             for time, snapshot in enumerate(self.snapshots)
             for kind, group in snapshot._asdict().items()
             for layer, array in enumerate(group)
         }
+        if self.flow_time is not None:
+            arrays["flow_time"] = self.flow_time
         with open(path, "wb") as file:
             np.savez(
                 file,
@@ -119,7 +122,6 @@ class Run:
                 seeds=np.asarray(self.seeds, dtype=np.uint32),
                 status=self.status.astype("U9"),
                 **{name: getattr(self, name) for name in ("x_train", "y_train", "learning_rate", "step", "loss")},
-                **({} if self.flow_time is None else {"flow_time": self.flow_time}),
                 **arrays,
             )
 
