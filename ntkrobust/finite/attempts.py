@@ -84,6 +84,7 @@ class Work:
     def follow(
         self,
         course: dict[str, Any],
+        initial: Parameters,
         rate: np.ndarray,
         times: np.ndarray,
         orders: jax.Array | None,
@@ -93,6 +94,7 @@ class Work:
 
         Args:
             course: see :meth:`begin`; it is carried on in place.
+            initial: parameters as they were drawn.
             rate: η (seed,).
             times: (seed, record), empty if not asked for by time.
             orders: keys (seed,) of the orders of minibatches.
@@ -115,14 +117,17 @@ class Work:
             stops = [np.full(n_seeds, self.steps)] * self.schedule.records
         levels = [level * self.zero_loss for level in self.schedule.losses] or [-np.inf] * len(stops)
 
+        fixed: dict[str, Any] = {} if self.is_flow else {"rate": np.float32(rate)}
+        if self.is_flow:
+            fixed["origin"] = initial
+        if isinstance(self.program, MiniBatches):
+            fixed["order"] = orders
         saved = course["state"]["step"].astype(np.int64)
         for index in range(len(course["records"]), len(stops)):
             stop = np.minimum(stops[index], self.steps)
             while True:
                 pause = stop if self.every is None else np.minimum(stop, saved + self.every)
-                course["state"] = state = self._segment(
-                    course["state"], rate, pause, untils[index], levels[index], orders
-                )
+                course["state"] = state = self._segment(course["state"], fixed, pause, untils[index], levels[index])
                 if self.every is not None and np.any(state["step"] >= saved + self.every):
                     save()
                     saved = state["step"].astype(np.int64)
@@ -152,18 +157,14 @@ class Work:
     def _segment(
         self,
         state: dict[str, Any],
-        rate: np.ndarray,
+        fixed: dict[str, Any],
         stop: np.ndarray,
         until: np.ndarray,
         level: float,
-        orders: jax.Array | None,
     ) -> dict[str, Any]:
-        one = {name: value for name, value in state.items() if name != "loss"} | {"stop": stop.astype(np.int32)}
+        one = {name: value for name, value in state.items() if name != "loss"} | fixed
+        one["stop"] = stop.astype(np.int32)
         if self.is_flow:
             one["until"] = np.float32(until)
-        else:
-            one["rate"] = np.float32(rate)
-        if isinstance(self.program, MiniBatches):
-            one["order"] = orders
         shared = {**self.shared, "level": np.float32(level), "zero_loss": np.float32(self.zero_loss)}
         return run_over_seeds(self.program, self.plan, shared, one)

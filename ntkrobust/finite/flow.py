@@ -54,9 +54,10 @@ def _along(parameters: Parameters, size: jax.Array, weights: jax.Array, slopes: 
 class GradientFlow:
     """Gradient flow of one network until a time or a loss is reached, its steps are spent, or its loss rises.
 
-    A step is taken if its estimated error is at most ``tolerance`` times its own length ‖Δθ‖ (Euclidean, over all
-    parameters). Relative to ‖θ‖ that would say nothing of wide networks, whose parameters hardly move. A step that ends
-    with a loss further below the level than the tolerance is shortened.
+    A step is taken if its estimated error is at most ``tolerance`` times the distance ‖θ − θ_0‖ at its end (Euclidean,
+    over all parameters). Relative to ‖θ‖ that would say nothing of wide networks, whose parameters hardly move. Relative
+    to the length of the step it would hardly end for ReLU: where the flow slides along a jump of the gradient, no step
+    is short enough. A step that ends with a loss further below the level than the tolerance is shortened.
     """
 
     phi: Activation
@@ -85,17 +86,17 @@ class GradientFlow:
             slopes = jax.tree.map(lambda k: jnp.zeros((4, *k.shape), k.dtype).at[0].set(k), carry["slope"])
             slopes, point, value = jax.lax.fori_loop(1, 4, stage, (slopes, parameters, carry["loss"]))
 
-            length = _norm(jax.tree.map(jnp.subtract, point, parameters))
+            distance = _norm(jax.tree.map(jnp.subtract, point, one["origin"]))
             error = _norm(_along(jax.tree.map(jnp.zeros_like, parameters), size, jnp.asarray(ERROR), slopes))
-            allowed = tolerance * length + ROUNDING * _norm(parameters) + jnp.finfo(jnp.float32).tiny
+            allowed = tolerance * distance + ROUNDING * _norm(parameters) + jnp.finfo(jnp.float32).tiny
             ratio = error / allowed
             exact = ratio <= 1
             beyond = exact & ~first & (value < level * (1 - tolerance))
             # Between exponentials, the logarithm of the loss is straight: aim at the middle of what is allowed.
             middle = jnp.log(carry["loss"] / (level * (1 - tolerance / 2)))
             shorter = jnp.clip(middle / jnp.log(carry["loss"] / value), 0.1, 0.9)
-            # The error relative to the length of the step is of order 2 in h.
-            factor = SAFETY * jax.lax.rsqrt(jnp.maximum(ratio, 1e-6))
+            # The error is of order 3 in h.
+            factor = SAFETY / jnp.cbrt(jnp.maximum(ratio, 1e-6))
             rejected = jnp.where(exact, shorter, jnp.clip(factor, SHRINK, SAFETY))
             rejected = jnp.where(jnp.isfinite(rejected), rejected, SHRINK)
             taken = first | (exact & ~beyond)

@@ -111,7 +111,7 @@ def train(
             divergence are looked at once per epoch. None for all samples.
         weight_decay: λ, decoupled for Adam (AdamW), λθ added to the gradient for gradient descent and heavy ball. It
             acts on all parameters; recorded losses leave it out.
-        tolerance: of gradient flow, largest estimated error of a step relative to the length of that step.
+        tolerance: of gradient flow, largest estimated error of a step relative to the distance from initialization.
         checkpoint: a file to keep the state of training in. A call with the same arguments resumes from it and gives
             the same run, to the last bit on the same machine and versions. It stays when training is over.
         checkpoint_every: steps between two writes, 1000 by default.
@@ -290,7 +290,8 @@ def _attempts(
     while True:
         rows = held["rows"]
         some = None if orders is None else orders[rows]
-        history = work.follow(held["course"], rate[rows], times[rows], some, save)
+        begun = jax.tree.map(lambda leaf, rows=rows: leaf[rows], initial)
+        history = work.follow(held["course"], begun, rate[rows], times[rows], some, save)
         if held["history"] is not None:
             history = jax.tree.map(lambda old, new, rows=rows: _with_rows(old, rows, new), held["history"], history)
         lost = np.flatnonzero(history["diverged"])
@@ -298,8 +299,8 @@ def _attempts(
             return history
         attempt += 1
         rate[lost] = _rate_that_meets(times[lost], rate[lost] / 2)
-        again = jax.tree.map(lambda leaf, lost=lost: leaf[lost], initial)
-        held |= {"rows": lost, "history": history, "course": work.begin(again, rate[lost])}
+        begun = jax.tree.map(lambda leaf, lost=lost: leaf[lost], initial)
+        held |= {"rows": lost, "history": history, "course": work.begin(begun, rate[lost])}
 
 
 def _like(net: MLP, d_in: int) -> Parameters:
