@@ -55,7 +55,7 @@ class GradientFlow:
     """Gradient flow of one network until a time or a loss is reached, its steps are spent, or its loss rises.
 
     A step is taken if its estimated error is at most ``tolerance`` times the distance ‖θ − θ_0‖ at its end (Euclidean,
-    over all parameters). Relative to ‖θ‖ that would say nothing of wide networks, whose parameters hardly move. Relative
+    over all parameters). Relative to ‖θ‖ that would say nothing of wide networks, which hardly move. Relative
     to the length of the step it would hardly end for ReLU: where the flow slides along a jump of the gradient, no step
     is short enough. A step that ends with a loss further below the level than the tolerance is shortened.
     """
