@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,6 +18,9 @@ from ntkrobust.networks import MLP
 
 STATUSES = ("converged", "budget", "diverged")
 
+_DESCRIBED = ("optimizer", "objective", "batch_size", "weight_decay", "tolerance")
+"""What training was, stored in words and numbers; files without them hold full-batch gradient descent on ½Σ."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -28,13 +32,20 @@ class Run:
         key: the typed key that all randomness came from; seed i uses ``fold_in(key, i)``.
         x_train: (n, d) training inputs.
         y_train: (n, o) training targets.
-        learning_rate: (seed,) of gradient descent on ½Σ‖f − y‖².
-        step: (seed, time) gradient-descent steps taken at each record.
-        loss: (seed, time) training loss ½Σ over samples and outputs.
+        learning_rate: (seed,) on a loss that is a sum over samples; NaN where a schedule set it, and the length of the
+            first step tried for gradient flow.
+        step: (seed, time) steps taken at each record; for gradient flow those tried.
+        loss: (seed, time) training loss over all samples, ½Σ‖f − y‖² unless ``objective`` is another.
         status: (seed,) each ``converged`` (the loss asked for was reached), ``budget`` (the steps or the time asked
             for were spent) or ``diverged``.
         snapshots: parameters at each record, arrays with a leading seed axis.
         plan: how the seeds were laid out on the machine, in words.
+        optimizer: ``"gd"``, ``"momentum"``, ``"adam"``, ``"gradient_flow"``, or ``"own"`` for an optax transformation.
+        objective: the loss that was minimized, ``"squared"`` or ``"cross_entropy"``.
+        batch_size: samples per step; None for all.
+        weight_decay: λ.
+        tolerance: of gradient flow.
+        flow_time: (seed, time) gradient-flow time where it is not ηk: for gradient flow, and where a schedule set η.
     """
 
     net: MLP
@@ -48,10 +59,23 @@ class Run:
     status: np.ndarray
     snapshots: tuple[Parameters, ...]
     plan: str
+    optimizer: str = "gd"
+    objective: str = "squared"
+    batch_size: int | None = None
+    weight_decay: float = 0.0
+    tolerance: float = 1e-3
+    flow_time: np.ndarray | None = None
 
     @property
     def time(self) -> np.ndarray:
-        """(seed, time) gradient-flow time ηk of the loss ½Σ over samples and outputs."""
+        """(seed, time) gradient-flow time of the loss, a sum over samples: ηk for gradient descent.
+
+        Heavy ball, Adam and own transformations do not follow gradient flow: NaN.
+        """
+        if self.flow_time is not None:
+            return self.flow_time
+        if self.optimizer not in ("gd", "gradient_flow"):
+            return np.where(self.step == 0, 0.0, np.nan)
         return self.learning_rate[:, None] * self.step
 
     @property
@@ -80,14 +104,16 @@ class Run:
             "activation": str(net.activation),
             "initialization": initialization.known_as or {**scales._asdict(), "name": initialization.name},
             "key_implementation": str(jax.random.key_impl(self.key)),
-            "plan": self.plan,
+            **{field: getattr(self, field) for field in ("plan", *_DESCRIBED)},
         }
-        arrays = {
+        arrays: dict[str, Any] = {
             f"{kind}_{time}_{layer}": array
             for time, snapshot in enumerate(self.snapshots)
             for kind, group in snapshot._asdict().items()
             for layer, array in enumerate(group)
         }
+        if self.flow_time is not None:
+            arrays["flow_time"] = self.flow_time
         with open(path, "wb") as file:
             np.savez(
                 file,
@@ -133,6 +159,8 @@ class Run:
                 status=stored["status"],
                 snapshots=tuple(groups),
                 plan=described["plan"],
+                flow_time=stored.get("flow_time"),
+                **{field: described[field] for field in _DESCRIBED if field in described},
                 **{name: stored[name] for name in ("x_train", "y_train", "learning_rate", "step", "loss")},
             )
             run._check_shapes()
@@ -155,6 +183,8 @@ class Run:
             "step": (seeds, times),
             "loss": (seeds, times),
         }
+        if self.flow_time is not None:
+            expected["flow_time"] = (seeds, times)
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape} instead of {shape}")

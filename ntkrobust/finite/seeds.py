@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 
@@ -49,3 +50,16 @@ def check_key(key: jax.Array | None) -> jax.Array:
     if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0):
         raise InputError("key must be one typed key, as jax.random.key(0) makes it")
     return key
+
+
+ORDER_INDEX = 4
+"""What a network's own key is folded with for the order of its minibatches: its draws use 0 to 3."""
+
+
+def order_keys(keys: jax.Array, shapes: tuple[tuple[int, int], ...]) -> jax.Array:
+    """Keys (seed,) of the orders of minibatches, from those of :func:`seed_keys` and the layers' (fan_out, fan_in).
+
+    Like draws, they depend on the shape of the network: seeds share no order, and neither do shapes.
+    """
+    shape = zlib.crc32(repr(shapes).encode())
+    return jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, shape), ORDER_INDEX))(keys)

@@ -1,15 +1,13 @@
-"""Full-batch gradient descent on ½Σ‖f − y‖² for an ensemble of networks."""
+"""Training of an ensemble of networks: what can be asked for, and how the parts are put together."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Iterable, Sequence
-from numbers import Integral, Real
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -19,13 +17,29 @@ from ntkrobust.data.checks import check_same_rows
 from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
 from ntkrobust.finite.arrays import single_precision
+from ntkrobust.finite.attempts import Program, Work
+from ntkrobust.finite.checkpoints import Checkpoint, check_place, describe
 from ntkrobust.finite.derivatives import ntk_largest_eigenvalue
+from ntkrobust.finite.flow import GradientFlow, check_tolerance
+from ntkrobust.finite.losses import TrainingLoss, check_loss, zero_loss
+from ntkrobust.finite.optimizers import (
+    Optimizer,
+    Rates,
+    check_optimizer,
+    check_transformation,
+    check_weight_decay,
+    scheduled_rates,
+)
 from ntkrobust.finite.parameters import Parameters, forward, initialize, layer_scales
-from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
+from ntkrobust.finite.plan import choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
-from ntkrobust.finite.seeds import check_key, check_seeds, seed_keys
+from ntkrobust.finite.schedules import Schedule, check_schedule, log_spaced
+from ntkrobust.finite.seeds import check_key, check_seeds, order_keys, seed_keys
+from ntkrobust.finite.segments import FullBatch, GradientDescent, MiniBatches
 from ntkrobust.networks import MLP
 from ntkrobust.precision import TRAINING_DTYPE
+
+__all__ = ["check_schedule", "check_training_data", "largest_kernel_eigenvalue", "log_spaced", "train"]
 
 AUTO_FRACTION = 0.5
 """``learning_rate="auto"`` takes this fraction of 2/λ_max(Θ), the stability limit of the linearised dynamics."""
@@ -41,29 +55,6 @@ RETRIES = 6
 """How often ``"auto"`` halves the learning rate of a seed whose loss rose."""
 
 
-class Schedule(NamedTuple):
-    """When to record: exactly one of the four is given, increasing.
-
-    Attributes:
-        steps: numbers of gradient-descent steps.
-        times: gradient-flow times ηk of the loss ½Σ.
-        kernel_times: the same in units of 1/λ_max of each network's own empirical NTK at initialization.
-        losses: losses as fractions of ½Σ‖y‖² (the loss of f = 0), decreasing.
-    """
-
-    steps: tuple[int, ...] = ()
-    times: tuple[float, ...] = ()
-    kernel_times: tuple[float, ...] = ()
-    losses: tuple[float, ...] = ()
-
-
-def log_spaced(steps: int, records: int = 8) -> tuple[int, ...]:
-    """0, then up to ``records`` step counts spaced evenly in logarithm from 1 to ``steps``."""
-    if steps == 0:
-        return (0,)
-    return (0, *sorted({round(float(step)) for step in np.geomspace(1, steps, records)}))
-
-
 def train(
     net: MLP,
     x_train: np.ndarray,
@@ -71,126 +62,284 @@ def train(
     *,
     seeds: int | Sequence[int] = 32,
     steps: int = 1000,
-    learning_rate: float | Literal["auto"] = "auto",
+    learning_rate: float | Literal["auto"] | Rates = "auto",
     record_steps: Sequence[int] | None = None,
     record_times: Sequence[float] | None = None,
     record_kernel_times: Sequence[float] | None = None,
     record_losses: Sequence[float] | None = None,
     key: jax.Array | None = None,
+    optimizer: str | optax.GradientTransformation = "gd",
+    loss: str = "squared",
+    batch_size: int | None = None,
+    weight_decay: float = 0.0,
+    tolerance: float = 1e-3,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int | None = None,
 ) -> Run:
-    """Train an ensemble by full-batch gradient descent and keep its parameters at the recorded times.
+    """Train an ensemble, by full-batch gradient descent unless asked otherwise, and keep its parameters at records.
 
     Args:
         net: the network.
         x_train: (n, d) inputs.
         y_train: (n, o) or (n,) targets; integer labels become one-hot (two classes: ±1).
         seeds: a number n for the seeds 0 … n−1, or the seeds themselves; seed i uses ``fold_in(key, i)``.
-        steps: budget of gradient-descent steps per network; 0 gives the untrained ensemble.
-        learning_rate: η on the loss ½Σ over samples and outputs, or ``"auto"``: each network's own 1/λ_max, with λ_max
-            the largest eigenvalue of its empirical NTK on ``x_train`` at initialization, half of the stability limit.
-            A network whose loss rises above 1.2 times its initial value under ``"auto"`` is trained again from the
-            start with half the rate, up to six times.
-        record_steps: step counts to record at (default: 0 and eight log-spaced ones up to ``steps``).
-        record_times: gradient-flow times ηk to record at instead, each at the nearest step; under ``"auto"`` η is
-            lowered so that the last one falls on a step.
+        steps: budget of steps per network; 0 gives the untrained ensemble. Gradient flow spends it on the steps it
+            tries, taken or not.
+        learning_rate: η on the loss, a sum over samples and outputs, or ``"auto"`` (gradient descent and gradient flow
+            only): each network's own 1/λ_max, with λ_max the largest eigenvalue of its empirical NTK on ``x_train`` at
+            initialization, half of the stability limit. A network whose loss rises above 1.2 times its initial value
+            under ``"auto"`` is trained again from the start with half the rate, up to six times. Or an optax schedule,
+            a traceable function of the step: pass the same object again to share its compiled program. For gradient
+            flow, the length of the first step it tries.
+        record_steps: step counts to record at (default: 0 and eight log-spaced ones up to ``steps``); not for gradient
+            flow.
+        record_times: gradient-flow times to record at instead. Gradient descent records at the step k with ηk nearest
+            to each; under ``"auto"`` η is lowered so that the last one falls on a step. Gradient flow meets each.
+            Other optimizers, and schedules, have no such time.
         record_kernel_times: the same in units of 1/λ_max of each network's own empirical NTK on ``x_train`` at
             initialization.
-        record_losses: losses to record at instead, as fractions of ½Σ‖y‖²; each network stops at the first step at or
-            below each.
+        record_losses: losses to record at instead, as fractions of the loss of f = 0 (½Σ‖y‖² for the squared loss);
+            each network stops at the first step at or below each, under gradient flow less than ``tolerance`` below.
         key: a typed key, by default ``jax.random.key(0)``.
+        optimizer: ``"gd"``, ``"momentum"`` (heavy ball, 0.9), ``"adam"``, ``"gradient_flow"``, or an
+            ``optax.GradientTransformation``, whose updates are multiplied by ``learning_rate`` and added: one made by
+            ``optax.lion(1.0)`` takes the learning rate given here.
+        loss: ``"squared"``, ½Σ‖f − y‖², or ``"cross_entropy"``, summed over samples: of softmax for o ≥ 2, with rows of
+            class probabilities as targets, and logistic for o = 1, with targets ±1.
+        batch_size: samples per step, drawn without replacement in each epoch, in an order of each network's own; what
+            does not fill a batch is left out of that epoch. The gradient is scaled by n/batch_size. Loss levels and
+            divergence are looked at once per epoch. None for all samples.
+        weight_decay: λ, decoupled for Adam (AdamW), λθ added to the gradient for gradient descent and heavy ball. It
+            acts on all parameters; recorded losses leave it out.
+        tolerance: of gradient flow, largest estimated error of a step relative to the distance from initialization.
+        checkpoint: a file to keep the state of training in. A call with the same arguments resumes from it and gives
+            the same run, to the last bit on the same machine and versions. It stays when training is over.
+        checkpoint_every: steps between two writes, 1000 by default.
 
     Returns:
         A :class:`Run`. ``status`` says for each seed whether it reached the last loss asked for (``converged``), spent
         its steps or time (``budget``) or ``diverged``.
 
     Raises:
-        InputError: arrays of the wrong shape or with NaN, no seeds, a learning rate that is not positive, or records
-            that are not increasing.
+        InputError: arrays of the wrong shape or with NaN, targets that the loss does not take, no seeds, a learning
+            rate that is not positive, records that are not increasing, arguments that do not go together, or a
+            checkpoint of other arguments.
     """
     x, y = check_training_data(net, x_train, y_train)
     seeds = check_seeds(seeds)
     key = check_key(key)
-    schedule = check_schedule(
-        check_integer("steps", steps, 0),
-        record_steps=record_steps,
-        record_times=record_times,
-        record_kernel_times=record_kernel_times,
-        record_losses=record_losses,
-    )
-    auto = isinstance(learning_rate, str) and learning_rate == "auto"
-    if not auto and not (isinstance(learning_rate, Real) and 0 < learning_rate < np.inf):
-        raise InputError(f"learning_rate must be 'auto' or a positive number, got {learning_rate!r}")
+    steps = check_integer("steps", steps, 0)
+    moves, number = check_optimizer(optimizer, learning_rate)
+    loss = check_loss(loss, y)
+    weight_decay = check_weight_decay(weight_decay, moves)
+    tolerance = check_tolerance(tolerance)
+    batch = _check_batch_size(batch_size, len(x), moves)
+    given = {
+        "record_steps": record_steps,
+        "record_times": record_times,
+        "record_kernel_times": record_kernel_times,
+        "record_losses": record_losses,
+    }
+    schedule = check_schedule(steps, **given)
+    if steps:
+        _check_records(schedule, moves)
+    place = check_place(checkpoint, checkpoint_every)
+    like = _like(net, x.shape[1])
+    check_transformation(moves, like)
+    rates = None if moves.rates is None else scheduled_rates(moves.rates, steps)
 
+    auto = number is None
+    is_flow = moves.name == "gradient_flow"
     plan = choose_plan(net, x.shape[1], x.shape[0])
     scales = layer_scales(net, x.shape[1])
-    shared = {"scales": scales, "x": x, "y": y, "tolerated_rise": np.float32(AUTO_CEILING if auto else DIVERGED)}
+    tolerated = np.float32(AUTO_CEILING if auto or is_flow else DIVERGED)
+    shared = {"scales": scales, "x": x, "y": y, "tolerated_rise": tolerated}
     keys = seed_keys(key, seeds)
     initial = initialize(net, x.shape[1], keys)
+    made_of: dict[str, Any] = {
+        "net": net, "seeds": seeds, "key": key, "x_train": x, "y_train": y, "plan": str(plan), "optimizer": moves.name,
+        "objective": loss, "batch_size": batch, "weight_decay": weight_decay, "tolerance": tolerance,
+    }  # fmt: skip
     if not steps:
-        return _untrained(net, plan, shared, initial, seeds, key)
-    largest = np.ones(len(seeds))
-    if auto or schedule.kernel_times:
-        largest = run_over_seeds(_LargestEigenvalue(net.phi), plan, shared, {"parameters": initial, "key": keys})
-        # A network whose every gate is closed on every point has λ_max = 0 and never moves: any rate will do.
-        largest = np.where(largest > 0, largest, 1.0).astype(np.float64)
-    rate = AUTO_FRACTION * 2 / largest if auto else np.full(len(seeds), float(learning_rate))
-    if schedule.kernel_times:
-        times = np.array(schedule.kernel_times) / largest[:, None]
-    else:
-        times = np.tile(np.array(schedule.times), (len(seeds), 1))
-    if auto:
-        rate = _rate_that_meets(times, rate)
-    history = _descend(net, plan, shared, initial, rate, times, schedule, steps)
-    if auto:
-        for _ in range(RETRIES):
-            lost = np.flatnonzero(history["diverged"])
-            if not lost.size:
-                break
-            rate[lost] = _rate_that_meets(times[lost], rate[lost] / 2)
-            again = jax.tree.map(lambda leaf, lost=lost: leaf[lost], initial)
-            retried = _descend(net, plan, shared, again, rate[lost], times[lost], schedule, steps)
-            history = jax.tree.map(lambda old, new, lost=lost: _with_rows(old, lost, new), history, retried)
+        return Run(
+            # No step is taken, so any rate describes it.
+            learning_rate=np.ones(len(seeds)),
+            step=np.zeros((len(seeds), 1), dtype=np.int32),
+            loss=run_over_seeds(TrainingLoss(net.phi, loss), plan, shared, initial)[:, None],
+            status=np.full(len(seeds), "budget", dtype="U9"),
+            snapshots=(initial,),
+            **made_of,
+        )
 
-    loss = history["loss"]
+    work = Work(
+        _program(net.phi, loss, moves, batch, weight_decay),
+        moves,
+        plan,
+        shared,
+        schedule,
+        steps,
+        zero_loss(loss, y),
+        None if place is None else place[1],
+    )
+    if work.has_memory:
+        shared["weight_decay"] = np.float32(weight_decay)
+    if is_flow:
+        shared["tolerance"] = np.float32(tolerance)
+    file = None
+    if place is not None:
+        described = describe(
+            net, x, y, seeds, key, schedule, moves, like, rates, steps=steps, loss=loss, batch_size=batch,
+            learning_rate="auto" if auto else number, weight_decay=weight_decay, tolerance=tolerance,
+        )  # fmt: skip
+        file = Checkpoint(*place, described)
+
+    def rates_and_times() -> tuple[np.ndarray, np.ndarray]:
+        largest = np.ones(len(seeds))
+        if auto or schedule.kernel_times:
+            largest = run_over_seeds(_LargestEigenvalue(net.phi), plan, shared, {"parameters": initial, "key": keys})
+            # A network whose every gate is closed on every point has λ_max = 0 and never moves: any rate will do.
+            largest = np.where(largest > 0, largest, 1.0).astype(np.float64)
+        rate = AUTO_FRACTION * 2 / largest if number is None else np.full(len(seeds), number)
+        if schedule.kernel_times:
+            times = np.array(schedule.kernel_times) / largest[:, None]
+        else:
+            times = np.tile(np.array(schedule.times), (len(seeds), 1))
+        return _rate_that_meets(times, rate) if auto and not is_flow else rate, times
+
+    orders = order_keys(keys, net.layer_shapes(x.shape[1])) if batch is not None else None
+    history = _attempts(work, initial, like, orders, rates_and_times, RETRIES if auto and not is_flow else 0, file)
+
+    losses = history["loss"]
     reached = np.zeros(len(seeds), dtype=bool)
     if schedule.losses:
-        reached = loss[:, -1] <= np.float32(schedule.losses[-1] * _zero_loss(y))
+        reached = losses[:, -1] <= np.float32(schedule.losses[-1] * work.zero_loss)
+    flow_time = history.get("clock")
+    if rates is not None and moves.name == "gd":
+        flow_time = np.concatenate([[0.0], np.cumsum(rates)])[history["step"]]
     return Run(
-        net=net,
-        seeds=seeds,
-        key=key,
-        x_train=x,
-        y_train=y,
         learning_rate=history["rate"],
         step=history["step"],
-        loss=loss,
+        loss=losses,
         status=np.where(history["diverged"], "diverged", np.where(reached, "converged", "budget")),
         snapshots=tuple(history["snapshots"]),
-        plan=str(plan),
+        flow_time=flow_time,
+        **made_of,
     )
 
 
-def _zero_loss(y: np.ndarray) -> float:
-    """½Σ‖y‖², the loss of f = 0."""
-    return 0.5 * float(np.sum(np.square(y, dtype=np.float64)))
+def _program(phi: Activation, loss: str, optimizer: Optimizer, batch: int | None, weight_decay: float) -> Program:
+    """The program that does what is asked for and carries no more than that takes."""
+    if optimizer.name == "gradient_flow":
+        return GradientFlow(phi, loss)
+    if batch is not None:
+        return MiniBatches(phi, loss, optimizer, batch)
+    if optimizer == Optimizer("gd") and not weight_decay:
+        return GradientDescent(phi, loss)
+    return FullBatch(phi, loss, optimizer)
 
 
-def _untrained(net: MLP, plan: Plan, shared: dict, initial: Parameters, seeds: tuple[int, ...], key: jax.Array) -> Run:
-    """The ensemble as it was drawn, at step 0."""
-    return Run(
-        net=net,
-        seeds=seeds,
-        key=key,
-        x_train=shared["x"],
-        y_train=shared["y"],
-        # No step is taken, so any rate describes it.
-        learning_rate=np.ones(len(seeds)),
-        step=np.zeros((len(seeds), 1), dtype=np.int32),
-        loss=run_over_seeds(_Loss(net.phi), plan, shared, initial)[:, None],
-        status=np.full(len(seeds), "budget", dtype="U9"),
-        snapshots=(initial,),
-        plan=str(plan),
-    )
+def _attempts(
+    work: Work,
+    initial: Parameters,
+    like: Parameters,
+    orders: jax.Array | None,
+    rates_and_times: Callable[[], tuple[np.ndarray, np.ndarray]],
+    retries: int,
+    file: Checkpoint | None,
+) -> dict[str, Any]:
+    """The history of an ensemble: where networks diverge, they are tried again at half the rate.
+
+    Args:
+        work: what to do.
+        initial: parameters as they were drawn.
+        like: shapes and types of those of one network.
+        orders: keys (seed,) of the orders of minibatches.
+        rates_and_times: gives η (seed,) and times (seed, record); not called on resuming.
+        retries: how often.
+        file: where to save, and to resume from.
+    """
+
+    def outline(progress: dict[str, int]) -> dict[str, Any]:
+        course = work.outline(like, progress["records"])
+        held: dict[str, Any] = {"rows": 0, "rate": 0, "times": 0, "course": course, "history": None}
+        if progress["attempt"]:
+            held["history"] = {
+                "rate": 0,
+                "step": 0,
+                "loss": 0,
+                "diverged": 0,
+                "snapshots": [like] * work.schedule.records,
+            }
+        return held
+
+    held: dict[str, Any]
+    found = None if file is None else file.read(outline)
+    if found is None:
+        rate, times = rates_and_times()
+        attempt = 0
+        held = {"rows": np.arange(len(rate)), "rate": rate, "times": times, "history": None}
+        held["course"] = work.begin(initial, rate)
+    else:
+        attempt, held = found[0]["attempt"], found[1]
+        rate, times = held["rate"], held["times"]
+
+    def save() -> None:
+        if file is not None:
+            file.write({"attempt": attempt, "records": len(held["course"]["records"])}, held)
+
+    while True:
+        rows = held["rows"]
+        some = None if orders is None else orders[rows]
+        begun = jax.tree.map(lambda leaf, rows=rows: leaf[rows], initial)
+        history = work.follow(held["course"], begun, rate[rows], times[rows], some, save)
+        if held["history"] is not None:
+            history = jax.tree.map(lambda old, new, rows=rows: _with_rows(old, rows, new), held["history"], history)
+        lost = np.flatnonzero(history["diverged"])
+        if attempt == retries or not lost.size:
+            return history
+        attempt += 1
+        rate[lost] = _rate_that_meets(times[lost], rate[lost] / 2)
+        begun = jax.tree.map(lambda leaf, lost=lost: leaf[lost], initial)
+        held |= {"rows": lost, "history": history, "course": work.begin(begun, rate[lost])}
+
+
+def _like(net: MLP, d_in: int) -> Parameters:
+    """Shapes and types of one network's parameters."""
+    shapes = net.layer_shapes(d_in)
+
+    def array(*shape: int) -> Any:
+        return jax.ShapeDtypeStruct(shape, TRAINING_DTYPE)
+
+    biases = () if net.bias_std is None else tuple(array(fan_out) for fan_out, _ in shapes)
+    return Parameters(tuple(array(*shape) for shape in shapes), biases)
+
+
+def _check_batch_size(batch_size: object, n: int, optimizer: Optimizer) -> int | None:
+    """Samples per step, None for all.
+
+    Raises:
+        InputError: it is no integer from 1 to n, or the optimizer follows the full loss.
+    """
+    if batch_size is None:
+        return None
+    size = check_integer("batch_size", batch_size, 1)
+    if size > n:
+        raise InputError(f"batch_size must be at most the {n} training points, got {size}")
+    if optimizer.name == "gradient_flow":
+        raise InputError("gradient flow is that of the full loss: batch_size must be None")
+    return size
+
+
+def _check_records(schedule: Schedule, optimizer: Optimizer) -> None:
+    """Raise InputError unless the optimizer has what the records are asked for by."""
+    if schedule.steps and optimizer.name == "gradient_flow":
+        raise InputError("gradient flow is recorded by record_times, record_kernel_times or record_losses")
+    if (schedule.times or schedule.kernel_times) and not (optimizer.has_flow_time and optimizer.rates is None):
+        has_none = "a schedule of learning rates" if optimizer.has_flow_time else "this optimizer"
+        raise InputError(
+            f"{schedule.kind} asks for gradient-flow times, by which {has_none} is not recorded: "
+            "give record_steps or record_losses"
+        )
 
 
 def _with_rows(array: np.ndarray, rows: np.ndarray, new: np.ndarray) -> np.ndarray:
@@ -209,60 +358,6 @@ def _rate_that_meets(times: np.ndarray, rate: np.ndarray) -> np.ndarray:
     return np.where(last > 0, last / steps, rate)
 
 
-def _descend(
-    net: MLP,
-    plan: Plan,
-    shared: dict,
-    initial: Parameters,
-    rate: np.ndarray,
-    times: np.ndarray,
-    schedule: Schedule,
-    steps: int,
-) -> dict[str, Any]:
-    """Run gradient descent from record to record (times: (seed, record), empty if not asked for by time)."""
-    n_seeds = len(rate)
-    if times.size:
-        # The step nearest to each time; if the budget is too small, the run stops short.
-        stops = [np.rint(time / rate) for time in times.T]
-    elif schedule.steps:
-        stops = [np.full(n_seeds, step) for step in schedule.steps]
-    else:
-        stops = [np.full(n_seeds, steps)] * len(schedule.losses)
-    zero_loss = _zero_loss(shared["y"])
-    levels = [level * zero_loss for level in schedule.losses] or [-np.inf] * len(stops)
-
-    segment = _Segment(net.phi)
-    state: dict[str, Any] = {
-        "parameters": initial,
-        "step": np.zeros(n_seeds, np.int32),
-        "ceiling": np.full(n_seeds, np.inf),
-    }
-    snapshots, losses, taken = [], [], []
-    for stop, level in zip(stops, levels, strict=True):
-        state = run_over_seeds(
-            segment,
-            plan,
-            {**shared, "level": np.float32(level), "zero_loss": np.float32(zero_loss)},
-            {
-                **{name: state[name] for name in ("parameters", "step")},
-                "ceiling": np.float32(state["ceiling"]),
-                "rate": np.float32(rate),
-                "stop": np.minimum(stop, steps).astype(np.int32),
-            },
-        )
-        snapshots.append(state["parameters"])
-        losses.append(state["loss"])
-        taken.append(state["step"])
-    loss = np.stack(losses, axis=1)
-    return {
-        "rate": rate,
-        "step": np.stack(taken, axis=1),
-        "loss": loss,
-        "diverged": ~(loss[:, -1] <= state["ceiling"]),
-        "snapshots": snapshots,
-    }
-
-
 @dataclasses.dataclass(frozen=True)
 class _LargestEigenvalue:
     """λ_max of the empirical NTK of one network on the training inputs."""
@@ -275,42 +370,6 @@ class _LargestEigenvalue:
 
         start = jax.random.normal(one["key"], shared["y"].shape, dtype=TRAINING_DTYPE)
         return ntk_largest_eigenvalue(outputs, one["parameters"], start)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Loss:
-    """½Σ‖f − y‖² of one network on the training set."""
-
-    phi: Activation
-
-    def __call__(self, shared: dict, parameters: Parameters) -> jax.Array:
-        residual = forward(self.phi, shared["scales"], parameters, shared["x"]) - shared["y"]
-        return 0.5 * jnp.sum(residual**2)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Segment:
-    """Gradient descent of one network until a step count or a loss is reached, or it diverges."""
-
-    phi: Activation
-
-    def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
-        value_and_gradient = jax.value_and_grad(lambda parameters: _Loss(self.phi)(shared, parameters))
-
-        def look_and_step(carry: tuple) -> tuple:
-            parameters, step, _, ceiling, _ = carry
-            loss, gradient = value_and_gradient(parameters)
-            # What counts as diverged is set by the network as it was drawn (or by f = 0, should that be worse).
-            ceiling = jnp.where(step == 0, shared["tolerated_rise"] * jnp.maximum(loss, shared["zero_loss"]), ceiling)
-            done = (step >= one["stop"]) | (loss <= shared["level"]) | ~(loss <= ceiling)
-            # Loss and gradient appear once in the program: the last pass through the loop looks and takes no step.
-            optimizer = optax.sgd(jnp.where(done, 0.0, one["rate"]))
-            updates, _ = optimizer.update(gradient, optimizer.init(parameters), parameters)
-            return optax.apply_updates(parameters, updates), step + ~done, loss, ceiling, done
-
-        start = (one["parameters"], one["step"], jnp.zeros((), jnp.float32), one["ceiling"], jnp.zeros((), bool))
-        parameters, step, loss, ceiling, _ = jax.lax.while_loop(lambda carry: ~carry[-1], look_and_step, start)
-        return {"parameters": parameters, "step": step, "loss": loss, "ceiling": ceiling}
 
 
 def largest_kernel_eigenvalue(
@@ -337,30 +396,3 @@ def check_training_data(net: MLP, x_train: np.ndarray, y_train: np.ndarray) -> t
     if y.shape[1] != net.d_out:
         raise InputError(f"y_train has {y.shape[1]} output column(s) and the network has d_out={net.d_out}")
     return x, y
-
-
-def check_schedule(steps: int, **given: Sequence[float] | None) -> Schedule:
-    """The records asked for, by default log-spaced steps.
-
-    Raises:
-        InputError: more than one kind is given, or the records are not increasing (losses: decreasing).
-    """
-    named = {name: values for name, values in given.items() if values is not None}
-    if not named:
-        return Schedule(steps=log_spaced(steps))
-    if len(named) > 1:
-        raise InputError(f"give one of {', '.join(given)}, got {' and '.join(named)}")
-    ((name, given_values),) = named.items()
-    kind, plural = (Integral, "integers") if name == "record_steps" else (Real, "numbers")
-    values = tuple(given_values) if isinstance(given_values, Iterable) else ()
-    ordered = values[::-1] if name == "record_losses" else values
-    if (
-        not values
-        or not all(isinstance(value, kind) and 0 <= value < np.inf for value in values)
-        or not all(a < b for a, b in itertools.pairwise(ordered))
-    ):
-        direction = "decreasing" if name == "record_losses" else "increasing"
-        raise InputError(f"{name} must be {direction} {plural} that are not negative, got {given_values!r}")
-    if name == "record_steps" and values[-1] > steps:
-        raise InputError(f"record_steps goes to {values[-1]}, past the budget of {steps} steps")
-    return Schedule(**{name.removeprefix("record_"): values})  # type: ignore[arg-type]
