@@ -16,7 +16,7 @@ import optax
 from ntkrobust.activations import Activation
 from ntkrobust.finite.losses import TrainingLoss
 from ntkrobust.finite.optimizers import Optimizer
-from ntkrobust.finite.parameters import Parameters
+from ntkrobust.finite.parameters import Parameters, packed, unpacked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +42,10 @@ class GradientDescent:
             updates, _ = optimizer.update(gradient, optimizer.init(parameters), parameters)
             return optax.apply_updates(parameters, updates), step + ~done, loss, ceiling, done
 
-        start = (one["parameters"], one["step"], jnp.zeros((), jnp.float32), one["ceiling"], jnp.zeros((), bool))
+        zero = jnp.zeros((), jnp.float32)
+        start = (packed(one["parameters"]), one["step"], zero, one["ceiling"], jnp.zeros((), bool))
         parameters, step, loss, ceiling, _ = jax.lax.while_loop(lambda carry: ~carry[-1], look_and_step, start)
-        return {"parameters": parameters, "step": step, "loss": loss, "ceiling": ceiling}
+        return {"parameters": unpacked(parameters), "step": step, "loss": loss, "ceiling": ceiling}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,6 +22,7 @@ from ntkrobust.finite.checkpoints import Checkpoint, check_place, describe
 from ntkrobust.finite.derivatives import ntk_largest_eigenvalue
 from ntkrobust.finite.flow import GradientFlow, check_tolerance
 from ntkrobust.finite.losses import TrainingLoss, check_loss, zero_loss
+from ntkrobust.finite.memory import check_training_memory
 from ntkrobust.finite.optimizers import (
     Optimizer,
     Rates,
@@ -75,6 +76,7 @@ def train(
     tolerance: float = 1e-3,
     checkpoint: str | Path | None = None,
     checkpoint_every: int | None = None,
+    memory_limit: int | None = None,
 ) -> Run:
     """Train an ensemble, by full-batch gradient descent unless asked otherwise, and keep its parameters at records.
 
@@ -115,6 +117,7 @@ def train(
         checkpoint: a file to keep the state of training in. A call with the same arguments resumes from it and gives
             the same run, to the last bit on the same machine and versions. It stays when training is over.
         checkpoint_every: steps between two writes, 1000 by default.
+        memory_limit: bytes the process may take; by default the machine's memory.
 
     Returns:
         A :class:`Run`. ``status`` says for each seed whether it reached the last loss asked for (``converged``), spent
@@ -122,8 +125,8 @@ def train(
 
     Raises:
         InputError: arrays of the wrong shape or with NaN, targets that the loss does not take, no seeds, a learning
-            rate that is not positive, records that are not increasing, arguments that do not go together, or a
-            checkpoint of other arguments.
+            rate that is not positive, records that are not increasing, arguments that do not go together, a
+            checkpoint of other arguments, or more than fits into memory: the sentence says what would.
     """
     x, y = check_training_data(net, x_train, y_train)
     seeds = check_seeds(seeds)
@@ -151,6 +154,9 @@ def train(
     auto = number is None
     is_flow = moves.name == "gradient_flow"
     plan = choose_plan(net, x.shape[1], x.shape[0])
+    if memory_limit is not None:
+        memory_limit = check_integer("memory_limit", memory_limit, 1, "in bytes")
+    check_training_memory(net, x.shape[1], len(x), len(seeds), schedule.records if steps else 0, plan, memory_limit)
     scales = layer_scales(net, x.shape[1])
     tolerated = np.float32(AUTO_CEILING if auto or is_flow else DIVERGED)
     shared = {"scales": scales, "x": x, "y": y, "tolerated_rise": tolerated}
@@ -290,7 +296,7 @@ def _attempts(
     while True:
         rows = held["rows"]
         some = None if orders is None else orders[rows]
-        begun = jax.tree.map(lambda leaf, rows=rows: leaf[rows], initial)
+        begun = initial if len(rows) == len(rate) else jax.tree.map(lambda leaf, rows=rows: leaf[rows], initial)
         history = work.follow(held["course"], begun, rate[rows], times[rows], some, save)
         if held["history"] is not None:
             history = jax.tree.map(lambda old, new, rows=rows: _with_rows(old, rows, new), held["history"], history)
