@@ -11,7 +11,7 @@ import numpy as np
 
 from ntkrobust.finite.flow import GradientFlow
 from ntkrobust.finite.optimizers import Optimizer, Start
-from ntkrobust.finite.parameters import Parameters
+from ntkrobust.finite.parameters import Parameters, unpacked
 from ntkrobust.finite.plan import Plan, run_over_seeds
 from ntkrobust.finite.schedules import Schedule
 from ntkrobust.finite.segments import FullBatch, GradientDescent, MiniBatches
@@ -167,4 +167,5 @@ class Work:
         if self.is_flow:
             one["until"] = np.float32(until)
         shared = {**self.shared, "level": np.float32(level), "zero_loss": np.float32(self.zero_loss)}
-        return run_over_seeds(self.program, self.plan, shared, one)
+        found = run_over_seeds(self.program, self.plan, shared, one)
+        return found | {"parameters": unpacked(found["parameters"], axis=1)}

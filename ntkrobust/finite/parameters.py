@@ -7,7 +7,6 @@ so that networks of one shape share one compiled program.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import zlib
 from typing import Any, NamedTuple
 
@@ -70,6 +69,11 @@ def layer_scales(net: MLP, d_in: int) -> LayerScales:
 
 
 def draw(shapes: tuple[tuple[int, int], ...], has_bias: bool, scales: LayerScales, key: jax.Array) -> Parameters:
+    """Parameters of one network from a typed key; see :func:`draw_stacked`."""
+    return unpacked(draw_stacked(shapes, has_bias, scales, key))
+
+
+def draw_stacked(shapes: tuple[tuple[int, int], ...], has_bias: bool, scales: LayerScales, key: jax.Array) -> Stacked:
     """Draw the parameters of one network from a typed key.
 
     Networks of different shape share no randomness. Networks of one shape that differ only in initialization share
@@ -88,25 +92,30 @@ def draw(shapes: tuple[tuple[int, int], ...], has_bias: bool, scales: LayerScale
         return jax.random.normal(jax.random.fold_in(key, index), shape, dtype=TRAINING_DTYPE)
 
     # Hidden layers and biases are drawn as one array each: what has to be compiled doesn't grow with depth.
-    hidden = normal(1, (len(shapes) - 2, *shapes[-1][1:] * 2))
-    drawn = (normal(0, shapes[0]), *hidden, normal(2, shapes[-1]))
-    weights = tuple(std * weight for std, weight in zip(scales.weight_std, drawn, strict=True))
+    depth, m = len(shapes), shapes[-1][1]
+    std = scales.weight_std
+    weights = (
+        std[0] * normal(0, shapes[0]),
+        std[1:-1, None, None] * normal(1, (depth - 2, m, m)),
+        std[-1] * normal(2, shapes[-1]),
+    )
     if not has_bias:
-        return Parameters(weights, ())
-    sizes = [fan_out for fan_out, _ in shapes]
-    biases = jnp.split(scales.bias_std * normal(3, (sum(sizes),)), list(itertools.accumulate(sizes[:-1])))
-    return Parameters(weights, tuple(biases))
+        return Stacked(weights, ())
+    biases = scales.bias_std * normal(3, (sum(fan_out for fan_out, _ in shapes),))
+    hidden_biases = biases[m : (depth - 1) * m].reshape(depth - 2, m)
+    return Stacked(weights, (biases[:m], hidden_biases, biases[(depth - 1) * m :]))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Draw:
-    """Parameters of one network from its key, as a program."""
+    """Parameters of one network from its key, as a program; those of deep networks stacked."""
 
     shapes: tuple[tuple[int, int], ...]
     has_bias: bool
 
-    def __call__(self, scales: LayerScales, key: jax.Array) -> Parameters:
-        return draw(self.shapes, self.has_bias, scales, key)
+    def __call__(self, scales: LayerScales, key: jax.Array) -> Parameters | Stacked:
+        drawn = draw_stacked(self.shapes, self.has_bias, scales, key)
+        return drawn if len(self.shapes) > SHALLOW else unpacked(drawn)
 
 
 def initialize(net: MLP, d_in: int, keys: jax.Array) -> Parameters:
@@ -116,7 +125,7 @@ def initialize(net: MLP, d_in: int, keys: jax.Array) -> Parameters:
     N(0, s²) and N(0, 1).
     """
     program = _Draw(net.layer_shapes(d_in), net.bias_std is not None)
-    return run_over_seeds(program, choose_plan(net, d_in, 1), layer_scales(net, d_in), keys)
+    return unpacked(run_over_seeds(program, choose_plan(net, d_in, 1), layer_scales(net, d_in), keys), axis=1)
 
 
 class Stacked(NamedTuple):
@@ -149,12 +158,16 @@ def packed(parameters: Parameters | Stacked) -> Parameters | Stacked:
     return stack(parameters) if is_deep else parameters
 
 
-def unpacked(parameters: Parameters | Stacked) -> Parameters:
-    """One array per layer again."""
+def unpacked(parameters: Parameters | Stacked, axis: int = 0) -> Parameters:
+    """One array per layer again; ``axis`` is that of the layers, 1 where there is one of seeds before it."""
     if isinstance(parameters, Parameters):
         return parameters
     (first, hidden, last), biases = parameters
-    return Parameters((first, *hidden, last), (biases[0], *biases[1], biases[2]) if biases else ())
+
+    def layers(of: Any) -> Any:
+        return of if axis == 0 else of.swapaxes(0, axis)
+
+    return Parameters((first, *layers(hidden), last), (biases[0], *layers(biases[1]), biases[2]) if biases else ())
 
 
 def forward(phi: Activation, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:

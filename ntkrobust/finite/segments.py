@@ -16,7 +16,7 @@ import optax
 from ntkrobust.activations import Activation
 from ntkrobust.finite.losses import TrainingLoss
 from ntkrobust.finite.optimizers import Optimizer
-from ntkrobust.finite.parameters import Parameters, packed, unpacked
+from ntkrobust.finite.parameters import Parameters, packed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,10 @@ class GradientDescent:
     loss: str = "squared"
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
-        """Take one network to where ``one`` says; see :class:`~ntkrobust.finite.attempts.Work`."""
+        """Take one network to where ``one`` says; see :class:`~ntkrobust.finite.attempts.Work`.
+
+        Parameters of deep networks come back stacked.
+        """
         training_loss = TrainingLoss(self.phi, self.loss)
         value_and_gradient = jax.value_and_grad(lambda parameters: training_loss(shared, parameters))
 
@@ -45,7 +48,7 @@ class GradientDescent:
         zero = jnp.zeros((), jnp.float32)
         start = (packed(one["parameters"]), one["step"], zero, one["ceiling"], jnp.zeros((), bool))
         parameters, step, loss, ceiling, _ = jax.lax.while_loop(lambda carry: ~carry[-1], look_and_step, start)
-        return {"parameters": unpacked(parameters), "step": step, "loss": loss, "ceiling": ceiling}
+        return {"parameters": parameters, "step": step, "loss": loss, "ceiling": ceiling}
 
 
 @dataclasses.dataclass(frozen=True)
