@@ -1,0 +1,82 @@
+"""Memory of training: estimated before, met, and refused where it does not fit."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import ntkrobust as ntr
+from ntkrobust.finite import memory
+from ntkrobust.finite.plan import Plan
+
+X = np.linspace(-1, 1, 12).reshape(4, 3)
+Y = np.sin(X[:, :1])
+
+PEAK = """
+import resource, sys
+import numpy as np
+from ntkrobust import MLP, train
+from ntkrobust.finite.memory import training_memory
+from ntkrobust.finite.plan import choose_plan
+seeds, depth, width, n, records = map(int, sys.argv[1:])
+rng = np.random.default_rng(0)
+x, y = rng.standard_normal((n, 64)) / 8, rng.standard_normal((n, 1))
+# What any first call brings with it is the process's, not the ensemble's.
+train(MLP(2, 8), x[:8], y[:8], seeds=2, steps=1, learning_rate=1e-3)
+net = MLP(depth, width)
+estimate = training_memory(net, 64, n, seeds, records, choose_plan(net, 64, n))
+train(net, x, y, seeds=seeds, steps=records, learning_rate=1e-7, record_steps=range(1, records + 1))
+peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(estimate.peak, peak, estimate.process)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read in Linux's unit")
+@pytest.mark.parametrize(
+    "ensemble",
+    [
+        "8 4 1024 256 3",
+        "64 4 512 512 2",
+        pytest.param("4 4 4096 1437 1", marks=pytest.mark.slow),
+        pytest.param("2 20 1024 1437 1", marks=pytest.mark.slow),
+    ],
+)
+def test_the_peak_is_within_a_fifth_of_the_estimate(ensemble: str) -> None:
+    done = subprocess.run([sys.executable, "-c", PEAK, *ensemble.split()], check=True, capture_output=True, text=True)
+    estimate, peak, process = map(int, done.stdout.split())
+    assert abs(estimate / peak - 1) < 0.2
+    # the networks themselves are a good part of it
+    assert peak > 1.4 * process
+
+
+def test_what_does_not_fit_is_refused_with_what_would() -> None:
+    def train(limit: int, **changes: object) -> ntr.Run:
+        arguments: dict = {"seeds": 64, "steps": 40, "record_steps": [10, 20, 30, 40], "learning_rate": 0.1} | changes
+        return ntr.train(ntr.MLP(3, 64), X, Y, memory_limit=limit, **arguments)
+
+    needed = memory.training_memory(ntr.MLP(3, 64), 3, 4, 64, 4, Plan(1, 64)).peak
+    assert len(train(2 * needed).seeds) == 64
+    with pytest.raises(ntr.InputError, match=r"needs about .* GiB and .* GiB are there: they would fit|single network"):
+        train(1000)
+    with pytest.raises(ntr.InputError, match="memory_limit must be an integer of at least 1"):
+        train(0)
+
+
+def test_the_sentence_says_how_many_would_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "resident_bytes", lambda: 0)
+    net, plan = ntr.MLP(4, 512), Plan(1, 4, exact=True)
+
+    def peak(seeds: int, records: int) -> int:
+        return memory.training_memory(net, 64, 256, seeds, records, plan).peak
+
+    limit = peak(20, 8)
+    with pytest.raises(ntr.InputError) as caught:
+        memory.check_training_memory(net, 64, 256, 32, 8, plan, limit)
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    (times,) = (number for number in range(1, 8) if peak(32, number) <= limit < peak(32, number + 1))
+    assert f"recorded {times} times instead of 8, or 20 seeds at a time" in sentence
+    with pytest.raises(ntr.InputError, match="a single network would not fit"):
+        memory.check_training_memory(net, 64, 256, 2, 1, plan, 10**6)
+    assert memory.check_training_memory(net, 64, 256, 20, 8, plan, limit).peak == limit
