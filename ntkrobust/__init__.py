@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ntkrobust.comparison import Comparison, compare
     from ntkrobust.errors import InputError
     from ntkrobust.finite import measures
+    from ntkrobust.finite.empirical_kernel import empirical_ntk
     from ntkrobust.finite.measures import Measure, measure
     from ntkrobust.finite.run import Run
     from ntkrobust.finite.training import train
@@ -75,6 +76,7 @@ _HOMES = {
     "claims": "ntkrobust.bounds.claims",
     "compare": "ntkrobust.comparison",
     "data": "ntkrobust.data",
+    "empirical_ntk": "ntkrobust.finite.empirical_kernel",
     "exact_law": "ntkrobust.bounds.formulas.exact_law",
     "measure": "ntkrobust.finite.measures",
     "measures": "ntkrobust.finite.measures",
@@ -118,6 +120,7 @@ __all__ = [
     "claims",
     "compare",
     "data",
+    "empirical_ntk",
     "exact_law",
     "measure",
     "measures",

@@ -44,7 +44,7 @@ def gaussian(a: int, b: int) -> np.ndarray:
 KINDS = {
     "gaussian": gaussian,
     "low rank": lambda a, b: (gaussian(a, 2) @ gaussian(2, b)).astype(np.float32),
-    "clustered": lambda a, b: with_singular_values(np.where(np.arange(k := min(a, b)) < 9, 1 - 1e-5, 0.7), a, b),
+    "clustered": lambda a, b: with_singular_values(np.where(np.arange(min(a, b)) < 9, 1 - 1e-5, 0.7), a, b),
     "linear": lambda a, b: with_singular_values(np.linspace(1, 0, min(a, b)), a, b),
     "ill-conditioned": lambda a, b: with_singular_values(10.0 ** -np.arange(min(a, b)), a, b),
     "slowly falling": lambda a, b: with_singular_values(1 / np.sqrt(1 + np.arange(min(a, b))), a, b),
@@ -115,20 +115,41 @@ def test_degenerate_matrices():
     assert np.isinf(upper)
 
 
-def test_transformations_agree():
-    matrices = np.stack([gaussian(140, 133), KINDS["linear"](140, 133), np.zeros((140, 133), np.float32)])
-    one_by_one = np.array([spectral_norm(matrix) for matrix in matrices]).T
-    for found in (
-        jax.vmap(spectral_norm)(matrices),
-        jax.jit(jax.vmap(spectral_norm))(matrices),
-        spectral_norms(jnp.asarray(matrices)),
-        jax.jit(spectral_norms)(matrices),
-    ):
-        assert found.lower.dtype == found.upper.dtype == jnp.float32
-        # each is a pair of ends, though which exactly depends on the order of sums
-        np.testing.assert_allclose(found, one_by_one, rtol=1e-5)
+def three(a: int, b: int) -> np.ndarray:
+    return np.stack([gaussian(a, b), KINDS["linear"](a, b), np.zeros((a, b), np.float32)])
+
+
+TRANSFORMED = {
+    "mapped": jax.vmap(spectral_norm),
+    "compiled": jax.jit(jax.vmap(spectral_norm)),
+    "mapped after compiling": jax.vmap(jax.jit(lambda matrix: jax.jit(spectral_norm)(matrix))),
+    "mapped twice": lambda matrices: jax.tree.map(jnp.ravel, jax.vmap(jax.vmap(spectral_norm))(matrices[None])),
+    "stacks mapped": lambda matrices: jax.tree.map(jnp.ravel, jax.vmap(jax.jit(spectral_norms))(matrices[:, None])),
+    "in a loop": lambda matrices: jax.lax.map(lambda pair: spectral_norm(pair[0]), (matrices, matrices)),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMED)
+def test_transformations_agree(name):
+    matrices = three(11, 16)
+    found = TRANSFORMED[name](matrices)
+    assert found.lower.dtype == found.upper.dtype == jnp.float32
+    # the last bits depend on the order of sums
+    np.testing.assert_allclose(found, np.array([spectral_norm(matrix) for matrix in matrices]).T, rtol=1e-6)
+
+
+def test_transformations_of_large_matrices_agree():
+    matrices = three(140, 133)
+    found = jax.jit(jax.vmap(spectral_norm))(matrices)
+    np.testing.assert_allclose(found, spectral_norms(jnp.asarray(matrices)), rtol=1e-5)
+
+
+def test_nothing_depends_on_the_flag_for_float64():
+    matrix = gaussian(11, 16)
     with jax.enable_x64(True):
-        assert spectral_norm(matrices[0]).upper.dtype == jnp.float32
+        found = spectral_norm(matrix)
+    assert found.upper.dtype == jnp.float32
+    np.testing.assert_allclose(found, spectral_norm(matrix), rtol=1e-6)
 
 
 def test_the_ends_hold_whatever_lanczos_finds(monkeypatch):
@@ -191,6 +212,9 @@ def test_products_are_rounded_upwards():
         assert exact <= Fraction(float(found)) <= exact * Fraction(1 + 3e-7)
         below += Fraction(float(np.prod(factors))) < exact
     assert below > 5  # plain float32 falls below often
+    factors = jnp.float32([[1e-30, 1e-30, 1e30, 1e30], [1.1, 1.1, 1.1, 1.1]])
+    found = jax.vmap(jax.jit(product_upper))(factors)
+    np.testing.assert_allclose(found, [1, 1.1**4], rtol=1e-6)
     assert product_upper(jnp.float32([2.0, 0.0])) == 0
     assert np.isnan(product_upper(jnp.float32([2.0, np.nan])))
 

@@ -22,7 +22,7 @@ from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
 from ntkrobust.finite import derivatives, spectral, stability
 from ntkrobust.finite.arrays import single_precision
-from ntkrobust.finite.parameters import LayerScales, Parameters, draw, forward, layer_scales
+from ntkrobust.finite.parameters import LayerScales, Parameters, draw, forward, layer_scales, stack
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
 from ntkrobust.finite.seeds import check_key, check_seeds, seed_keys
@@ -127,8 +127,8 @@ class Probe:
     @cached_property
     def spectral_norms(self) -> spectral.SpectralNorm:
         """Ends (L,) around ‖W_l‖₂ of every layer, without its factor in the forward pass."""
-        first, *hidden, last = self.parameters.weights
-        parts = [spectral.spectral_norms(jnp.stack(same)) for same in ([first], hidden, [last]) if same]
+        first, hidden, last = stack(self.parameters).weights
+        parts = [spectral.spectral_norms(same) for same in (first[None], hidden, last[None]) if len(same)]
         return spectral.SpectralNorm(*(jnp.concatenate(ends) for ends in zip(*parts, strict=True)))
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -65,11 +65,11 @@ class _Eigenvalue(NamedTuple):
 
 
 def spectral_norm(matrix: jax.Array, tolerance: float = TOLERANCE) -> SpectralNorm:
-    """lower ≤ ‖W‖₂ ≤ upper with upper − lower ≤ tolerance·‖W‖₂, in the units of W. Traceable; ``vmap`` takes one after the other.
+    """lower ≤ ‖W‖₂ ≤ upper with upper − lower ≤ tolerance·‖W‖₂, in the units of W.
 
     The inequalities hold whatever the matrix, rounding included, for conventional matrix products and factorizations in
     IEEE float64 (not for Strassen's, nor for emulated float64). The distance is reached for matrices up to 10⁴ on a
-    side at the default tolerance. Not differentiable.
+    side at the default tolerance. Traceable, not differentiable; ``vmap`` takes one matrix after the other.
 
     Costs one product in float64 (2·a·b·min(a, b) operations), at most 96 products with a vector and, nearly always,
     one Cholesky factorization (min(a, b)³/3).
@@ -81,18 +81,42 @@ def spectral_norm(matrix: jax.Array, tolerance: float = TOLERANCE) -> SpectralNo
     Raises:
         InputError: the matrix isn't one, or isn't float32; the tolerance is not in [10⁻⁶, 1).
     """
-    if matrix.ndim != 2 or 0 in matrix.shape or matrix.dtype != TRAINING_DTYPE:
-        raise InputError(f"matrix must be (a, b) in float32, got {matrix.dtype} of shape {matrix.shape}")
+    return jax.tree.map(lambda end: end[0], spectral_norms(matrix[None], tolerance))
+
+
+def spectral_norms(matrices: jax.Array, tolerance: float = TOLERANCE) -> SpectralNorm:
+    """Ends (k,) of several matrices (k, a, b), one after the other: compiled, and given memory, once.
+
+    Raises:
+        InputError: as for :func:`spectral_norm`.
+    """
+    if matrices.ndim != 3 or 0 in matrices.shape or matrices.dtype != TRAINING_DTYPE:
+        raise InputError(f"a matrix must be (a, b) in float32, got {matrices.dtype} of shape {matrices.shape[1:]}")
     if not _FINEST <= tolerance < 1:
         raise InputError(f"tolerance must be in [{_FINEST}, 1), got {tolerance!r}")
-    return _program(tolerance)(matrix)
+    return _program(tolerance)(matrices)
 
 
 @cache
 def _program(tolerance: float) -> Callable[[jax.Array], SpectralNorm]:
-    # JAX batches a traced function where vmap is called, and there float64 is off. One after the other, each is traced
-    # on its own.
-    return jax.jit(jax.custom_batching.sequential_vmap(partial(_ends, tolerance=tolerance)))
+    """The ends of matrices (k, a, b).
+
+    JAX batches a traced function where ``vmap`` is called, and there float64 is off. So batches become more matrices of
+    the one loop. (One loop, because programs that run side by side on CPUs may not be in many: see
+    ``finite/threads.py``.)
+    """
+
+    @jax.custom_batching.custom_vmap
+    def ends(matrices: jax.Array) -> SpectralNorm:
+        return jax.lax.map(partial(_ends, tolerance=tolerance), matrices)
+
+    @ends.def_vmap
+    def of_batch(size: int, _: Any, matrices: jax.Array) -> tuple[SpectralNorm, Any]:
+        k, a, b = matrices.shape[1:]
+        found = ends(matrices.reshape(size * k, a, b))
+        return SpectralNorm(*(end.reshape(size, k) for end in found)), jax.tree.map(lambda _: True, found)
+
+    return jax.jit(ends)
 
 
 def _ends(matrix: jax.Array, tolerance: float) -> SpectralNorm:
@@ -103,15 +127,6 @@ def _ends(matrix: jax.Array, tolerance: float) -> SpectralNorm:
         found = _largest_eigenvalue(matrix, gap, direct)
         lower, upper = _rounded_down(jnp.sqrt(found.lower)), _rounded_up(jnp.sqrt(found.upper))
     return SpectralNorm(lower, upper)
-
-
-def spectral_norms(matrices: jax.Array, tolerance: float = TOLERANCE) -> SpectralNorm:
-    """Ends (k,) of several matrices (k, a, b), one after the other: compiled, and given memory, once.
-
-    Raises:
-        InputError: as for :func:`spectral_norm`.
-    """
-    return jax.lax.map(partial(spectral_norm, tolerance=tolerance), matrices)
 
 
 def product_upper(factors: jax.Array) -> jax.Array:
@@ -206,7 +221,7 @@ def _narrowed(gram: jax.Array, error: jax.Array, ends: _Eigenvalue, gap: float) 
 
 
 class _Krylov(NamedTuple):
-    """What Lanczos has found: orthonormal rows, T = V G V^T by its diagonals, its top eigenpair and how far it is off."""
+    """Orthonormal rows V, T = V G V^T by its diagonals, and T's top eigenpair with its distance from one of G."""
 
     basis: jax.Array
     diagonal: jax.Array
@@ -236,10 +251,17 @@ def _leading_vector(gram: jax.Array, enough: float) -> jax.Array:
     )
     state = jax.lax.while_loop(
         lambda state: (state.step < steps) & (state.distance > enough * state.value),
-        lambda state: _looked_at(jax.lax.fori_loop(0, _STRIDE, lambda _, inner: _extended(gram, inner), state)),
+        lambda state: _looked_at(_strode(gram, state)),
         state,
     )
     return state.coordinates @ state.basis[:-1]
+
+
+def _strode(gram: jax.Array, state: _Krylov) -> _Krylov:
+    # Not a loop within the loop: see _program.
+    for _ in range(_STRIDE):
+        state = _extended(gram, state)
+    return state
 
 
 def _extended(gram: jax.Array, state: _Krylov) -> _Krylov:
