@@ -48,6 +48,7 @@ class Watch:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--no-grid", action="store_true", help="depths only; the grid takes minutes")
     options = parser.parse_args()
     watch, train = Watch(), ntr.train
     rng = np.random.default_rng(0)
@@ -68,6 +69,20 @@ def main() -> None:
     medians = {depth: sorted(times)[1] for depth, times in spent.items()}
     lines += [f"{depth:>5}  {medians[depth]:>7.2f}{medians[depth] / medians[4]:>69.2f}" for depth in DEPTHS]
 
+    if not options.no_grid:
+        lines += grid(watch, run)
+    before = watch.programs
+    for steps, rate in ((9, 1e-4), (10, 1e-4), (11, 1e-4), (700, 3e-4)):
+        run(ntr.MLP(4, 64), steps, rate)
+        before = watch.programs if steps == 9 else before
+    lines.append(f"programs compiled for other step counts and learning rates: {watch.programs - before}")
+    print("\n".join(lines))
+    if options.out:
+        options.out.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def grid(watch: Watch, run: Callable[[ntr.MLP, int], None]) -> list[str]:
+    """Share of its time that a grid spends on compiling."""
     watch.seconds, watch.programs = 0.0, 0
     started = time.perf_counter()
     for width in WIDTHS:
@@ -75,19 +90,12 @@ def main() -> None:
             for initialization in INITIALIZATIONS:
                 run(ntr.MLP(depth, width, initialization=initialization), STEPS)
     whole = time.perf_counter() - started
-    lines += [
+    return [
         "",
         f"grid of {len(WIDTHS)} widths x {len(GRID_DEPTHS)} depths x {len(INITIALIZATIONS)} initializations x 8 seeds, "
         f"{STEPS} steps: {whole:.0f} s, {watch.programs} programs compiled in {watch.seconds:.0f} s "
         f"({watch.seconds / whole:.0%})",
     ]
-    before = watch.programs
-    for steps, rate in ((10, 1e-4), (11, 1e-4), (700, 3e-4)):
-        run(ntr.MLP(4, 64), steps, rate)
-    lines.append(f"programs compiled for other step counts and learning rates: {watch.programs - before}")
-    print("\n".join(lines))
-    if options.out:
-        options.out.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
 if __name__ == "__main__":
