@@ -96,6 +96,21 @@ class MLP:
         """Number of trained weights and biases."""
         return sum(fan_out * (fan_in + (self.bias_std is not None)) for fan_out, fan_in in self.layer_shapes(d_in))
 
+    @property
+    def widest(self) -> int:
+        """Numbers per point that the widest hidden layer gives: m."""
+        return self.finite_width
+
+    @property
+    def activations(self) -> int:
+        """Numbers per point that all layers give, about: L·m."""
+        return self.depth * self.finite_width
+
+    @property
+    def largest_product(self) -> int:
+        """Multiplications per point in a hidden layer: m²."""
+        return self.finite_width**2
+
     def __repr__(self) -> str:
         parts = [f"depth={self.depth}", f"width={self.width}"]
         if self.d_out != 1:

@@ -8,10 +8,9 @@ import jax
 import numpy as np
 import xarray as xr
 
-from ntkrobust.activations import Activation
 from ntkrobust.errors import InputError
-from ntkrobust.finite import derivatives
 from ntkrobust.finite.arrays import single_precision
+from ntkrobust.finite.models import Model, model_of
 from ntkrobust.finite.parameters import Parameters, layer_scales
 from ntkrobust.finite.plan import CHUNK_BYTES, Plan, choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
@@ -45,7 +44,7 @@ def empirical_ntk(run: Run, x: np.ndarray) -> xr.DataArray:
         raise InputError(f"x must have shape (n, {run.d_in}), got {x.shape}")
     shape = (len(run.seeds), len(run.snapshots), *(len(x), run.net.d_out) * 2)
     _check_memory(shape)
-    program, plan = _Kernel(run.net.phi), _kernel_plan(run.net, run.d_in, len(x))
+    program, plan = _Kernel(model_of(run.net)), _kernel_plan(run.net, run.d_in, len(x))
     shared = (layer_scales(run.net, run.d_in), x)
     kernels = np.empty(shape, np.float32)
     for time, snapshot in enumerate(run.snapshots):
@@ -68,11 +67,11 @@ def empirical_ntk(run: Run, x: np.ndarray) -> xr.DataArray:
 class _Kernel:
     """The kernel of one network, as a program."""
 
-    phi: Activation
+    model: Model
 
     def __call__(self, shared: tuple, one: Parameters) -> jax.Array:
         scales, x = shared
-        return derivatives.empirical_ntk(self.phi, scales, one, x)
+        return self.model.kernel(scales, one, x)
 
 
 def _kernel_plan(net: MLP, d_in: int, n: int) -> Plan:

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ntkrobust.activations import Activation
 from ntkrobust.checks import check_number
 from ntkrobust.errors import InputError
 from ntkrobust.finite.losses import TrainingLoss
+from ntkrobust.finite.models import Model
 from ntkrobust.finite.parameters import Parameters
 
 STAGES = np.array(
@@ -60,12 +60,12 @@ class GradientFlow:
     is short enough. A step that ends with a loss further below the level than the tolerance is shortened.
     """
 
-    phi: Activation
+    model: Model
     loss: str = "squared"
 
     def __call__(self, shared: dict, one: dict) -> dict[str, Any]:
         """Take one network to where ``one`` says; see :class:`~ntkrobust.finite.attempts.Work`."""
-        training_loss = TrainingLoss(self.phi, self.loss)
+        training_loss = TrainingLoss(self.model, self.loss)
         value_and_gradient = jax.value_and_grad(lambda parameters: training_loss(shared, parameters))
         tolerance, level = shared["tolerance"], shared["level"]
 

@@ -15,12 +15,11 @@ import numpy as np
 
 from ntkrobust.errors import InputError
 from ntkrobust.finite.measures import MEASURES, Measure, Probe, abstract_values
-from ntkrobust.finite.parameters import forward
 from ntkrobust.networks import MLP
 from ntkrobust.precision import TRAINING_DTYPE
 
 ARGUMENTS: dict[str, Callable[[Probe], Any]] = {
-    "apply": lambda probe: partial(forward, probe.phi, probe.scales),
+    "apply": lambda probe: partial(probe.model.outputs, probe.scales),
     "parameters": lambda probe: probe.parameters,
     "initial_parameters": lambda probe: probe.initial,
     "x": lambda probe: probe.x,

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ntkrobust.activations import Activation
 from ntkrobust.errors import InputError
-from ntkrobust.finite.parameters import Parameters, forward
+from ntkrobust.finite.models import Model
+from ntkrobust.finite.parameters import Parameters
 
 LOSSES = ("squared", "cross_entropy")
 
@@ -66,7 +66,7 @@ def check_loss(loss: object, y: np.ndarray) -> str:
 class TrainingLoss:
     """The loss of one network on the training set, as a program of its scales, data and parameters."""
 
-    phi: Activation
+    model: Model
     loss: str = "squared"
 
     def __call__(self, shared: dict, parameters: Parameters) -> jax.Array:
@@ -75,4 +75,4 @@ class TrainingLoss:
 
     def on(self, shared: dict, parameters: Parameters, x: jax.Array, y: jax.Array) -> jax.Array:
         """The loss on some samples."""
-        return total_loss(self.loss, forward(self.phi, shared["scales"], parameters, x), y)
+        return total_loss(self.loss, self.model.outputs(shared["scales"], parameters, x), y)

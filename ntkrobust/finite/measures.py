@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from ntkrobust.activations import Activation
 from ntkrobust.checks import check_integer, check_number
 from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
-from ntkrobust.finite import derivatives, spectral, stability
+from ntkrobust.finite import spectral, stability
 from ntkrobust.finite.arrays import single_precision
-from ntkrobust.finite.parameters import LayerScales, Parameters, draw, forward, layer_scales, stack
+from ntkrobust.finite.models import Model, model_of
+from ntkrobust.finite.parameters import LayerScales, Parameters, Shapes, draw, layer_scales, stack
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
 from ntkrobust.finite.seeds import check_key, check_seeds, seed_keys
@@ -47,7 +47,7 @@ class Probe:
     So read it before going into a transformation such as ``jax.lax.map``: what is first computed inside stays inside.
 
     Attributes:
-        phi, scales: the activation, and the numbers of the forward pass.
+        model, scales: the network's function, and the numbers that set its scales.
         parameters: of this network.
         x: test inputs (n', d).
         key: a typed key of this seed, for measures that sample.
@@ -56,7 +56,7 @@ class Probe:
 
     def __init__(
         self,
-        phi: Activation,
+        model: Model,
         scales: LayerScales,
         parameters: Parameters | None,
         draw_again: Callable[[], Parameters],
@@ -64,7 +64,7 @@ class Probe:
         key: jax.Array,
         samples: int,
     ) -> None:
-        self.phi, self.scales = phi, scales
+        self.model, self.scales = model, scales
         self._draw_again = draw_again
         # An untrained network is as it is drawn.
         self.parameters = self.initial if parameters is None else parameters
@@ -98,11 +98,11 @@ class Probe:
 
     def f(self, x: jax.Array) -> jax.Array:
         """f(x) (n, o) at any inputs x (n, d)."""
-        return forward(self.phi, self.scales, self.parameters, x)
+        return self.model.outputs(self.scales, self.parameters, x)
 
     def kernel(self, parameters: Parameters, x: jax.Array) -> jax.Array:
         """The empirical NTK Θ(x, x) (n, o, n, o) at these parameters."""
-        return derivatives.empirical_ntk(self.phi, self.scales, parameters, x)
+        return self.model.kernel(self.scales, parameters, x)
 
     @cached_property
     def initial(self) -> Parameters:
@@ -117,7 +117,7 @@ class Probe:
     @cached_property
     def jacobian(self) -> jax.Array:
         """∂f/∂x at the test inputs, (n', o, d)."""
-        return derivatives.input_jacobian(self.phi, self.scales, self.parameters, self.x)
+        return self.model.jacobian(self.scales, self.parameters, self.x)
 
     @cached_property
     def stability(self) -> jax.Array:
@@ -477,7 +477,7 @@ def _prepare(
             if not given[need]:
                 raise InputError(f"the measure {one.name!r} needs {need}")
     samples = check_integer("samples", samples, 2)
-    return _Measurements(net.phi, net.layer_shapes(d_in), net.bias_std is not None, chosen, samples), data
+    return _Measurements(model_of(net), net.layer_shapes(d_in), net.bias_std is not None, chosen, samples), data
 
 
 def abstract_values(measure: Measure, net: MLP, points: tuple[int, int], n: int) -> jax.ShapeDtypeStruct:
@@ -495,7 +495,7 @@ def abstract_values(measure: Measure, net: MLP, points: tuple[int, int], n: int)
         return jax.ShapeDtypeStruct(shape, TRAINING_DTYPE)
 
     has_bias = net.bias_std is not None
-    program = _Measurements(net.phi, net.layer_shapes(d), has_bias, (measure,), samples=2)
+    program = _Measurements(model_of(net), net.layer_shapes(d), has_bias, (measure,), samples=2)
     data = {
         "x": array(n_test, d), "y": array(n_test, net.d_out),
         "x_train": array(n, d), "y_train": array(n, net.d_out), "epsilon": array(),
@@ -532,15 +532,15 @@ def _labelled(
 class _Measurements:
     """All chosen measures of one network, as one program in which common parts are shared."""
 
-    phi: Activation
-    shapes: tuple[tuple[int, int], ...]
+    model: Model
+    shapes: Shapes
     has_bias: bool
     measures: tuple[Measure, ...]
     samples: int
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
         probe = Probe(
-            self.phi,
+            self.model,
             shared["scales"],
             one.get("parameters"),
             lambda: draw(self.shapes, self.has_bias, shared["scales"], one["key"]),

@@ -48,7 +48,7 @@ def training_memory(net: MLP, d_in: int, n: int, seeds: int, records: int, plan:
     at_once = min(plan.streams, len(list(pieces)))
     # What is recorded is what came out of a single chunk; out of several it is copied together.
     chunks = at_once * (1 + (pieces.size < seeds)) * pieces.capacity
-    activations = 4 * n * (LAYER_ARRAYS * net.depth * net.finite_width + d_in)
+    activations = 4 * n * (LAYER_ARRAYS * net.activations + d_in)
     return MemoryEstimate(
         process=resident_bytes(),
         kept=(1 + records) * seeds * parameters,

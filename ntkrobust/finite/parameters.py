@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +19,12 @@ from ntkrobust.activations import Activation
 from ntkrobust.finite.plan import choose_plan, run_over_seeds
 from ntkrobust.networks import MLP
 from ntkrobust.precision import TRAINING_DTYPE
+
+Shapes = tuple[tuple[int, int], ...]
+"""(fan_out, fan_in) of every layer."""
+
+_OWN = 8
+"""From here on layers that are drawn one by one have indices of their own."""
 
 SHALLOW = 8
 """Up to this depth programs are written out layer by layer; deeper ones loop over their hidden layers."""
@@ -68,12 +75,7 @@ def layer_scales(net: MLP, d_in: int) -> LayerScales:
     return LayerScales(ones, betas * output, np.float32(1.0), bias)
 
 
-def draw(shapes: tuple[tuple[int, int], ...], has_bias: bool, scales: LayerScales, key: jax.Array) -> Parameters:
-    """Parameters of one network from a typed key; see :func:`draw_stacked`."""
-    return unpacked(draw_stacked(shapes, has_bias, scales, key))
-
-
-def draw_stacked(shapes: tuple[tuple[int, int], ...], has_bias: bool, scales: LayerScales, key: jax.Array) -> Stacked:
+def draw(shapes: Shapes, has_bias: bool, scales: LayerScales, key: jax.Array) -> Parameters:
     """Draw the parameters of one network from a typed key.
 
     Networks of different shape share no randomness. Networks of one shape that differ only in initialization share
@@ -85,13 +87,21 @@ def draw_stacked(shapes: tuple[tuple[int, int], ...], has_bias: bool, scales: La
         scales: see :class:`LayerScales`.
         key: a typed key.
     """
-    # Draws of different shape from one key share a prefix, which would tie widths and depths to each other.
-    key = jax.random.fold_in(key, zlib.crc32(repr(shapes).encode()))
+    if _is_square(shapes):
+        return unpacked(draw_stacked(shapes, has_bias, scales, key))
+    normal = _normals(shapes, key)
+    weights = tuple(scales.weight_std[layer] * normal(_OWN + layer, shape) for layer, shape in enumerate(shapes))
+    biases = scales.bias_std * normal(3, (sum(fan_out for fan_out, _ in shapes),)) if has_bias else None
+    ends = np.cumsum([fan_out for fan_out, _ in shapes])
+    return Parameters(weights, () if biases is None else tuple(jnp.split(biases, ends[:-1])))
 
-    def normal(index: int, shape: tuple[int, ...]) -> jax.Array:
-        return jax.random.normal(jax.random.fold_in(key, index), shape, dtype=TRAINING_DTYPE)
 
-    # Hidden layers and biases are drawn as one array each: what has to be compiled doesn't grow with depth.
+def draw_stacked(shapes: Shapes, has_bias: bool, scales: LayerScales, key: jax.Array) -> Stacked:
+    """As :func:`draw` does, for networks whose hidden layers are all of one square shape, these layers together.
+
+    Hidden layers and biases are drawn as one array each: what has to be compiled doesn't grow with depth.
+    """
+    normal = _normals(shapes, key)
     depth, m = len(shapes), shapes[-1][1]
     std = scales.weight_std
     weights = (
@@ -106,16 +116,34 @@ def draw_stacked(shapes: tuple[tuple[int, int], ...], has_bias: bool, scales: La
     return Stacked(weights, (biases[:m], hidden_biases, biases[(depth - 1) * m :]))
 
 
+def _shapes(parameters: Parameters) -> Shapes:
+    return tuple((weight.shape[0], weight.shape[1]) for weight in parameters.weights)
+
+
+def _is_square(shapes: Shapes) -> bool:
+    """Whether all hidden layers are m × m, as they are in fully connected networks."""
+    m = shapes[-1][1]
+    return shapes[0][0] == m and all(shape == (m, m) for shape in shapes[1:-1])
+
+
+def _normals(shapes: Shapes, key: jax.Array) -> Callable[[int, tuple[int, ...]], jax.Array]:
+    """Standard normals by index and shape, for one network."""
+    # Draws of different shape from one key share a prefix, which would tie widths and depths to each other.
+    key = jax.random.fold_in(key, zlib.crc32(repr(shapes).encode()))
+    return lambda index, shape: jax.random.normal(jax.random.fold_in(key, index), shape, dtype=TRAINING_DTYPE)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Draw:
     """Parameters of one network from its key, as a program; those of deep networks stacked."""
 
-    shapes: tuple[tuple[int, int], ...]
+    shapes: Shapes
     has_bias: bool
 
     def __call__(self, scales: LayerScales, key: jax.Array) -> Parameters | Stacked:
-        drawn = draw_stacked(self.shapes, self.has_bias, scales, key)
-        return drawn if len(self.shapes) > SHALLOW else unpacked(drawn)
+        if len(self.shapes) > SHALLOW and _is_square(self.shapes):
+            return draw_stacked(self.shapes, self.has_bias, scales, key)
+        return draw(self.shapes, self.has_bias, scales, key)
 
 
 def initialize(net: MLP, d_in: int, keys: jax.Array) -> Parameters:
@@ -154,8 +182,9 @@ def stack(parameters: Parameters | Stacked) -> Stacked:
 
 def packed(parameters: Parameters | Stacked) -> Parameters | Stacked:
     """Parameters as programs work on them: those of deep networks stacked."""
-    is_deep = isinstance(parameters, Parameters) and len(parameters.weights) > SHALLOW
-    return stack(parameters) if is_deep else parameters
+    if isinstance(parameters, Stacked) or len(parameters.weights) <= SHALLOW or not _is_square(_shapes(parameters)):
+        return parameters
+    return stack(parameters)
 
 
 def unpacked(parameters: Parameters | Stacked, axis: int = 0) -> Parameters:

@@ -118,19 +118,19 @@ def choose_plan(net: MLP, d_in: int, n_points: int) -> Plan:
     The estimate per seed: of every array of parameters, the value, its gradient, and one of each being made; and at
     every layer, three arrays over the points for each output.
     """
-    parameters, m = net.count_parameters(d_in), net.finite_width
-    activations = 3 * n_points * net.d_out * (d_in + net.depth * m)
+    parameters = net.count_parameters(d_in)
+    activations = 3 * n_points * net.d_out * (d_in + net.activations)
     devices = jax.local_device_count()
     exact = 4 * parameters >= EXACT_FROM_BYTES
     if jax.default_backend() != "cpu":
         fitting = max(1, CHUNK_BYTES // (4 * (4 * parameters + activations)))
         chunk = _powers_of_two(min(MAX_CHUNK, fitting))[-1]
         return Plan(chunk, chunk * devices, 1, devices, exact)
-    sharing = min(MAX_GROUP, PRODUCT_FLOATS // (m * n_points), GROUP_PARAMETERS // parameters)
+    sharing = min(MAX_GROUP, PRODUCT_FLOATS // (net.widest * n_points), GROUP_PARAMETERS // parameters)
     group = _powers_of_two(max(1, sharing))[-1]
     fitting = max(1, (CHUNK_BYTES // 4 - group * (2 * parameters + activations)) // (2 * parameters))
     chunk = max(group, _powers_of_two(min(MAX_CHUNK, fitting))[-1])
-    streams = side_by_side() if devices == 1 and m * m * n_points < SHARED_PRODUCT else 1
+    streams = side_by_side() if devices == 1 and net.largest_product * n_points < SHARED_PRODUCT else 1
     return Plan(group, chunk * devices, streams, devices, exact)
 
 

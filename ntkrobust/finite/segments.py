@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ntkrobust.activations import Activation
 from ntkrobust.finite.losses import TrainingLoss
+from ntkrobust.finite.models import Model
 from ntkrobust.finite.optimizers import Optimizer
 from ntkrobust.finite.parameters import Parameters, packed
 
@@ -23,7 +23,7 @@ from ntkrobust.finite.parameters import Parameters, packed
 class GradientDescent:
     """Full-batch gradient descent until a step count or a loss is reached, or it diverges."""
 
-    phi: Activation
+    model: Model
     loss: str = "squared"
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
@@ -31,7 +31,7 @@ class GradientDescent:
 
         Parameters of deep networks come back stacked.
         """
-        training_loss = TrainingLoss(self.phi, self.loss)
+        training_loss = TrainingLoss(self.model, self.loss)
         value_and_gradient = jax.value_and_grad(lambda parameters: training_loss(shared, parameters))
 
         def look_and_step(carry: tuple) -> tuple:
@@ -55,13 +55,13 @@ class GradientDescent:
 class FullBatch:
     """Full-batch steps of an optimizer with memory, or with weight decay, until the same."""
 
-    phi: Activation
+    model: Model
     loss: str
     optimizer: Optimizer
 
     def __call__(self, shared: dict, one: dict) -> dict[str, Any]:
         """Take one network to where ``one`` says; see :class:`~ntkrobust.finite.attempts.Work`."""
-        training_loss = TrainingLoss(self.phi, self.loss)
+        training_loss = TrainingLoss(self.model, self.loss)
         value_and_gradient = jax.value_and_grad(lambda parameters: training_loss(shared, parameters))
 
         def look_and_step(carry: tuple) -> tuple:
@@ -88,14 +88,14 @@ class MiniBatches:
     estimates that of the full loss, and learning rates mean the same for every batch size.
     """
 
-    phi: Activation
+    model: Model
     loss: str
     optimizer: Optimizer
     batch_size: int
 
     def __call__(self, shared: dict, one: dict) -> dict[str, Any]:
         """Take one network to where ``one`` says; see :class:`~ntkrobust.finite.attempts.Work`."""
-        training_loss = TrainingLoss(self.phi, self.loss)
+        training_loss = TrainingLoss(self.model, self.loss)
         n = shared["x"].shape[0]
         per_epoch = n // self.batch_size
 

@@ -11,7 +11,6 @@ import jax
 import numpy as np
 import optax
 
-from ntkrobust.activations import Activation
 from ntkrobust.checks import check_integer
 from ntkrobust.data.checks import check_same_rows
 from ntkrobust.data.encoding import encode
@@ -23,6 +22,7 @@ from ntkrobust.finite.derivatives import ntk_largest_eigenvalue
 from ntkrobust.finite.flow import GradientFlow, check_tolerance
 from ntkrobust.finite.losses import TrainingLoss, check_loss, zero_loss
 from ntkrobust.finite.memory import check_training_memory
+from ntkrobust.finite.models import Model, model_of
 from ntkrobust.finite.optimizers import (
     Optimizer,
     Rates,
@@ -31,7 +31,7 @@ from ntkrobust.finite.optimizers import (
     check_weight_decay,
     scheduled_rates,
 )
-from ntkrobust.finite.parameters import Parameters, forward, initialize, layer_scales
+from ntkrobust.finite.parameters import Parameters, initialize, layer_scales
 from ntkrobust.finite.plan import choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
 from ntkrobust.finite.schedules import Schedule, check_schedule, log_spaced
@@ -151,6 +151,7 @@ def train(
     check_transformation(moves, like)
     rates = None if moves.rates is None else scheduled_rates(moves.rates, steps)
 
+    model = model_of(net)
     auto = number is None
     is_flow = moves.name == "gradient_flow"
     plan = choose_plan(net, x.shape[1], x.shape[0])
@@ -171,14 +172,14 @@ def train(
             # No step is taken, so any rate describes it.
             learning_rate=np.ones(len(seeds)),
             step=np.zeros((len(seeds), 1), dtype=np.int32),
-            loss=run_over_seeds(TrainingLoss(net.phi, loss), plan, shared, initial)[:, None],
+            loss=run_over_seeds(TrainingLoss(model, loss), plan, shared, initial)[:, None],
             status=np.full(len(seeds), "budget", dtype="U9"),
             snapshots=(initial,),
             **made_of,
         )
 
     work = Work(
-        _program(net.phi, loss, moves, batch, weight_decay),
+        _program(model, loss, moves, batch, weight_decay),
         moves,
         plan,
         shared,
@@ -202,7 +203,7 @@ def train(
     def rates_and_times() -> tuple[np.ndarray, np.ndarray]:
         largest = np.ones(len(seeds))
         if auto or schedule.kernel_times:
-            largest = run_over_seeds(_LargestEigenvalue(net.phi), plan, shared, {"parameters": initial, "key": keys})
+            largest = run_over_seeds(_LargestEigenvalue(model), plan, shared, {"parameters": initial, "key": keys})
             # A network whose every gate is closed on every point has λ_max = 0 and never moves: any rate will do.
             largest = np.where(largest > 0, largest, 1.0).astype(np.float64)
         rate = AUTO_FRACTION * 2 / largest if number is None else np.full(len(seeds), number)
@@ -233,15 +234,15 @@ def train(
     )
 
 
-def _program(phi: Activation, loss: str, optimizer: Optimizer, batch: int | None, weight_decay: float) -> Program:
+def _program(model: Model, loss: str, optimizer: Optimizer, batch: int | None, weight_decay: float) -> Program:
     """The program that does what is asked for and carries no more than that takes."""
     if optimizer.name == "gradient_flow":
-        return GradientFlow(phi, loss)
+        return GradientFlow(model, loss)
     if batch is not None:
-        return MiniBatches(phi, loss, optimizer, batch)
+        return MiniBatches(model, loss, optimizer, batch)
     if optimizer == Optimizer("gd") and not weight_decay:
-        return GradientDescent(phi, loss)
-    return FullBatch(phi, loss, optimizer)
+        return GradientDescent(model, loss)
+    return FullBatch(model, loss, optimizer)
 
 
 def _attempts(
@@ -368,11 +369,11 @@ def _rate_that_meets(times: np.ndarray, rate: np.ndarray) -> np.ndarray:
 class _LargestEigenvalue:
     """λ_max of the empirical NTK of one network on the training inputs."""
 
-    phi: Activation
+    model: Model
 
     def __call__(self, shared: dict, one: dict) -> jax.Array:
         def outputs(parameters: Parameters) -> jax.Array:
-            return forward(self.phi, shared["scales"], parameters, shared["x"])
+            return self.model.outputs(shared["scales"], parameters, shared["x"])
 
         start = jax.random.normal(one["key"], shared["y"].shape, dtype=TRAINING_DTYPE)
         return ntk_largest_eigenvalue(outputs, one["parameters"], start)
@@ -387,7 +388,7 @@ def largest_kernel_eigenvalue(
     plan = choose_plan(net, x.shape[1], len(x))
     shared = {"scales": layer_scales(net, x.shape[1]), "x": x, "y": np.zeros((len(x), net.d_out), np.float32)}
     drawn = initialize(net, x.shape[1], keys)
-    return run_over_seeds(_LargestEigenvalue(net.phi), plan, shared, {"parameters": drawn, "key": keys})
+    return run_over_seeds(_LargestEigenvalue(model_of(net)), plan, shared, {"parameters": drawn, "key": keys})
 
 
 def check_training_data(net: MLP, x_train: np.ndarray, y_train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

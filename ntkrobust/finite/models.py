@@ -1,0 +1,57 @@
+"""What programs see of a network: its function of parameters and points, without the numbers that set its scales.
+
+A model is hashable and static in compiled programs, so networks that share one share their programs, whatever their
+initialization and parameterization.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol
+
+import jax
+
+from ntkrobust.activations import Activation
+from ntkrobust.finite import derivatives
+from ntkrobust.finite.parameters import LayerScales, Parameters, Stacked, forward
+from ntkrobust.networks import MLP
+
+
+class Model(Protocol):
+    """The function that networks of one architecture compute, with its derivatives.
+
+    Parameters are those of one network; x is (n, d).
+    """
+
+    def outputs(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
+        """f(x) (n, o)."""
+
+    def jacobian(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
+        """J(x) = ∂f/∂x (n, o, d)."""
+
+    def kernel(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
+        """The empirical NTK Θ(x, x) (n, o, n, o)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FullyConnected:
+    """f(x) = (1/α) W_L φ(W_{L−1} φ(… φ(W_1 x + b_1))) + b_L; see :class:`Model`."""
+
+    phi: Activation
+
+    def outputs(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
+        """f(x) (n, o)."""
+        return forward(self.phi, scales, parameters, x)
+
+    def jacobian(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
+        """J(x) = ∂f/∂x (n, o, d)."""
+        return derivatives.input_jacobian(self.phi, scales, parameters, x)
+
+    def kernel(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
+        """The empirical NTK Θ(x, x) (n, o, n, o)."""
+        return derivatives.empirical_ntk(self.phi, scales, parameters, x)
+
+
+def model_of(net: MLP) -> Model:
+    """The model of a network."""
+    return FullyConnected(net.phi)
