@@ -191,7 +191,7 @@ def verify(
     verdicts = Verdicts(
         examination.verdicts, evidence_tree(examination, inputs), verdicts_document(examination, inputs, timing)
     )
-    if folder is not None:
+    if folder is not None and jax.process_index() == 0:
         write(verdicts, folder)
     return verdicts[0] if single or (isinstance(claims, str) and claims in _single_ids(preset)) else verdicts
 

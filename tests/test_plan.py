@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -72,41 +73,105 @@ def test_the_outcome_does_not_depend_on_batching_or_chunks(plan, reference, monk
     assert_same_outcome(found, reference)
 
 
-PROGRAM = """
+DEVICES = """
 import sys
 
 import jax
 import numpy as np
 
 sys.path.insert(0, sys.argv[1])
-from test_plan import check_every_seed, train_and_measure
+from test_plan import NET, X, check_every_seed, train_and_measure, use_plan
+import pytest
 
 from ntkrobust.finite.plan import Plan
 
-assert jax.local_device_count() == 2
-run, measured = train_and_measure(5)  # does not divide by 2
-assert "2 device(s)" in run.plan, run.plan
+assert jax.local_device_count() == 4
+run, measured = train_and_measure(5)  # does not divide by 4
+assert "4 device(s)" in run.plan, run.plan
 for n_seeds in (1, 4, 5):
-    check_every_seed(n_seeds, Plan(2, 8, 1, 2))
-    check_every_seed(n_seeds, Plan(1, 2, 1, 2))
-np.savez(sys.argv[2], *jax.tree.leaves(run.snapshots), loss=run.loss, measured=measured)
+    check_every_seed(n_seeds, Plan(2, 16, 1, 4))
+    check_every_seed(n_seeds, Plan(1, 4, 1, 4))
+
+# Fewer seeds than devices: the devices share the points, 3 of 4 of them 2 each if there were 7.
+with pytest.MonkeyPatch.context() as patch:
+    use_plan(patch, Plan(1, 8, 1, 4, points=8))
+    few, few_measured = train_and_measure(3)
+    use_plan(patch, Plan(1, 8, 1, 4))
+    copied, _ = train_and_measure(3)
+from ntkrobust.finite.plan import _COMPILED, Plan
+layouts = {signature[2] for signature in _COMPILED}
+assert (4, 8) in layouts and (4, 0) in layouts, layouts
+np.savez(
+    sys.argv[2], *jax.tree.leaves(run.snapshots), loss=run.loss, measured=measured,
+    few=few.loss, few_measured=few_measured, few_weights=few.parameters.weights[0],
+)
 """
 
 
-def test_two_devices_give_the_same_numbers(reference, tmp_path):
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
-    subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), str(tmp_path / "found.npz")],
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-        check=True,
-        timeout=300,
+def run_python(program: str, *arguments: str, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", program, str(Path(__file__).parent), *arguments],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
+
+
+def finish(*processes: subprocess.Popen) -> None:
+    printed = [process.communicate(timeout=300)[0] for process in processes]
+    assert all(process.returncode == 0 for process in processes), printed
+
+
+def assert_same_arrays(path: Path, reference: tuple[Run, np.ndarray]) -> None:
     run, measured = reference
-    with np.load(tmp_path / "found.npz") as found:
+    with np.load(path) as found:
         for index, expected in enumerate(jax.tree.leaves(run.snapshots)):
             np.testing.assert_allclose(found[f"arr_{index}"], expected, atol=ROUNDING)
         np.testing.assert_allclose(found["loss"], run.loss, rtol=ROUNDING)
         np.testing.assert_allclose(found["measured"], measured, rtol=ROUNDING)
+
+
+def test_four_devices_give_the_same_numbers_whatever_they_share(reference, tmp_path):
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    finish(run_python(DEVICES, str(tmp_path / "found.npz"), XLA_FLAGS=flags))
+    assert_same_arrays(tmp_path / "found.npz", reference)
+    run, measured = reference
+    with np.load(tmp_path / "found.npz") as found:
+        np.testing.assert_allclose(found["few"], run.loss[:3], rtol=ROUNDING)
+        np.testing.assert_allclose(found["few_measured"], measured[:3], rtol=ROUNDING)
+        np.testing.assert_allclose(found["few_weights"], run.parameters.weights[0][:3], atol=ROUNDING)
+
+
+PROCESSES = """
+import sys
+
+import jax
+import numpy as np
+
+process = int(sys.argv[4])
+jax.distributed.initialize(f"localhost:{sys.argv[3]}", 2, process)
+sys.path.insert(0, sys.argv[1])
+from test_plan import check_every_seed, train_and_measure
+
+from ntkrobust.finite.plan import Plan
+
+assert jax.process_count() == 2
+run, measured = train_and_measure(5)  # one process has a seed less
+for n_seeds in (1, 4):
+    check_every_seed(n_seeds, Plan(2, 2))
+# Both processes have everything.
+np.savez(sys.argv[2] + str(process), *jax.tree.leaves(run.snapshots), loss=run.loss, measured=measured)
+"""
+
+
+def test_two_processes_share_the_seeds_and_have_the_same_numbers(reference, tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    finish(*(run_python(PROCESSES, str(tmp_path / "found"), port, str(process)) for process in range(2)))
+    for process in range(2):
+        assert_same_arrays(tmp_path / f"found{process}.npz", reference)
 
 
 # --- any function of a seed

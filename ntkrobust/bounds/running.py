@@ -187,8 +187,11 @@ def _nothing(cell: Cell) -> CellRecord:
 
 
 def _workers() -> int:
-    """Cells worked on side by side: while the program of one runs, those of others are compiled."""
-    return min(4, os.cpu_count() or 1)
+    """Cells worked on side by side: while the program of one runs, those of others are compiled.
+
+    Several processes have to work on the same cell at a time.
+    """
+    return min(4, os.cpu_count() or 1) if jax.process_count() == 1 else 1
 
 
 def _per_network(values: xr.DataArray) -> np.ndarray:

@@ -21,6 +21,9 @@ MOMENTUM = 0.9
 
 NAMES = ("gd", "momentum", "adam", "gradient_flow")
 
+FLOW_COPIES = 1
+"""Gradient flow carries the parameters it began with."""
+
 Rates = Callable[[Any], Any]
 """An optax schedule: step → learning rate."""
 
@@ -62,6 +65,13 @@ class Optimizer:
     def start(self, parameters: Parameters) -> Any:
         """The memory of the optimizer before the first step."""
         return self.transformation.init(parameters)
+
+    def copies(self, parameters: Parameters) -> int:
+        """Arrays of the size of the parameters that are kept from step to step, from the shapes of one network's."""
+        if self.name == "gradient_flow":
+            return FLOW_COPIES
+        size = sum(leaf.size for leaf in jax.tree.leaves(parameters))
+        return round(sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(self.start, parameters))) / size)
 
     def move(
         self, gradient: Parameters, memory: Any, parameters: Parameters, step: jax.Array, rate: jax.Array, decay: Any

@@ -19,8 +19,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
 
+from ntkrobust.finite.devices import Program, over_processes, sharing_points, sharing_seeds
 from ntkrobust.finite.threads import side_by_side
 from ntkrobust.networks import MLP
 from ntkrobust.precision import full_matmul_precision
@@ -57,6 +57,7 @@ class Plan:
         streams: programs side by side.
         devices: local devices that share the seeds of a chunk.
         exact: whether chunks hold just the seeds they need, instead of a power of two.
+        points: points that the devices share instead where there are fewer seeds than devices; 0 for none.
     """
 
     group: int
@@ -64,6 +65,7 @@ class Plan:
     streams: int = 1
     devices: int = 1
     exact: bool = False
+    points: int = 0
 
     def __str__(self) -> str:
         return (
@@ -71,16 +73,21 @@ class Plan:
             f"{self.devices} device(s)"
         )
 
+    def shares_points(self, n_seeds: int) -> bool:
+        """Whether devices share the points, each working on all seeds."""
+        return self.points > 0 and n_seeds < self.devices
+
     def pieces(self, n_seeds: int) -> Pieces:
         """How so many seeds are split."""
+        devices = 1 if self.shares_points(n_seeds) else self.devices
         rounds = math.ceil(n_seeds / (self.streams * self.chunk))
         share = math.ceil(n_seeds / (self.streams * rounds))
-        each = math.ceil(share / self.devices)
+        each = math.ceil(share / devices)
         # Smaller groups where they leave fewer idle: a step over a group costs about as much as one seed more.
         sizes = _powers_of_two(min(self.group, each))
         group = min(sizes, key=lambda size: (math.ceil(each / size) * (size + 1), -size))
-        size = math.ceil(each / group) * group * self.devices
-        capacity = size if self.exact else _power_of_two_from(size // group // self.devices) * group * self.devices
+        size = math.ceil(each / group) * group * devices
+        capacity = size if self.exact else _power_of_two_from(size // group // devices) * group * devices
         return Pieces(group, size, capacity, n_seeds)
 
 
@@ -112,47 +119,59 @@ def _power_of_two_from(smallest: int) -> int:
     return 2 ** math.ceil(math.log2(smallest))
 
 
-def choose_plan(net: MLP, d_in: int, n_points: int) -> Plan:
+def choose_plan(net: MLP, d_in: int, n_points: int, copies: int = 0) -> Plan:
     """The plan for an ensemble of ``net`` at ``n_points`` inputs of dimension ``d_in``.
 
-    The estimate per seed: of every array of parameters, the value, its gradient, and one of each being made; and at
-    every layer, three arrays over the points for each output.
+    The estimate per seed: of every array of parameters, the value, its gradient, and one of each being made; as many
+    more as an optimizer keeps (``copies``), going in and coming out; and at every layer, three arrays over the points
+    for each output.
     """
     parameters = net.count_parameters(d_in)
     activations = 3 * n_points * net.d_out * (d_in + net.activations)
     devices = jax.local_device_count()
     exact = 4 * parameters >= EXACT_FROM_BYTES
+    is_large = net.largest_product * n_points >= SHARED_PRODUCT
+    points = n_points if is_large and devices > 1 else 0
     if jax.default_backend() != "cpu":
-        fitting = max(1, CHUNK_BYTES // (4 * (4 * parameters + activations)))
+        fitting = max(1, CHUNK_BYTES // (4 * ((4 + 2 * copies) * parameters + activations)))
         chunk = _powers_of_two(min(MAX_CHUNK, fitting))[-1]
-        return Plan(chunk, chunk * devices, 1, devices, exact)
+        return Plan(chunk, chunk * devices, 1, devices, exact, points)
     sharing = min(MAX_GROUP, PRODUCT_FLOATS // (net.widest * n_points), GROUP_PARAMETERS // parameters)
     group = _powers_of_two(max(1, sharing))[-1]
-    fitting = max(1, (CHUNK_BYTES // 4 - group * (2 * parameters + activations)) // (2 * parameters))
+    held = 2 * (1 + copies) * parameters
+    fitting = max(1, (CHUNK_BYTES // 4 - group * (2 * parameters + activations)) // held)
     chunk = max(group, _powers_of_two(min(MAX_CHUNK, fitting))[-1])
-    streams = side_by_side() if devices == 1 and net.largest_product * n_points < SHARED_PRODUCT else 1
-    return Plan(group, chunk * devices, streams, devices, exact)
+    streams = side_by_side() if devices == 1 and not is_large else 1
+    return Plan(group, chunk * devices, streams, devices, exact, points)
 
 
 _RUNNING = threading.Lock()
 """One call runs at a time: other programs on the same threads could starve it of them forever."""
 
+Layout = tuple[int, int]
+"""Devices, and the points that they share (0 where they share seeds)."""
+
 _COMPILED: dict[tuple, Callable[..., Any]] = {}
 _COMPILING: defaultdict[tuple, threading.Lock] = defaultdict(threading.Lock)
 
 
-def _compile(function: Callable[..., Any], group: int, devices: int, shared: Any, piece: Any) -> Callable[..., Any]:
+def _compile(function: Callable[..., Any], group: int, layout: Layout, shared: Any, piece: Any) -> Callable[..., Any]:
     """``function(shared, per_seed)`` of one seed, as a compiled program of arrays with a leading seed axis.
 
     Compiling apart from running lets other threads compile while a program runs.
     """
+    devices, points = layout
     leaves, structure = jax.tree.flatten((shared, piece))
     shapes = tuple((np.shape(leaf), leaf.dtype) for leaf in leaves)
     # The x64 flag decides what unnamed types come to while tracing.
-    signature = (function, group, devices, structure, shapes, jax.dtypes.canonicalize_dtype(np.float64))
+    signature = (function, group, layout, structure, shapes, jax.dtypes.canonicalize_dtype(np.float64))
     with _COMPILING[signature], full_matmul_precision():
         if signature not in _COMPILED:
-            program = _over_devices(functools.partial(_over_groups, function, group), devices)
+            program: Program = functools.partial(_over_groups, function, group)
+            if points:
+                program = sharing_points(program, devices, points)
+            elif devices > 1:
+                program = sharing_seeds(program, devices)
             _COMPILED[signature] = jax.jit(program).lower(shared, piece, np.int32(0)).compile()
     return _COMPILED[signature]
 
@@ -181,19 +200,6 @@ def _over_groups(function: Callable[..., Any], group: int, shared: Any, per_seed
     return jax.lax.fori_loop(0, -(-used // group), step, empty)
 
 
-def _over_devices(program: Callable[..., Any], devices: int) -> Callable[..., Any]:
-    if devices == 1:
-        return program
-
-    def on_one(shared: Any, per_seed: Any, used: jax.Array) -> Any:
-        mine = jax.tree.leaves(per_seed)[0].shape[0]
-        return program(shared, per_seed, jax.numpy.clip(used - jax.lax.axis_index("seed") * mine, 0, mine))
-
-    mesh = Mesh(np.array(jax.local_devices()[:devices]), ("seed",))
-    seeds, copied = PartitionSpec("seed"), PartitionSpec()
-    return jax.shard_map(on_one, mesh=mesh, in_specs=(copied, seeds, copied), out_specs=seeds, check_vma=False)
-
-
 def run_over_seeds(function: Callable[[Any, Any], Any], plan: Plan, shared: Any, per_seed: Any) -> Any:
     """Evaluate ``function(shared, one_seed)`` for every seed.
 
@@ -208,10 +214,16 @@ def run_over_seeds(function: Callable[[Any, Any], Any], plan: Plan, shared: Any,
     Returns:
         What ``function`` returns, as numpy arrays with a leading seed axis.
     """
+    return over_processes(functools.partial(_run_here, function, plan, shared), per_seed)
+
+
+def _run_here(function: Callable[[Any, Any], Any], plan: Plan, shared: Any, per_seed: Any) -> Any:
+    """The seeds of this process."""
     n_seeds = jax.tree.leaves(per_seed)[0].shape[0]
     pieces = plan.pieces(n_seeds)
     parts = list(pieces)
-    program = _compile(function, pieces.group, plan.devices, shared, _padded(per_seed, parts[0], pieces.capacity))
+    layout = (plan.devices, plan.points if plan.shares_points(n_seeds) else 0)
+    program = _compile(function, pieces.group, layout, shared, _padded(per_seed, parts[0], pieces.capacity))
     whole = _Whole(n_seeds)
 
     def run(part: slice) -> None:

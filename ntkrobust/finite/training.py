@@ -154,10 +154,12 @@ def train(
     model = model_of(net)
     auto = number is None
     is_flow = moves.name == "gradient_flow"
-    plan = choose_plan(net, x.shape[1], x.shape[0])
+    copies = moves.copies(like)
+    plan = choose_plan(net, x.shape[1], x.shape[0], copies)
     if memory_limit is not None:
         memory_limit = check_integer("memory_limit", memory_limit, 1, "in bytes")
-    check_training_memory(net, x.shape[1], len(x), len(seeds), schedule.records if steps else 0, plan, memory_limit)
+    records = schedule.records if steps else 0
+    check_training_memory(net, x.shape[1], len(x), len(seeds), records, plan, memory_limit, copies)
     scales = layer_scales(net, x.shape[1])
     tolerated = np.float32(AUTO_CEILING if auto or is_flow else DIVERGED)
     shared = {"scales": scales, "x": x, "y": y, "tolerated_rise": tolerated}
