@@ -40,6 +40,17 @@ class _FanInGain:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Times:
+    """A factor on a scale that depends on the network."""
+
+    factor: float
+    scale: Callable[[int, int, int], float]
+
+    def __call__(self, d: int, m: int, o: int) -> float:
+        return self.factor * self.scale(d, m, o)
+
+
+@dataclasses.dataclass(frozen=True)
 class Initialization:
     """Standard deviations of the weights, and the output scale.
 
@@ -97,6 +108,18 @@ class Initialization:
                 )
             )
         )
+
+    def with_alpha_times(self, factor: float) -> Initialization:
+        """The same weights with α multiplied by ``factor``, so the output divided by it; the name is kept.
+
+        Raises:
+            InputError: the factor is not positive and finite.
+        """
+        factor = _positive(factor, "a factor on alpha")
+        if factor == 1:
+            return self
+        alpha = _Times(factor, self.alpha) if callable(self.alpha) else factor * self.alpha
+        return dataclasses.replace(self, alpha=alpha)
 
     @property
     def gains(self) -> tuple[float, float, float] | None:

@@ -299,16 +299,33 @@ def expected_measures(run: Run, seed: int, time: int) -> dict[str, np.ndarray]:
         "jacobian_spectral": singular[:, 0],
         "lipschitz_upper": np.prod([g * np.linalg.norm(w, 2) for g, w in zip(scales.weight_gain, new, strict=True)]),
         "layer_spectral_norms": [g * np.linalg.norm(w, 2) for g, w in zip(scales.weight_gain, new, strict=True)],
+        "norm_product_tightness": singular.max()
+        / np.prod([g * np.linalg.norm(w, 2) for g, w in zip(scales.weight_gain, new, strict=True)]),
         "jacobian_is_zero": np.zeros(20),
         "output_rms": rms,
         "lazy_ratio": math.sqrt(sum(changes) / sum(sizes)),
         "lazy_ratio_per_layer": np.sqrt(np.array(changes) / sizes),
         "kernel_change": np.linalg.norm(kernel(time) - kernel(0)) / np.linalg.norm(kernel(0)),
+        "linearisation_error": linearisation_error(run, seed, time),
         "train_loss": 0.5 * np.sum((f_train - np.eye(3)[Y]) ** 2),
         "test_mse": np.mean(np.sum((f - np.eye(3)[Y_TEST]) ** 2, axis=1)),
         "train_accuracy": np.mean(np.argmax(f_train, axis=1) == Y),
         "natural_accuracy": np.mean(np.argmax(f, axis=1) == Y_TEST),
     }
+
+
+def linearisation_error(run: Run, seed: int, time: int) -> float:
+    """Of a two-layer ReLU network: f_lin = f_0 + ΔW_2 h + Δb_2 + W_2 (1[z > 0] ∘ (ΔW_1 x + Δb_1)), all at θ_0."""
+    f_0, f_t = (plain_network(run.snapshots[at], seed, X_TEST)[0] for at in (0, time))
+    (w1, w2), (b1, _) = ([np.asarray(leaf[seed], np.float64) for leaf in group] for group in run.snapshots[0])
+    (d1, d2), (e1, e2) = (
+        [np.asarray(new[seed], np.float64) - old[seed] for new, old in zip(now, before, strict=True)]
+        for now, before in zip(run.snapshots[time], run.snapshots[0], strict=True)
+    )
+    z = X_TEST @ w1.T + b1
+    f_lin = f_0 + np.maximum(z, 0) @ d2.T + e2 + ((z > 0) * (X_TEST @ d1.T + e1)) @ w2.T
+    change = np.linalg.norm(f_t - f_0)
+    return float(np.linalg.norm(f_t - f_lin) / change) if change else 0.0
 
 
 def test_every_measure_against_numpy(run, measured):
@@ -327,7 +344,7 @@ def test_every_measure_against_numpy(run, measured):
 
 
 def test_nothing_has_changed_at_step_zero(measured):
-    for name in ("lazy_ratio", "lazy_ratio_per_layer", "kernel_change"):
+    for name in ("lazy_ratio", "lazy_ratio_per_layer", "kernel_change", "linearisation_error"):
         # initial parameters are drawn again inside the program, where the last bit may be rounded the other way
         assert np.all(measured[name][:, 0] < 2 * np.finfo(np.float32).eps)
         assert np.all(measured[name][:, 1:] > 1e-3)

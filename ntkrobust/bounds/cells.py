@@ -12,6 +12,7 @@ from ntkrobust.bounds.claims.relations import ScalesAs, Trend, Turns
 from ntkrobust.checks import check_positive
 from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError
+from ntkrobust.initializations import as_initialization
 from ntkrobust.networks import MLP
 
 
@@ -82,17 +83,17 @@ def cells_of(claim: Claim, data: Dataset) -> Iterator[tuple[dict[str, Any], Cell
         n = 1 if untrained else min(int(shown.get("n", data.n)), data.n)
         if "n" in shown:
             shown["n"] = min(int(shown["n"]), data.n)
-        fields = {"d_out": 1 if untrained else data.o} | _of_network(shown)
         reference = None
-        if claim.reading.time == "equal time":
-            first = _of_network({axis: options[0] for axis, options in claim.grid.items()})
-            if isinstance(claim.relation, Trend | Turns | ScalesAs):
-                # Each facet of a trend has its own unit of time.
-                first = {axis: first[axis] if axis == claim.relation.axis else fields[axis] for axis in first}
-            reference = MLP(**(fields | first))
         reading = claim.reading
         budget = 0 if untrained else reading.budget
         try:
+            fields = {"d_out": 1 if untrained else data.o} | _of_network(shown)
+            if reading.time == "equal time":
+                first = {axis: options[0] for axis, options in claim.grid.items()}
+                if isinstance(claim.relation, Trend | Turns | ScalesAs):
+                    # Each facet of a trend has its own unit of time.
+                    first = shown | {claim.relation.axis: first[claim.relation.axis]}
+                reference = MLP(**(fields | _of_network(first)))
             net = MLP(**fields)
             net.scales(data.d)
         except InputError as error:
@@ -101,8 +102,12 @@ def cells_of(claim: Claim, data: Dataset) -> Iterator[tuple[dict[str, Any], Cell
 
 
 def _of_network(shown: Mapping[str, Any]) -> dict[str, Any]:
-    """Those values of axes that are fields of the network."""
-    return {axis: value for axis, value in shown.items() if axis not in ("n", "epsilon", "scale")}
+    """Those values of axes that are fields of the network; a factor on α becomes part of its initialization."""
+    fields = {axis: value for axis, value in shown.items() if axis not in ("n", "epsilon", "scale", "alpha")}
+    if "alpha" in shown:
+        plain = as_initialization(fields.get("initialization", MLP.initialization))
+        fields["initialization"] = plain.with_alpha_times(shown["alpha"])
+    return fields
 
 
 def _positive(claim: Claim, shown: Mapping[str, Any]) -> dict[str, float]:

@@ -26,7 +26,9 @@ from ntkrobust.finite.measures import Measure
 
 SCHEMA_VERSION = 1
 PACKAGES = ("ntkrobust", "jax", "jaxlib", "numpy", "scipy", "xarray")
-CELL_COORDINATES = ("initialization", "depth", "width", "activation", "parameterization", "d_out", "n", "parameters")
+CELL_COORDINATES = (
+    "initialization", "depth", "width", "activation", "parameterization", "d_out", "n", "parameters", "alpha",
+)  # fmt: skip
 
 
 def environment() -> dict[str, str]:

@@ -35,8 +35,9 @@ LEVEL = 0.05
 POWER = 0.9
 """What numbers of networks are counted for."""
 
-PAIRED_AXES = ("n", "epsilon")
-"""Along these the networks of a seed are the same: trained on more data, or looked at over a larger radius."""
+PAIRED_AXES = ("n", "epsilon", "alpha")
+"""Along these the networks of a seed are the same: trained on more data, looked at over a larger radius, or with the
+output divided by another number."""
 
 NEEDED_VALUES = 3
 """Cells along an axis, in each facet, without which a relation along it isn't judged."""

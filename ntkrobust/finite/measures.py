@@ -41,6 +41,10 @@ LAYER_ERROR = 0.5 * spectral.TOLERANCE
 """Largest relative error of ``layer_spectral_norms``, up to the rounding of float32."""
 
 
+ROUNDING = 1e-5
+"""A change of f by this share of ‖f_0‖ counts as none: initial parameters are drawn again, to the last bit but one."""
+
+
 class Probe:
     """One network at one time, as a measure sees it. What several measures need is computed once.
 
@@ -185,6 +189,29 @@ def _layer_norms(probe: Probe) -> jax.Array:
     return jnp.abs(probe.scales.weight_gain) * (ends.lower + 0.5 * (ends.upper - ends.lower))
 
 
+def _jacobian_spectral(probe: Probe) -> jax.Array:
+    return jnp.sqrt(stability.squared_singular_values(probe.jacobian)[..., -1])
+
+
+def _norm_product_tightness(probe: Probe) -> jax.Array:
+    # As a sum of logarithms: norms of deep networks multiply past the range of float32 before their ratio leaves it.
+    return jnp.exp(jnp.log(jnp.max(_jacobian_spectral(probe))) - jnp.sum(jnp.log(_layer_norms(probe))))
+
+
+def _linearisation_error(probe: Probe) -> jax.Array:
+    """‖f_t − f_lin‖/‖f_t − f_0‖ over all outputs at all points, with f_lin = f_0 + Df_0[θ_t − θ_0] by one jvp at θ_0."""
+    moved = jax.tree.map(jnp.subtract, probe.parameters, probe.initial)
+    f_0, first_order = jax.jvp(
+        lambda parameters: probe.model.outputs(probe.scales, parameters, probe.x), (probe.initial,), (moved,)
+    )
+    change = probe.outputs - f_0
+    size, error = jnp.linalg.norm(change), jnp.linalg.norm(change - first_order)
+    rounding = ROUNDING * jnp.linalg.norm(f_0)
+    # Where nothing has moved the expansion is exact; where only f hasn't, it errs by all there is.
+    unmoved = jnp.where(error > rounding, jnp.inf, 0.0)
+    return jnp.where(size > rounding, error / jnp.where(size > rounding, size, 1), unmoved)
+
+
 def _layer_changes(probe: Probe) -> jax.Array:
     pairs = zip(probe.parameters.weights, probe.initial.weights, strict=True)
     return jnp.stack([_relative_change([new], [old]) for new, old in pairs])
@@ -257,7 +284,7 @@ MEASURES: dict[str, Measure] = {
         Measure(
             "jacobian_spectral",
             r"\|J(x)\|_2",
-            lambda probe: jnp.sqrt(stability.squared_singular_values(probe.jacobian)[..., -1]),
+            _jacobian_spectral,
         ),
         Measure(
             "lipschitz_upper",
@@ -266,6 +293,14 @@ MEASURES: dict[str, Measure] = {
             dims=(),
             side="upper",
             source="product of certified upper ends; bounds the global Lipschitz constant where |φ'| ≤ 1",
+        ),
+        Measure(
+            "norm_product_tightness",
+            rf"\max_x \|J(x)\|_2/\prod_l g_l\|W_l\|_2 \text{{ over the test points; relative error at most }} "
+            rf"L \cdot {LAYER_ERROR:g}",
+            _norm_product_tightness,
+            dims=(),
+            source="middles of certified ends; at most 1 where |φ'| ≤ 1, by the chain rule",
         ),
         Measure(
             "layer_spectral_norms",
@@ -305,6 +340,13 @@ MEASURES: dict[str, Measure] = {
             _kernel_change,
             dims=(),
             needs_training_data=True,
+        ),
+        Measure(
+            "linearisation_error",
+            r"\|f_t - f_0 - Df_0[\theta_t - \theta_0]\|/\|f_t - f_0\| \text{ over the test points}",
+            _linearisation_error,
+            dims=(),
+            source="first-order Taylor expansion in the parameters, biases included",
         ),
         Measure(
             "train_loss",

@@ -34,7 +34,7 @@ _FARTHEST = 3.0
 _STATED: dict[str, Any] = {"color": LIGHT["supported"], "lw": 1.3, "ls": (0, (1, 1.5)), "zorder": 2.4}
 _TURN: dict[str, Any] = {"color": LIGHT["ink"], "lw": 0.9, "ls": (0, (4, 2)), "zorder": 0.8}
 
-_LOG_AXES = ("width", "n", "epsilon")
+_LOG_AXES = ("width", "n", "epsilon", "alpha")
 
 
 @dataclasses.dataclass(frozen=True)
