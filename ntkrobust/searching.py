@@ -76,8 +76,8 @@ def search(
 ) -> Search:
     """Look for the cell where a bound does worst, in the hull of its grid.
 
-    Between the smallest and the largest value of every numeric axis (width, depth, n, d_out, bias_std, epsilon, the scale
-    of the data, and alpha) all values are tried; between initializations that set variances by fan-in (he, lecun,
+    Between the smallest and the largest value of every numeric axis (width, depth, n, d_out, bias_std, epsilon, the
+    scale of the data, and alpha) all values are tried; between initializations that set variances by fan-in (he, lecun,
     gains(…)) also each layer's gain by itself. First the grid's cells, then cells around the worst found so far. The
     worst is examined again on networks that the search has not seen, alone, so its verdict has the usual error level.
 

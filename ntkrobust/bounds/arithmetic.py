@@ -14,6 +14,9 @@ from ntkrobust.bounds.claims.relations import Trend, Turns
 from ntkrobust.bounds.verdict import CellSample, Effect, Label, Verdict, facets_along
 from ntkrobust.errors import InputError
 
+ROUNDING = 1e-9
+"""A relative change of a formula below this is rounding, and no change."""
+
 
 def check_relation(claim: Claim) -> None:
     """Raise InputError for a relation that is not about how a formula changes along an axis."""
@@ -91,7 +94,7 @@ def _against(logs: np.ndarray, sides: Sequence[tuple[int, int, int]], tolerated:
     """The pair of cells that goes most against the stated directions, or None."""
     failing = []
     for sign, first, last in sides:
-        if sign * (logs[last] - logs[first]) <= 0:
+        if sign * (logs[last] - logs[first]) <= ROUNDING:
             failing.append((sign * (logs[last] - logs[first]), first, last))
         for before, after in itertools.combinations(range(first, last + 1), 2):
             if sign * (logs[after] - logs[before]) < -tolerated:

@@ -29,6 +29,8 @@ class Cell:
         reference: for ``equal time``, the network whose λ_max sets the unit.
         epsilon: the radius, for measures that need one.
         scale: factor on all inputs.
+        label_noise: share of the training labels that are wrong.
+        optimizer, learning_rate: of the reading.
     """
 
     net: MLP
@@ -39,6 +41,9 @@ class Cell:
     reference: MLP | None = None
     epsilon: float | None = None
     scale: float = 1.0
+    label_noise: float = 0.0
+    optimizer: str = "gd"
+    learning_rate: float | str = "auto"
 
 
 def coordinates(cell: Cell, data: Dataset) -> dict[str, Any]:
@@ -58,6 +63,7 @@ def coordinates(cell: Cell, data: Dataset) -> dict[str, Any]:
         "net": net,
         "epsilon": cell.epsilon,
         "scale": cell.scale,
+        "label_noise": cell.label_noise,
         "time": cell.value or 0.0,
         **net.scales(data.d)._asdict(),
     }
@@ -98,12 +104,28 @@ def cells_of(claim: Claim, data: Dataset) -> Iterator[tuple[dict[str, Any], Cell
             net.scales(data.d)
         except InputError as error:
             raise InputError(f"claim {claim.id}: at {shown_as(shown)}, {error}") from None
-        yield shown, Cell(net, n, reading.time, reading.value, budget, reference, **_positive(claim, shown))
+        more: dict[str, Any] = _positive(claim, shown) | _noise(claim, shown, data)
+        if not untrained:
+            more |= {"optimizer": reading.optimizer, "learning_rate": reading.learning_rate}
+        yield shown, Cell(net, n, reading.time, reading.value, budget, reference, **more)
+
+
+_NOT_OF_NETWORKS = ("n", "epsilon", "scale", "alpha", "label_noise")
+
+
+def _noise(claim: Claim, shown: Mapping[str, Any], data: Dataset) -> dict[str, float]:
+    """The share of wrong labels, where the grid has one; what is not possible is refused here, before any training."""
+    share = shown.get("label_noise", 0.0)
+    try:
+        data.noisy_targets(1, share)
+    except InputError as error:
+        raise InputError(f"claim {claim.id}: {error}") from None
+    return {"label_noise": float(share)}
 
 
 def _of_network(shown: Mapping[str, Any]) -> dict[str, Any]:
     """Those values of axes that are fields of the network; a factor on α becomes part of its initialization."""
-    fields = {axis: value for axis, value in shown.items() if axis not in ("n", "epsilon", "scale", "alpha")}
+    fields = {axis: value for axis, value in shown.items() if axis not in _NOT_OF_NETWORKS}
     if "alpha" in shown:
         plain = as_initialization(fields.get("initialization", MLP.initialization))
         fields["initialization"] = plain.with_alpha_times(shown["alpha"])

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from ntkrobust.bounds.cells import Cell
 from ntkrobust.bounds.formulas.exact_law import ExactLaw, exact_law
 from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError
 from ntkrobust.kernels.ensemble import InfiniteEnsemble
 from ntkrobust.kernels.ensemble_at import EnsembleAt
 from ntkrobust.networks import MLP
+
+KEPT = 8
+"""Factorized kernels that are kept: claims about one network at several times share them."""
 
 _OF_THE_LAW: dict[str, Callable[[ExactLaw], float]] = {
     "perturbation_stability": lambda law: law.perturbation_stability(),
@@ -28,8 +33,17 @@ _OF_THE_ENSEMBLE: dict[str, Callable[[EnsembleAt, np.ndarray], Any]] = {
     "perturbation_stability": lambda now, x: now.perturbation_stability(x),
     "jacobian_frobenius": lambda now, x: now.gradient_norm(x),
     "jacobian_frobenius_sq": lambda now, x: now.gradient_second_moment(x),
+    "infinite_stability": lambda now, x: now.perturbation_stability(x),
+    "infinite_normalized_stability": lambda now, x: _normalized(now, x),
 }
-"""Measures whose mean over the infinite ensemble has a closed form."""
+"""Measures whose mean over the infinite ensemble has a closed form, and quantities of that ensemble alone."""
+
+
+def _normalized(now: EnsembleAt, x: np.ndarray) -> float:
+    """(E‖J‖_F²/E‖f‖²)^½, both averaged over the points: the scale of the output divides out."""
+    mean = now.mean(x)
+    values = np.sum(mean**2, axis=1) + mean.shape[1] * now.variance(x)
+    return float(np.sqrt(np.mean(now.gradient_second_moment(x)) / np.mean(values)))
 
 
 def law_mean(measure: str, net: MLP, d_in: int) -> float:
@@ -53,52 +67,39 @@ class InfiniteWidth:
 
     def __init__(self, data: Dataset, x_test: np.ndarray) -> None:
         self.data, self.x_test = data, x_test
-        self._ensemble = lru_cache(maxsize=8)(self._factorized)
+        self._ensemble = lru_cache(maxsize=KEPT)(self._factorized)
         self._mean = lru_cache(maxsize=None)(self._computed)
 
-    def mean(
-        self,
-        measure: str,
-        net: MLP,
-        n: int,
-        time: str,
-        value: float | None,
-        reference: MLP | None = None,
-        scale: float = 1.0,
-    ) -> float:
-        """E[measure], averaged over the test points, for the infinite ensemble of ``net``'s kind.
+    def mean(self, measure: str, cell: Cell) -> float:
+        """E[measure], averaged over the test points, for the infinite ensemble of the cell's kind at its time.
 
         The network's own parameterization is kept: under ``standard`` the layers learn at the speeds of a network of
         its width, so that times can be compared. λ_max is that of the limit kernel.
 
-        Args:
-            measure: a name.
-            net: the network.
-            n: training points, the first so many.
-            time, value: of the reading.
-            reference: for the reading ``equal time``, the network whose λ_max is the unit.
-            scale: factor on all inputs.
-
         Raises:
             InputError: there is no closed form for this measure, or for this reading (``equal loss`` stops every
-                network at a time of its own).
+                network at a time of its own, other optimizers have no time).
         """
         if measure not in _OF_THE_ENSEMBLE:
             raise InputError(f"infinite width has a closed form for {', '.join(_OF_THE_ENSEMBLE)}, not for {measure}")
-        if time == "equal loss":
+        if cell.time == "equal loss":
             raise InputError("infinite width has no closed form at equal loss, where each network has its own time")
-        return self._mean(measure, net, max(n, 2), value, reference, scale)
+        if cell.time == "fixed steps":
+            raise InputError("infinite width has no closed form after steps of an optimizer: give the reading a time")
+        return self._mean(measure, dataclasses.replace(cell, n=max(cell.n, 2), budget=0))
 
-    def _computed(
-        self, measure: str, net: MLP, n: int, value: float | None, reference: MLP | None, scale: float
-    ) -> float:
-        ensemble = self._ensemble(net, n, scale)
-        unit = ensemble if reference is None else self._ensemble(reference, n, scale)
-        now = ensemble.at(0.0 if value is None else value / unit.conditioning.largest)
-        return float(np.mean(_OF_THE_ENSEMBLE[measure](now, scale * self.x_test)))
+    def _computed(self, measure: str, cell: Cell) -> float:
+        at = (cell.n, cell.scale, cell.label_noise)
+        ensemble = self._ensemble(cell.net, *at)
+        if cell.time == "converged":
+            time = np.inf
+        else:
+            unit = ensemble if cell.reference is None else self._ensemble(cell.reference, *at)
+            time = 0.0 if cell.value is None else cell.value / unit.conditioning.largest
+        return float(np.mean(_OF_THE_ENSEMBLE[measure](ensemble.at(time), cell.scale * self.x_test)))
 
-    def _factorized(self, net: MLP, n: int, scale: float) -> InfiniteEnsemble:
-        y: Any = self.data.y_train[:n]
+    def _factorized(self, net: MLP, n: int, scale: float, label_noise: float) -> InfiniteEnsemble:
+        y: Any = self.data.noisy_targets(n, label_noise)
         if y.shape[1] != net.d_out:  # an untrained network of other outputs: targets don't matter
             y = np.zeros((n, net.d_out))
         return InfiniteEnsemble(net, scale * self.data.x_train[:n], y)

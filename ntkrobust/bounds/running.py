@@ -139,13 +139,14 @@ class Networks:
 
     def _run_trained(self, cell: Cell, demand: Demand, seeds: range) -> list[_Part]:
         data, x_test = self._data, cell.scale * self._x_test
-        x, y = cell.scale * data.x_train[: cell.n], data.y_train[: cell.n]
-        schedule = self._schedule(cell, x)
+        x, y = cell.scale * data.x_train[: cell.n], data.noisy_targets(cell.n, cell.label_noise)
+        how: dict[str, Any] = {"steps": cell.budget, "optimizer": cell.optimizer, "learning_rate": cell.learning_rate}
+        how |= self._schedule(cell, x)
         parts: list[_Part] = []
         # Parameters of one chunk at a time; whole chunks, since a few networks too many cost less than another program.
         size = min(choose_plan(cell.net, data.d, max(cell.n, len(x_test))).chunk, len(seeds))
         for start in range(seeds.start, seeds.stop, size):
-            run = train(cell.net, x, y, seeds=range(start, start + size), key=self._key, steps=cell.budget, **schedule)
+            run = train(cell.net, x, y, seeds=range(start, start + size), key=self._key, **how)
             state = {
                 "status": run.status,
                 "loss": run.loss[:, -1],
@@ -165,6 +166,8 @@ class Networks:
             return {"record_kernel_times": [cell.value]}
         if cell.time == "equal loss":
             return {"record_losses": [cell.value]}
+        if cell.time == "fixed steps":
+            return {"record_steps": [cell.value]}
         assert cell.reference is not None
         assert cell.value is not None
         # Other networks than those that are measured.

@@ -267,11 +267,7 @@ class _Known:
             coordinates(cell, self.data),
             {
                 "exact_law": of_means(lambda: law_mean(name, cell.net, self.data.d)),
-                "infinite_width": of_means(
-                    lambda: self.infinite.mean(
-                        name, cell.net, cell.n, cell.time, cell.value, cell.reference, cell.scale
-                    )
-                ),
+                "infinite_width": of_means(lambda: self.infinite.mean(name, cell)),
             },
         )
 
@@ -296,6 +292,11 @@ def _check_names(chosen: Sequence[Measure]) -> None:
 def _check_measures(claim: Claim, chosen: Iterable[Measure]) -> None:
     if isinstance(claim.measure, Quantity):
         check_relation(claim)
+    elif claim.reading.time == "converged":
+        raise InputError(
+            f"claim {claim.id}: networks never reach t = ∞: read them at a loss or after fixed steps, or make "
+            "the measure a Quantity of infinite_width"
+        )
     for measure in chosen:
         if claim.reading.time == "initialization" and (measure.needs_training_data or "y_test" in measure.needs):
             raise InputError(f"claim {claim.id}: the measure {measure.name!r} says nothing about untrained networks")

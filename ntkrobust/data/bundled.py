@@ -11,6 +11,7 @@ from ntkrobust.checks import check_integer
 from ntkrobust.data.checks import Array, as_choice, as_real
 from ntkrobust.data.dataset import Dataset, split
 from ntkrobust.data.encoding import targets
+from ntkrobust.data.label_noise import check_label_noise, with_label_noise
 from ntkrobust.errors import InputError
 
 DigitsTask = Literal["parity", "classes", "one-vs-rest"]
@@ -55,11 +56,10 @@ def digits(
         raise InputError(f"positive must be a digit from 0 to 9, got {positive}")
     if positive and task != "one-vs-rest":
         raise InputError(f"positive chooses a digit for the task one-vs-rest only, got {positive} for the task {task}")
-    test_share, label_noise = as_real("test_share", test_share), as_real("label_noise", label_noise)
+    test_share = as_real("test_share", test_share)
     if not 0 < test_share < 1:
         raise InputError(f"test_share must lie strictly between 0 and 1, got {test_share}")
-    if not 0 <= label_noise < 1:
-        raise InputError(f"label_noise must be at least 0 and below 1, got {label_noise}")
+    check_label_noise(label_noise)
     rng = np.random.default_rng(check_integer("seed", seed, 0))
 
     images, digit = _load()
@@ -72,7 +72,7 @@ def digits(
         labels, description = (digit == positive).astype(np.int64), f"{positive} (+1) against the rest (-1)"
     y = targets(labels)
     # The encoding precedes the split and the noise, so a class that a small training part misses keeps its column.
-    y_train = _with_label_noise(y[train], label_noise, rng)
+    y_train = with_label_noise(y[train], label_noise, rng)
     x = _normalized(images, normalization)
     noise = f"label noise {label_noise}" if label_noise else "no label noise"
     name = f"digits, {description}, {NORMALIZATIONS[normalization]}, test share {test_share}, seed {seed}, {noise}"
@@ -92,15 +92,3 @@ def _normalized(images: Array, normalization: str) -> Array:
     if normalization == "unit":
         return images / np.linalg.norm(images, axis=1, keepdims=True)
     return images / 16 if normalization == "pixel" else images
-
-
-def _with_label_noise(y: Array, share: float, rng: np.random.Generator) -> Array:
-    """``y`` (n, o), ±1 or one-hot, with the labels of exactly round(share·n) rows replaced by wrong ones."""
-    n, o = y.shape
-    # Drawn for all rows and used for some: this is what makes the noise of a smaller share part of that of a larger.
-    order = rng.permutation(n)
-    shifts = rng.integers(1, max(o, 2), size=n)
-    noisy = y.copy()
-    for row in order[: round(share * n)]:
-        noisy[row] = -y[row] if o == 1 else np.roll(y[row], shifts[row])
-    return noisy

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ntkrobust.checks import check_integer
 from ntkrobust.data.checks import Array, as_choice, as_matrix, as_points, check_same_rows
+from ntkrobust.data.label_noise import check_label_noise, with_label_noise
 from ntkrobust.errors import InputError
 
 Task = Literal["classification", "regression"]
@@ -96,6 +97,21 @@ class Dataset:
             f"{self.name}, first {n_train} training and {n_test} test points",
             self.task,
         )
+
+    def noisy_targets(self, n: int, share: float) -> Array:
+        """Targets (n, o) of the first n training points, round(share·n) of them wrong: the same ones at every call.
+
+        With more noise, those that are already wrong stay so.
+
+        Raises:
+            InputError: the share is not in [0, 1), or is positive for a regression.
+        """
+        share = check_label_noise(share)
+        if not share:
+            return self.y_train[:n]
+        if self.task != "classification":
+            raise InputError(f"label noise is for classes, and {self.name} is a regression")
+        return with_label_noise(self.y_train[:n], share, np.random.default_rng(n))
 
     def __repr__(self) -> str:
         sizes = f"n={self.n}, n_test={len(self.x_test)}, d={self.d}, o={self.o}"

@@ -234,5 +234,10 @@ def short_reading(reading: Mapping[str, Any]) -> str:
         "equal scaled time": f"t·λ = {value:g}" if value else "",
         "equal time": f"one t·λ = {value:g}" if value else "",
         "equal loss": f"loss {value:g}" if value else "",
+        "fixed steps": f"{value} steps",
+        "converged": "t = ∞",
     }.get(reading["time"]) or reading["text"]
+    # Documents of before there was a choice hold no optimizer.
+    if reading.get("optimizer", "gd") != "gd":
+        when += f" of {reading['optimizer'].replace('_', ' ')}"
     return when if reading["functional"] == "mean" else f"{when}, {reading['functional']}"

@@ -24,7 +24,9 @@ def catalogue(preset: str = "quick") -> tuple[Claim, ...]:
     return (
         *law.claims(sizes),
         *limits.claims(sizes),
-        *zhu2022.measured(sizes),
+        *zhu2022.depth.measured(sizes),
+        *zhu2022.depth.infinite(sizes),
+        *zhu2022.width.measured(sizes),
         *zhu2022.bounds(),
         *zhu2022.orders(sizes),
         *wu2021.claims(sizes),

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ntkrobust.bounds.claims.coordinates import AXES, COORDINATES, NUMERIC_AXES, check_arguments
+from ntkrobust.bounds.claims.coordinates import AXES, COORDINATES, NUMERIC_AXES, asked_for, check_arguments
 from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.claims.reading import AT_INITIALIZATION, Assumption, Reading
 from ntkrobust.bounds.claims.relations import (
@@ -186,12 +186,17 @@ class Claim:
                 for axis, values in self.grid.items()
             },
             "reading": {"text": str(self.reading), **dataclasses.asdict(self.reading)}
-            | ({"text": "arithmetic", "time": "arithmetic"} if isinstance(self.measure, Quantity) else {}),
+            | ({"text": "arithmetic", "time": "arithmetic"} if self.is_timeless else {}),
             "source": self.source,
             "provenance": self.provenance,
             "assumptions": [one.text for one in self.assumptions],
             "theory_label": self.theory_label,
         }
+
+    @property
+    def is_timeless(self) -> bool:
+        """Whether it speaks of a formula that knows no time of training."""
+        return isinstance(self.measure, Quantity) and "infinite_width" not in asked_for(self.measure.formula)
 
     @property
     def formula(self) -> Formula | None:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+from ntkrobust.checks import check_integer, check_positive
 from ntkrobust.errors import InputError
 
-TIMES = ("initialization", "equal scaled time", "equal time", "equal loss")
+TIMES = ("initialization", "equal scaled time", "equal time", "equal loss", "fixed steps", "converged")
+WITHOUT_VALUE = ("initialization", "converged")
+OPTIMIZERS = ("gd", "momentum", "adam", "gradient_flow")
+FOLLOW_FLOW = ("gd", "gradient_flow")
+"""The optimizers whose steps have a time, and for which ``"auto"`` finds a learning rate."""
 FUNCTIONALS = ("mean", "geometric mean")
 
 
@@ -15,36 +20,64 @@ FUNCTIONALS = ("mean", "geometric mean")
 class Reading:
     """When networks are compared, and what is averaged over them: a statement's words leave both open.
 
-    Trained networks follow gradient descent with η ≤ 1/λ_max, λ_max at initialization; outside the lazy regime that is
-    not gradient flow at the same t.
+    Unless an optimizer is named, trained networks follow gradient descent with η ≤ 1/λ_max, λ_max at initialization;
+    outside the lazy regime that is not gradient flow at the same t.
 
     Attributes:
         time: ``initialization``; ``equal scaled time``: after t with t·λ_max = value, λ_max being the largest
             eigenvalue of that network's own empirical NTK at initialization; ``equal time``: at one gradient-flow
             time for all, given as a multiple of 1/λ_max of the first cell of the grid; ``equal loss``: when the
-            training loss first reaches this fraction of ½Σ‖y‖².
+            training loss first reaches this fraction of ½Σ‖y‖²; ``fixed steps``: after so many steps of the optimizer,
+            whatever the loss; ``converged``: t = ∞, which closed forms know and networks do not.
         value: the number that goes with the time.
         functional: over initializations, the ``mean`` or the ``geometric mean``. Depth moves them differently.
-        budget: gradient-descent steps that a network may take to get there.
+        budget: steps that a network may take to get there.
+        optimizer: ``"gd"``, ``"momentum"``, ``"adam"`` or ``"gradient_flow"``; see :func:`ntkrobust.train`.
+        learning_rate: of that optimizer, on a loss that is a sum over samples; ``"auto"`` for ``"gd"`` and
+            ``"gradient_flow"``.
 
     Raises:
-        InputError: an unknown time or functional, or a value that is missing or not positive.
+        InputError: an unknown time, functional or optimizer, a value that is missing or not positive, or a rate or time
+            that the optimizer does not know.
     """
 
     time: str = "initialization"
     value: float | None = None
     functional: str = "mean"
     budget: int = 2000
+    optimizer: str = "gd"
+    learning_rate: float | str = "auto"
 
     def __post_init__(self) -> None:
         if self.time not in TIMES:
             raise InputError(f"the time of a reading is one of {', '.join(TIMES)}, got {self.time!r}")
         if self.functional not in FUNCTIONALS:
             raise InputError(f"the functional of a reading is one of {', '.join(FUNCTIONALS)}, got {self.functional!r}")
-        if (self.time == "initialization") != (self.value is None):
+        if (self.time in WITHOUT_VALUE) != (self.value is None):
             raise InputError(f"the reading {self.time!r} {'takes no' if self.value is not None else 'needs a'} value")
         if self.value is not None and not self.value > 0:
             raise InputError(f"the value of the reading {self.time!r} must be positive, got {self.value!r}")
+        if self.time == "fixed steps":
+            object.__setattr__(self, "value", check_integer("the value of the reading 'fixed steps'", self.value, 1))
+            object.__setattr__(self, "budget", self.value)
+        self._check_optimizer()
+
+    def _check_optimizer(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise InputError(f"the optimizer of a reading is one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
+        if self.optimizer not in FOLLOW_FLOW:
+            if self.time in ("equal time", "equal scaled time"):
+                raise InputError(
+                    f"{self.optimizer!r} has no gradient-flow time, which the reading {self.time!r} asks for"
+                )
+            if self.learning_rate == "auto":
+                raise InputError(f"a reading with the optimizer {self.optimizer!r} needs a learning rate")
+        if self.optimizer == "gradient_flow" and self.time == "fixed steps":
+            raise InputError("gradient flow chooses its own steps: read it at a time or at a loss")
+        if self.learning_rate != "auto":
+            object.__setattr__(
+                self, "learning_rate", check_positive("the learning rate of a reading", self.learning_rate)
+            )
 
     def __str__(self) -> str:
         when = {
@@ -52,7 +85,13 @@ class Reading:
             "equal scaled time": f"after t = {self.value:g}/λ_max of each network" if self.value else "",
             "equal time": f"after one t for all, {self.value:g}/λ_max of the first cell" if self.value else "",
             "equal loss": f"at training loss {self.value:g}·½Σ‖y‖²" if self.value else "",
+            "fixed steps": f"after {self.value} steps",
+            "converged": "at t = ∞",
         }[self.time]
+        if self.optimizer != "gd":
+            when += f" of {self.optimizer.replace('_', ' ')}"
+        if self.learning_rate != "auto":
+            when += f" at rate {self.learning_rate:g}"
         return when if self.functional == "mean" else f"{when}, {self.functional}"
 
 

@@ -17,6 +17,7 @@ class Sizes:
     trend_depths: tuple[int, ...]
     trend_width: int
     init_widths: tuple[int, ...]
+    infinite_depths: tuple[int, ...]
     trained_depths: tuple[int, ...]
     trained_width: int
     under_widths: tuple[int, ...]
@@ -25,6 +26,10 @@ class Sizes:
     free_widths: tuple[int, ...]
     n: int
     n_under: int
+    turn_widths: tuple[int, ...]
+    control_widths: tuple[int, ...]
+    n_turn: int
+    turn_steps: int
     scaled_time: float
     budget: int
     draws: int
@@ -38,6 +43,7 @@ SIZES = {
         trend_depths=(2, 4, 6, 8),
         trend_width=64,
         init_widths=(16, 32, 64, 128),
+        infinite_depths=(2, 3, 5, 10),
         trained_depths=(2, 3, 5),
         trained_width=512,
         under_widths=(2, 4, 7),
@@ -46,6 +52,10 @@ SIZES = {
         free_widths=(16, 64, 256),
         n=128,
         n_under=512,
+        turn_widths=(1, 2, 4, 8, 16, 32),
+        control_widths=(8, 32, 128),
+        n_turn=256,
+        turn_steps=4000,
         scaled_time=30.0,
         budget=1000,
         draws=64,
@@ -57,6 +67,7 @@ SIZES = {
         trend_depths=(2, 4, 6, 8, 10),
         trend_width=128,
         init_widths=(16, 32, 64, 128, 256),
+        infinite_depths=(2, 3, 4, 5, 6, 8, 10),
         trained_depths=(2, 3, 4, 6, 8, 10),
         trained_width=1024,
         under_widths=(1, 2, 4, 6, 8, 12, 16),
@@ -65,6 +76,10 @@ SIZES = {
         free_widths=(16, 32, 64, 128, 256, 512, 1024),
         n=256,
         n_under=1437,
+        turn_widths=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128),
+        control_widths=(8, 16, 32, 64, 128),
+        n_turn=256,
+        turn_steps=20_000,
         scaled_time=100.0,
         budget=10_000,
         draws=256,
@@ -76,6 +91,7 @@ SIZES = {
         trend_depths=(2, 4, 6, 8, 10, 12, 16, 20),
         trend_width=512,
         init_widths=(16, 32, 64, 128, 256, 512, 1024),
+        infinite_depths=(2, 3, 4, 5, 6, 8, 10),
         trained_depths=(2, 3, 4, 6, 8, 10),
         trained_width=4096,
         under_widths=(1, 2, 4, 6, 8, 12, 16),
@@ -84,6 +100,10 @@ SIZES = {
         free_widths=(32, 64, 128, 256, 512, 1024, 2048, 4096, 8192),
         n=1437,
         n_under=1437,
+        turn_widths=(1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 128, 256),
+        control_widths=(8, 16, 32, 64, 128, 256),
+        n_turn=1024,
+        turn_steps=50_000,
         scaled_time=300.0,
         budget=100_000,
         draws=256,
