@@ -1,0 +1,162 @@
+"""Bounds on Lipschitz constants beside those of Zhu et al.: products of norms, laws for two layers, random networks.
+
+None of them speaks of an averaged gradient. What is measured is the largest ‖J(x)‖ over the test points, which lies
+below the Lipschitz constant.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ntkrobust.bounds.claims.claim import Claim
+from ntkrobust.bounds.claims.known.shared import LAZY, at_initialization
+from ntkrobust.bounds.claims.known.sizes import Sizes
+from ntkrobust.bounds.claims.reading import Reading
+from ntkrobust.bounds.claims.relations import AtMost, OrderAtLeast, OrderAtMost, ScalesAs
+from ntkrobust.bounds.formulas.bubeck2021_two_layers import conjectured
+
+FOLKLORE = "chain rule and submultiplicativity of the spectral norm, for activations with |φ'| ≤ 1; docs/regimes.md"
+TWO_LAYERS = "Bubeck, Li, Nagaraj 2021, A law of robustness for two-layers neural networks (arXiv 2009.14444)"
+RANDOM = "Geuchen et al. 2023, Upper and lower bounds for the Lipschitz constant of random neural networks (2311.01356)"
+SMOOTH = "Evangelidis & Krahmer 2026 (PMLR 306), on local Lipschitz constants of networks with smooth activations"
+
+
+def two_layer_norms(parameters: Any) -> jax.Array:
+    r"""$\|a\|_2 \|W\|_2$"""
+    first, last = parameters.weights
+    return jnp.linalg.norm(last) * jnp.linalg.norm(first, 2)
+
+
+def claims(sizes: Sizes) -> list[Claim]:
+    """The bounds of the other papers, on untrained and on trained networks."""
+    return [*_products(sizes), *_two_layers(sizes), *_random(sizes), *_smooth(sizes)]
+
+
+def _products(sizes: Sizes) -> list[Claim]:
+    """The product of norms, by depth: it holds, and soon says nothing."""
+    said = r"the largest $\|J(x)\|_2$ over the test points is at most $\prod_l \|W_l\|_2/\alpha$"
+    common: dict[str, Any] = {
+        "relation": AtMost(lambda: 1.0),
+        "measure": "norm_product_tightness",
+        "source": FOLKLORE,
+        "provenance": "derived here",
+    }
+    untrained = [
+        Claim(
+            f"norms/{name}/bound@initialization",
+            f"Before training, {layers}: {said}",
+            # Networks of their own: the many draws of other claims would all have to be factorized.
+            grid={"initialization": ("he",), "depth": depths, "width": (96,)},
+            **common,
+        )
+        for name, layers, depths in (
+            ("shallow-product", "two and four layers", (2, 4)),
+            ("deep-product", "eight and twelve layers", (8, 12)),
+        )
+    ]
+    trained = Claim(
+        "norms/trained-product/bound@equal-loss",
+        f"After training to one loss, {said}",
+        grid={
+            "initialization": ("he",),
+            "depth": sizes.trained_depths,
+            "width": (sizes.free_width,),
+            "n": (sizes.n,),
+        },
+        reading=Reading("equal loss", 0.3, budget=sizes.budget),
+        **common,
+    )
+    return [*untrained, trained]
+
+
+def _two_layers(sizes: Sizes) -> list[Claim]:
+    """The law of robustness for two layers: its upper bound, the theorem, and the conjecture."""
+    reading = Reading("equal loss", 0.2, budget=sizes.budget)
+    along_n: dict[str, Any] = {
+        "grid": {"initialization": ("he",), "depth": (2,), "width": (64,), "n": (sizes.n // 4, sizes.n // 2, sizes.n)},
+        "reading": reading,
+        "provenance": "abstract",
+    }
+    k_neurons = r"$k$ neurons that fit $n$ labels (stated for random ones)"
+    return [
+        Claim(
+            "bubeck2021b/upper/bound@equal-loss",
+            r"Two-layer networks: $\mathrm{Lip}(f) \leq L_\varphi \|a\|_2 \|W\|_2$, so the largest $\|J(x)\|_2$ is too",
+            AtMost(lambda: 1.0),
+            "norm_product_tightness",
+            {"initialization": ("he",), "depth": (2,), "width": sizes.over_widths, "n": (sizes.n,)},
+            reading=reading,
+            source=f"{TWO_LAYERS}, Theorem 5",
+            provenance="paper text seen",
+        ),
+        Claim(
+            "bubeck2021b/norms/measured@equal-loss",
+            rf"{k_neurons} have $\|a\|_2 \|W\|_2 \geq c\sqrt{{n/k}}$: along $n$ the product grows as fast",
+            OrderAtLeast(lambda n, width: conjectured(n, width)),
+            two_layer_norms,
+            source=f"{TWO_LAYERS}, abstract: the weaker version, proven for the product of norms",
+            **along_n,
+        ),
+        Claim(
+            "bubeck2021b/conjecture/measured@equal-loss",
+            rf"{k_neurons} have $\mathrm{{Lip}}(f) \geq c\sqrt{{n/k}}$: along $n$ already $\max_x \|J(x)\|$ over the "
+            "test points grows as fast",
+            OrderAtLeast(lambda n, width: conjectured(n, width)),
+            "jacobian_frobenius_max",
+            source=f"{TWO_LAYERS}, abstract: the conjecture. Where this fails the conjecture may still hold: the "
+            "Lipschitz constant is larger than what is seen at some points",
+            **along_n,
+        ),
+    ]
+
+
+def _random(sizes: Sizes) -> list[Claim]:
+    """Random ReLU networks: upper and lower bounds that differ by a logarithm of the width."""
+    return [
+        at_initialization(
+            "geuchen2023/width/measured",
+            r"Random ReLU networks of fixed depth have a Lipschitz constant that depends on the width by a logarithm "
+            r"at most: $\max_x \|J(x)\|$ over the test points is flat in it",
+            ScalesAs("width", 0.0, margin=0.1),
+            sizes,
+            measure="jacobian_frobenius_max",
+            theory=None,
+            grid={"initialization": ("ntk",), "depth": (4,), "width": sizes.init_widths},
+            source=f"{RANDOM}, abstract: bounds that are apart by a factor logarithmic in the width",
+            provenance="abstract",
+        )
+    ]
+
+
+def _smooth(sizes: Sizes) -> list[Claim]:
+    """Smooth activations under the NTK parameterization: bounds without the width, before and after lazy training."""
+    said = r"the local Lipschitz constant does not grow with width: $\max_x \|J(x)\| \leq C$"
+    common: dict[str, Any] = {
+        "source": f"{SMOOTH}; abstract",
+        "provenance": "abstract",
+        "measure": "jacobian_frobenius_max",
+        "relation": OrderAtMost(lambda: 1.0),
+    }
+    network = {"initialization": ("he",), "parameterization": ("ntk",)}
+    wide = tuple(sizes.trained_width // part for part in (4, 2, 1))
+    return [
+        at_initialization(
+            "evangelidis2026/untrained/measured",
+            f"Smooth activations, NTK parameterization, before training: {said}",
+            sizes=sizes,
+            theory=None,
+            grid={**network, "activation": ("tanh", "gelu"), "depth": (2,), "width": sizes.init_widths[1:]},
+            **common,
+        ),
+        Claim(
+            "evangelidis2026/lazy/measured@equal-scaled-time",
+            f"Smooth activations, NTK parameterization, after lazy training: {said}",
+            grid={**network, "activation": ("tanh",), "depth": (2,), "width": wide, "n": (sizes.n,)},
+            reading=Reading("equal scaled time", 4.0, budget=sizes.budget),
+            assumptions=(LAZY,),
+            **common,
+        ),
+    ]
