@@ -269,5 +269,4 @@ def test_the_catalogue_names_them_with_their_provenance() -> None:
         known = {claim.id: claim for claim in catalogue(preset)}
         assert len(known) == len(catalogue(preset))
         assert known["zhu2022/leaving-lazy/bound@equal-loss"].provenance == "recollection"
-        assert known["bubeck2021b/conjecture/measured@equal-loss"].assumptions
         assert known["norms/deep-product/bound@initialization"].relation.bound() == 1.0

@@ -9,33 +9,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.known.shared import LAZY, at_initialization
 from ntkrobust.bounds.claims.known.sizes import SIZES, Sizes
-from ntkrobust.bounds.claims.reading import Assumption, Reading
-from ntkrobust.bounds.claims.relations import AtMost, OrderAtLeast, OrderAtMost
-from ntkrobust.bounds.formulas.bubeck2021_two_layers import conjectured
+from ntkrobust.bounds.claims.reading import Reading
+from ntkrobust.bounds.claims.relations import AtMost, OrderAtMost
 
 FOLKLORE = "chain rule and submultiplicativity of the spectral norm, for activations with |φ'| ≤ 1; docs/regimes.md"
 TWO_LAYERS = "Bubeck, Li, Nagaraj 2021, A law of robustness for two-layers neural networks (arXiv 2009.14444)"
 RANDOM = "Geuchen et al. 2023, Upper and lower bounds for the Lipschitz constant of random neural networks (2311.01356)"
 SMOOTH = "Evangelidis & Krahmer 2026 (PMLR 306), on local Lipschitz constants of networks with smooth activations"
-
-
-def two_layer_norms(parameters: Any) -> jax.Array:
-    r"""$\|a\|_2 \|W\|_2$"""
-    first, last = parameters.weights
-    return jnp.linalg.norm(last) * jnp.linalg.norm(first, 2)
-
-
-RANDOM_LABELS = Assumption(
-    "random labels: networks predict less than 65 % of the test classes",
-    lambda natural_accuracy: natural_accuracy < 0.65,
-    ("natural_accuracy",),
-)
 
 
 def _is_generous(sizes: Sizes) -> bool:
@@ -84,15 +67,8 @@ def _products(sizes: Sizes) -> list[Claim]:
 
 
 def _two_layers(sizes: Sizes) -> list[Claim]:
-    """The law of robustness for two layers: its upper bound, the theorem, and the conjecture."""
+    """The upper bound of the law of robustness for two layers; why its lower bound is no claim is in docs/regimes.md."""
     reading = Reading("equal loss", 0.2, budget=sizes.budget)
-    along_n: dict[str, Any] = {
-        "grid": {"initialization": ("he",), "depth": (2,), "width": (64,), "n": (sizes.n // 4, sizes.n // 2, sizes.n)},
-        "reading": reading,
-        "provenance": "abstract",
-        "assumptions": (RANDOM_LABELS,),
-    }
-    k_neurons = r"$k$ neurons that fit $n$ random labels"
     return [
         Claim(
             "bubeck2021b/upper/bound@equal-loss",
@@ -108,24 +84,6 @@ def _two_layers(sizes: Sizes) -> list[Claim]:
             reading=reading,
             source=f"{TWO_LAYERS}, Theorem 5",
             provenance="paper text seen",
-        ),
-        Claim(
-            "bubeck2021b/norms/measured@equal-loss",
-            rf"{k_neurons} have $\|a\|_2 \|W\|_2 \geq c\sqrt{{n/k}}$: along $n$ the product grows as fast",
-            OrderAtLeast(lambda n, width: conjectured(n, width)),
-            two_layer_norms,
-            source=f"{TWO_LAYERS}, abstract: the weaker version, proven for the product of norms",
-            **along_n,
-        ),
-        Claim(
-            "bubeck2021b/conjecture/measured@equal-loss",
-            rf"{k_neurons} have $\mathrm{{Lip}}(f) \geq c\sqrt{{n/k}}$: along $n$ already $\max_x \|J(x)\|$ over the "
-            "test points grows as fast",
-            OrderAtLeast(lambda n, width: conjectured(n, width)),
-            "jacobian_frobenius_max",
-            source=f"{TWO_LAYERS}, abstract: the conjecture. Where this fails the conjecture may still hold: the "
-            "Lipschitz constant is larger than what is seen at some points",
-            **along_n,
         ),
     ]
 
