@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-from ntkrobust.bounds.claims import AtLeast, AtMost, Claim, Equals, OrderAtMost, Quantity, ScalesAs, Trend
+from ntkrobust.bounds.claims import AtLeast, AtMost, Claim, Equals, OrderAtLeast, OrderAtMost, Quantity, ScalesAs, Trend
 from ntkrobust.bounds.planning import Outcome, detectable_effect
 from ntkrobust.bounds.statistics import MINIMUM_SEEDS
 from ntkrobust.bounds.verdict import LEVEL, POWER, axes_of
@@ -81,6 +81,9 @@ class Foresight:
             case OrderAtMost():
                 growth = relation.growth / effect if holds else relation.growth * effect
                 return f"measured/bound ×{growth:.3g} per doubling"
+            case OrderAtLeast():
+                growth = relation.growth / effect if holds else relation.growth * effect
+                return f"measured/bound ×{1 / growth:.3g} per doubling"
             case ScalesAs():
                 slope = math.log2(effect)
                 if holds:

@@ -76,8 +76,8 @@ def search(
 ) -> Search:
     """Look for the cell where a bound does worst, in the hull of its grid.
 
-    Between the smallest and the largest value of every numeric axis (width, depth, n, d_out, bias_std, epsilon, the
-    scale of the data, and alpha) all values are tried; between initializations that set variances by fan-in (he, lecun,
+    Between the smallest and the largest value of every numeric axis (width, depth, n, d_out, bias_std, epsilon, alpha,
+    and the scale of the data) all values are tried; between initializations that set variances by fan-in (he, lecun,
     gains(…)) also each layer's gain by itself. First the grid's cells, then cells around the worst found so far. The
     worst is examined again on networks that the search has not seen, alone, so its verdict has the usual error level.
 
@@ -159,6 +159,9 @@ def _ratio(claim: Claim, cell: CellSample) -> float:
         return -math.inf
     geometric = claim.reading.functional == "geometric mean"
     mean = float(np.exp(np.mean(np.log(cell.values))) if geometric else np.mean(cell.values))
+    assert isinstance(claim.relation, AtMost | AtLeast)
+    if claim.relation.says_nothing(cell.reference):
+        return 0.0
     if isinstance(claim.relation, AtMost):
         return mean / cell.reference
     return cell.reference / mean if mean > 0 else math.inf

@@ -171,6 +171,7 @@ def describe(verdict: Verdict, measure: Measure, positions: Sequence[int]) -> di
         "points": verdict.points,
         "seeds_needed": verdict.seeds_needed,
         "tightness": None if verdict.tightness is None else [_number(end) for end in verdict.tightness],
+        "vacuous": verdict.vacuous,
         "constant": _effect(verdict.constant),
         "exponent": _effect(verdict.exponent),
         "turning_point": None if verdict.turning_point is None else _turning_point(verdict.turning_point),

@@ -10,7 +10,17 @@ from typing import Literal
 import numpy as np
 
 from ntkrobust.bounds.claims.claim import Claim
-from ntkrobust.bounds.claims.relations import AtLeast, AtMost, Equals, OrderAtMost, Relation, ScalesAs, Trend, Turns
+from ntkrobust.bounds.claims.relations import (
+    AtLeast,
+    AtMost,
+    Equals,
+    Order,
+    OrderAtLeast,
+    Relation,
+    ScalesAs,
+    Trend,
+    Turns,
+)
 from ntkrobust.bounds.statistics import MINIMUM_SEEDS
 from ntkrobust.bounds.verdict import LEVEL, POWER, CellSample, statement
 from ntkrobust.errors import InputError
@@ -51,9 +61,9 @@ def ground_truth(relation: Relation, effect: float, outcome: Outcome, cells: int
         relation: the form of the statement; widths double from cell to cell, and what is stated is 1.
         effect: how far from the boundary of the statement the truth is, a factor above 1: the largest mean of a bound
             that fails and 1/all means of one that holds; the change over the range of a trend, and of each leg of a
-            turn; the change per doubling against that tolerated by ``OrderAtMost`` and, where it fails, ``ScalesAs``.
-            An equality or a power is supported within its margin: there the effect *is* the margin, 1 + margin for
-            an equality and 2^margin for a power.
+            turn; the change per doubling against that tolerated by ``OrderAtMost`` or
+            ``OrderAtLeast`` and, where it fails, ``ScalesAs``. An equality or a power is supported within its margin:
+            there the effect *is* the margin, 1 + margin for an equality and 2^margin for a power.
         outcome: whether the statement is to be true (``supported``) or false.
         cells: number of cells.
 
@@ -76,8 +86,10 @@ def ground_truth(relation: Relation, effect: float, outcome: Outcome, cells: int
                 logs[-1] = size
             if isinstance(relation, AtLeast):
                 logs = -logs
-        case OrderAtMost():
+        case Order():
             logs = steps * (math.log(relation.growth) + (-size if holds else size))
+            if isinstance(relation, OrderAtLeast):
+                logs = -logs
         case ScalesAs():
             power = relation.power
             if holds:

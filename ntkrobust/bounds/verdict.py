@@ -17,7 +17,7 @@ import numpy as np
 
 from ntkrobust.bounds import statistics
 from ntkrobust.bounds.claims.claim import Claim
-from ntkrobust.bounds.claims.relations import AtLeast, AtMost, Equals, OrderAtMost, ScalesAs, Trend, Turns
+from ntkrobust.bounds.claims.relations import AtLeast, AtMost, Equals, Order, OrderAtLeast, ScalesAs, Trend, Turns
 from ntkrobust.bounds.statistics import exponents, orders, trends, turning
 from ntkrobust.bounds.statistics.bounds import bounded, implied_constant
 from ntkrobust.bounds.statistics.equivalence import equals
@@ -41,6 +41,10 @@ output divided by another number."""
 
 NEEDED_VALUES = 3
 """Cells along an axis, in each facet, without which a relation along it isn't judged."""
+
+
+VACUOUS = 100.0
+"""An explicit bound says nothing of a cell from which it is farther than this factor."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +139,9 @@ class Verdict:
         constant: for a bound up to a constant, the smallest constant with which it holds on these cells.
         exponent: for a power, the exponent over all cells, in the facet that speaks least for the statement.
         turning_point: for a turn, where it is, in that facet.
+        vacuous: for an explicit bound, whether it says nothing in any of the cells: it is infinite (not positive, for
+            a lower one), or farther from the measure than a factor :data:`VACUOUS`; None for other relations, and
+            where no cell could be judged.
     """
 
     claim: Claim
@@ -152,6 +159,7 @@ class Verdict:
     constant: Effect | None = None
     exponent: Effect | None = None
     turning_point: TurningPoint | None = None
+    vacuous: bool | None = None
 
     @property
     def range(self) -> dict[str, list]:
@@ -160,7 +168,7 @@ class Verdict:
         return {axis: list(dict.fromkeys(cell.coordinates[axis] for cell in used)) for axis in self.claim.grid}
 
     def __repr__(self) -> str:
-        return f"<{self.claim.id}: {self.label}. {self.reason}>"
+        return f"<{self.claim.id}: {self.label}{', vacuous' if self.vacuous else ''}. {self.reason}>"
 
     def _repr_html_(self) -> str:
         # What shows verdicts lies above what reaches them; a notebook asks for it, nothing else does.
@@ -246,24 +254,43 @@ class _Memory:
 
 @dataclasses.dataclass(frozen=True)
 class _Outcome:
-    """A claim with its tests, or with why there are none."""
+    """A claim with its tests, or with why there are none.
+
+    Attributes:
+        usable: the cells that are tested.
+        empty: those in which every number meets the stated bound, so that there is nothing to test.
+    """
 
     claim: Claim
     cells: tuple[CellSample, ...]
     usable: tuple[CellSample, ...]
+    empty: tuple[CellSample, ...]
     judgement: Judgement | None
     excuse: tuple[Label, str] | None
 
 
 def _examine(examined: Examined, claims: int, memory: _Memory | None) -> _Outcome:
     claim, cells, side = examined
-    usable = tuple(cell for cell in cells if cell.in_scope and not cell.problem)
-    excuse = _why_not(claim, cells, usable)
+    sound = [cell for cell in cells if cell.in_scope and not cell.problem]
+    usable = tuple(cell for cell in sound if not _says_nothing(claim, cell))
+    empty = tuple(cell for cell in sound if _says_nothing(claim, cell))
+    excuse: tuple[Label, str] | None
+    if empty and not usable:
+        excuse = "supported", f"the bound is {empty[0].reference:g} and says nothing, in all of {len(empty)} cells"
+    else:
+        excuse = _why_not(claim, cells, usable)
     if excuse is not None:
-        return _Outcome(claim, cells, usable, None, excuse)
+        return _Outcome(claim, cells, usable, empty, None, excuse)
     remember = None if memory is None else memory.about(usable)
     judgement = _restrict_to_side(judge(claim, usable, LEVEL / claims, remember), claim, side)
-    return _Outcome(claim, cells, usable, judgement, None)
+    return _Outcome(claim, cells, usable, empty, judgement, None)
+
+
+def _says_nothing(claim: Claim, cell: CellSample) -> bool:
+    """Whether any number meets the explicit bound stated for a cell."""
+    if not isinstance(claim.relation, AtMost | AtLeast) or cell.reference is None:
+        return False
+    return claim.relation.says_nothing(cell.reference)
 
 
 def _label(outcomes: Sequence[_Outcome], points: int) -> list[Verdict]:
@@ -283,7 +310,8 @@ def _label(outcomes: Sequence[_Outcome], points: int) -> list[Verdict]:
         if one is None:
             assert outcome.excuse is not None
             label, reason = outcome.excuse
-            verdicts.append(Verdict(label=label, reason=reason, effect=None, p_value=None, **common))
+            vacuous = True if outcome.empty and not outcome.usable else None
+            verdicts.append(Verdict(label=label, reason=reason, effect=None, p_value=None, vacuous=vacuous, **common))
             continue
         if p_refute <= LEVEL:
             label, p_value = "refuted", p_refute
@@ -292,7 +320,9 @@ def _label(outcomes: Sequence[_Outcome], points: int) -> list[Verdict]:
         else:
             label, p_value = "inconclusive", min(p_refute, p_support)
         reason = one.detail
-        left_out = len(outcome.cells) - len(outcome.usable)
+        if outcome.empty:
+            reason += f"; in {len(outcome.empty)} of {len(outcome.cells)} cells the bound says nothing"
+        left_out = len(outcome.cells) - len(outcome.usable) - len(outcome.empty)
         if left_out:
             reason += f"; {left_out} of {len(outcome.cells)} cells out of scope or unusable"
         if label == "inconclusive" and one.seeds_needed is not None and one.seeds_needed > common["seeds"]:
@@ -309,6 +339,7 @@ def _label(outcomes: Sequence[_Outcome], points: int) -> list[Verdict]:
                 constant=one.constant,
                 exponent=one.exponent,
                 turning_point=one.turning_point,
+                vacuous=None if one.tightness is None else one.tightness[0] > VACUOUS,
                 **common,
             )
         )
@@ -362,7 +393,7 @@ def axes_of(claim: Claim) -> list[str]:
     """The axes along which a claim says something."""
     if isinstance(claim.relation, Trend | Turns | ScalesAs):
         return [claim.relation.axis]
-    if isinstance(claim.relation, OrderAtMost):
+    if isinstance(claim.relation, Order):
         return [axis for axis, values in claim.grid.items() if len(values) >= NEEDED_VALUES and _is_numeric(values)]
     return []
 
@@ -405,8 +436,9 @@ def statement(claim: Claim, cells: Sequence[CellSample]) -> Statement:
             values = [float(cells[position].coordinates[axis]) for position in facet]
             one: Statement
             match relation:
-                case OrderAtMost():
-                    one = All([orders.no_growth(along, values, relation.growth, paired)], 1)
+                case Order():
+                    lower = isinstance(relation, OrderAtLeast)
+                    one = All([orders.no_growth(along, values, relation.growth, paired, lower)], 1)
                 case ScalesAs():
                     parts = exponents.scales(along, values, relation.power, relation.margin, paired)
                     one = All(parts, 2 * (length - 1))
@@ -422,7 +454,7 @@ def statement(claim: Claim, cells: Sequence[CellSample]) -> Statement:
 def _sample(claim: Claim, cell: CellSample) -> Sample:
     """The measure of a cell, over the bound or value stated for it if there is one."""
     values = np.atleast_2d(cell.values)
-    if isinstance(claim.relation, Equals | AtMost | AtLeast | OrderAtMost):
+    if isinstance(claim.relation, Equals | AtMost | AtLeast | Order):
         assert cell.reference is not None
         values = values / cell.reference
     return Sample(values, claim.reading.functional == "geometric mean")
@@ -479,7 +511,7 @@ def judge(claim: Claim, cells: tuple[CellSample, ...], level: float, remember: R
             described = _describe_power(claim, seen)
         case Trend():
             described = _describe_trend(claim, seen)
-        case OrderAtMost():
+        case Order():
             described = _describe_order(claim, seen)
         case _:
             described = _describe_ratios(claim, seen)
@@ -518,10 +550,12 @@ def _describe_ratios(claim: Claim, seen: _Seen) -> dict[str, Any]:
     ratios = [float(sample.location.item()) for sample in seen.samples]
     lower = isinstance(claim.relation, AtLeast)
     room = ratios if lower else [1 / ratio for ratio in ratios if ratio > 0]
+    far = sum(one > VACUOUS for one in room)
+    loose = f"; in {far} of {len(seen.cells)} cells the bound is off by a factor above {VACUOUS:g}" if far else ""
     return {
         "effect": effect,
         "worst": worst,
-        "detail": f"measured/bound is at {'least' if lower else 'most'} {_figure(effect)}, at {where}",
+        "detail": f"measured/bound is at {'least' if lower else 'most'} {_figure(effect)}, at {where}{loose}",
         "tightness": (min(room), max(room)) if room else None,
     }
 
@@ -562,7 +596,7 @@ def _describe_trend(claim: Claim, seen: _Seen) -> dict[str, Any]:
 
 
 def _describe_order(claim: Claim, seen: _Seen) -> dict[str, Any]:
-    assert isinstance(claim.relation, OrderAtMost)
+    assert isinstance(claim.relation, Order)
     against = seen.unsettled if seen.fails.min() > LEVEL else seen.against
     axis = _axis_of(seen, against)
     first, last = _along(seen, against, axis)
@@ -570,15 +604,18 @@ def _describe_order(claim: Claim, seen: _Seen) -> dict[str, Any]:
     effect = _effect(
         f"measured/bound per doubling of {axis}", against.comparison, lambda factor: factor ** (1 / doublings)
     )
-    constant = Effect("constant", *implied_constant(seen.samples))
-    largest = int(np.argmax([sample.location.item() for sample in seen.samples]))
+    lower = isinstance(claim.relation, OrderAtLeast)
+    constant = Effect("constant", *implied_constant(seen.samples, lower))
+    locations = [sample.location.item() for sample in seen.samples]
+    reached = int(np.argmin(locations) if lower else np.argmax(locations))
     return {
         "effect": effect,
         "worst": against.cells[-1],
         "detail": (
             f"from {axis} {first} to {last} measured/bound changes by a factor {_figure(effect)} per doubling, the "
-            f"most of {len(seen.statement.parts)} facets; for this range the constant is {_figure(constant, '.3g')}, "
-            f"reached at {seen.cells[largest]}"
+            f"{'least' if lower else 'most'} of {len(seen.statement.parts)} facets; for this range the constant is "
+            f"{_figure(constant, '.3g')}, "
+            f"reached at {seen.cells[reached]}"
         ),
         "constant": constant,
     }

@@ -16,7 +16,7 @@ from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.coordinates import evaluate_condition, evaluate_number
 from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.claims.reading import Assumption
-from ntkrobust.bounds.claims.relations import ScalesAs, Trend, Turns
+from ntkrobust.bounds.claims.relations import AtLeast, AtMost, ScalesAs, Trend, Turns
 from ntkrobust.bounds.predictions import InfiniteWidth, law_mean
 from ntkrobust.bounds.running import CellRecord, Demand, Networks, Progress
 from ntkrobust.bounds.statistics.sequential import Looks
@@ -317,7 +317,7 @@ def _check_cell(
     ):
         if formula is not None:
             with _blaming(f"claim {claim.id}: its {what} at {shown_as(shown)}"):
-                evaluate_number(formula, at, positive=positive)
+                evaluate_number(formula, at, positive=positive, allowed=_allowed(claim, formula))
     for one in claim.assumptions:
         if not one.measures:
             with _blaming(f"claim {claim.id}: its assumption {one.text!r} at {shown_as(shown)}"):
@@ -327,6 +327,13 @@ def _check_cell(
         if measures.MEASURES.get(measure.name) is not measure:
             with _blaming(f"claim {claim.id}: at {shown_as(shown)}"):
                 check_traceable(measure, cell.net, x_test, cell.n)
+
+
+def _allowed(claim: Claim, formula: Callable[..., Any]) -> Callable[[float], bool]:
+    """Explicit bounds may be numbers that they say nothing with, as far as they are known to."""
+    if formula is claim.formula and isinstance(claim.relation, AtMost | AtLeast):
+        return claim.relation.says_nothing
+    return lambda number: False
 
 
 @contextmanager
@@ -350,7 +357,9 @@ def _sample(study: _Study, shown: dict[str, Any], record: CellRecord, networks: 
     at = known.coordinates(claim, cell)
     stated: dict[str, Any] = {
         "coordinates": shown,
-        "reference": None if claim.formula is None else evaluate_number(claim.formula, at),
+        "reference": None
+        if claim.formula is None
+        else evaluate_number(claim.formula, at, allowed=_allowed(claim, claim.formula)),
         "theory": None if claim.theory is None else evaluate_number(claim.theory, at, positive=False),
     }
     excluded = cell in study.excluded
@@ -376,6 +385,8 @@ def _sample(study: _Study, shown: dict[str, Any], record: CellRecord, networks: 
         problem = f"{np.sum(~np.isfinite(values))} of {len(values)} values of {claim.measure_name} are not finite"
     elif isinstance(claim.relation, Trend | Turns | ScalesAs) and np.mean(values) <= 0:
         problem = f"{claim.measure_name} is zero in every network, so relative changes mean nothing"
+    elif isinstance(claim.relation, AtLeast) and stated["reference"] <= 0 and (values < 0).any():
+        problem = f"the bound is not positive and {claim.measure_name} is negative, so their ratio means nothing"
     elif claim.reading.functional == "geometric mean" and (values <= 0).any():
         problem = f"{np.sum(values <= 0)} of {len(values)} values are zero, so a geometric mean means nothing"
     checked = {

@@ -199,7 +199,7 @@ def _norm_product_tightness(probe: Probe) -> jax.Array:
 
 
 def _linearisation_error(probe: Probe) -> jax.Array:
-    """‖f_t − f_lin‖/‖f_t − f_0‖ over all outputs and points, f_lin = f_0 + Df_0[θ_t − θ_0] by one jvp at θ_0."""
+    """‖f_t − f_lin‖/‖f_t − f_0‖ over all outputs and points, with f_lin = f_0 + Df_0[θ_t − θ_0] by one jvp at θ_0."""
     moved = jax.tree.map(jnp.subtract, probe.parameters, probe.initial)
     f_0, first_order = jax.jvp(
         lambda parameters: probe.model.outputs(probe.scales, parameters, probe.x), (probe.initial,), (moved,)

@@ -66,7 +66,7 @@ def draw_ratios(verdict: Mapping[str, Any], quantity: str) -> Figure:
 def _ratio(cell: Cell) -> tuple[float | None, list[float] | None]:
     """Mean and interval of a cell in units of what is stated there."""
     stated = cell["reference"]
-    if not stated or cell["mean"] is None:
+    if stated is None or stated <= 0 or cell["mean"] is None:
         return None, None
     return cell["mean"] / stated, None if cell["interval"] is None else [end / stated for end in cell["interval"]]
 
@@ -85,7 +85,7 @@ def _limits(verdict: Mapping[str, Any]) -> tuple[float, float, bool]:
     """Limits that hold all ratios and the line at one, and whether they call for logarithms."""
     cells = verdict["cells"]
     kind = verdict["relation"]["kind"]
-    values = [] if kind == "order_at_most" else [1.0]
+    values = [] if kind in _OPEN else [1.0]
     for cell in cells:
         ratio, interval = _ratio(cell)
         values += [value for value in (ratio, *(interval or ()), _theory(cell)) if value is not None]
@@ -103,7 +103,7 @@ def _draw_panel(
 ) -> None:
     """The cells side by side at evenly spaced places, one place for each value of the axis."""
     places = {value: place for place, value in enumerate(values)}
-    open_constant = verdict["relation"]["kind"] == "order_at_most"
+    open_constant = verdict["relation"]["kind"] in _OPEN
     with_theory = _has_own_theory(verdict["cells"])
     for index, group in enumerate(groups):
         shift = 0.55 * ((index + 0.5) / len(groups) - 0.5)
@@ -139,7 +139,7 @@ def _set_x_axis(axes: Axes, values: Sequence[Any], axis: str, inches: float) -> 
 def _shade(axes: Axes, verdict: Mapping[str, Any], low: float, high: float) -> None:
     """The line at one, and what the statement allows (an equality) or excludes (a bound)."""
     kind = verdict["relation"]["kind"]
-    if kind != "order_at_most":
+    if kind not in _OPEN:
         axes.axhline(1.0, color=LIGHT["ink"], lw=0.9, zorder=0.5)
     if kind == "at_most":
         axes.axhspan(1.0, high, zorder=0, **_EXCLUDED)
@@ -170,5 +170,6 @@ def _legend(verdict: Mapping[str, Any], groups: Sequence[Facet]) -> list[Line2D 
     return entries
 
 
+_OPEN = ("order_at_most", "order_at_least")
 _ALLOWED: dict[str, Any] = {"color": LIGHT["supported"], "alpha": 0.13, "lw": 0}
 _EXCLUDED: dict[str, Any] = {"color": LIGHT["refuted"], "alpha": 0.13, "lw": 0}

@@ -29,7 +29,7 @@ def verdict_table(document: Mapping[str, Any]) -> Table:
     for verdict in document["values"]["verdicts"]:
         table.add_row(
             escape(words.base_id(verdict["claim"])),
-            Text(verdict["label"], style=_STYLES[verdict["label"]]),
+            Text(words.label(verdict), style=_STYLES[verdict["label"]]),
             escape(words.factor(verdict["effect"])),
             words.p_value(verdict["p_value"]),
             str(verdict["seeds"]),

@@ -120,6 +120,11 @@ def count(n: int, singular: str, plural: str = "") -> str:
     return f"{integer(n)} {singular if n == 1 else plural or singular + 's'}"
 
 
+def label(verdict: Mapping[str, Any]) -> str:
+    """What a verdict says, and whether it says it of a bound that says nothing: ``supported, vacuous``."""
+    return f"{verdict['label']}, vacuous" if verdict.get("vacuous") else str(verdict["label"])
+
+
 def label_counts(document: Mapping[str, Any]) -> dict[str, int]:
     """How many verdicts carry each label, in the order of the labels; labels that none carries are left out."""
     counts = Counter(verdict["label"] for verdict in document["values"]["verdicts"])
@@ -171,7 +176,7 @@ def ranges(of: Mapping[str, Sequence[Any]]) -> str:
     return "; ".join(parts)
 
 
-_STATED = {"equals": "stated", "at_most": "bound", "at_least": "bound", "order_at_most": "bound"}
+_STATED = {"equals": "stated"} | dict.fromkeys(("at_most", "at_least", "order_at_most", "order_at_least"), "bound")
 
 
 def stated_name(relation: Mapping[str, Any]) -> str | None:
@@ -189,10 +194,11 @@ def relation(of: Mapping[str, Any]) -> str:
             return "is at most the stated bound, in every cell"
         case "at_least":
             return "is at least the stated bound, in every cell"
-        case "order_at_most":
+        case "order_at_most" | "order_at_least":
+            side, change = ("most", "growing") if of["kind"] == "order_at_most" else ("least", "falling")
             return (
-                "is at most a constant times the stated bound, with no constant given: what counts against it is "
-                f"measured/bound growing by more than {of['growth'] - 1:.0%} per doubling at the far end of an axis"
+                f"is at {side} a constant times the stated bound, with no constant given: what counts against it is "
+                f"measured/bound {change} by more than {of['growth'] - 1:.0%} per doubling at the far end of an axis"
             )
         case "scales_as":
             return (

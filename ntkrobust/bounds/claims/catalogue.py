@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from ntkrobust.bounds.claims.claim import Claim
-from ntkrobust.bounds.claims.known import bubeck2021, law, limits, wu2021, zhu2022
+from ntkrobust.bounds.claims.known import bubeck2021, law, limits, lipschitz_bounds, regimes, wu2021, zhu2022
 from ntkrobust.bounds.claims.known.sizes import PRESETS, SIZES
 from ntkrobust.errors import InputError
 
@@ -32,6 +32,9 @@ def catalogue(preset: str = "quick") -> tuple[Claim, ...]:
         *wu2021.claims(sizes),
         *wu2021.bounds(),
         *bubeck2021.claims(),
+        *regimes.claims(sizes),
+        *regimes.leaving_lazy(sizes),
+        *lipschitz_bounds.claims(sizes),
     )
 
 

@@ -19,6 +19,8 @@ from ntkrobust.bounds.claims.relations import (
     AtMost,
     Equals,
     Formula,
+    Order,
+    OrderAtLeast,
     OrderAtMost,
     Relation,
     ScalesAs,
@@ -35,13 +37,14 @@ KINDS: dict[type, str] = {
     AtMost: "at_most",
     AtLeast: "at_least",
     OrderAtMost: "order_at_most",
+    OrderAtLeast: "order_at_least",
     ScalesAs: "scales_as",
     Trend: "trend",
     Turns: "turns",
 }
 """The names of the relations in stored verdicts."""
 
-_ENOUGH = {Trend: 3, ScalesAs: 3, OrderAtMost: 3, Turns: 5}
+_ENOUGH = {Trend: 3, ScalesAs: 3, OrderAtMost: 3, OrderAtLeast: 3, Turns: 5}
 """Values along the axis without which a relation that speaks of one says nothing."""
 
 
@@ -52,8 +55,9 @@ class Claim:
     Attributes:
         id: ``source/subject[/kind][@reading]``, for instance ``zhu2022/depth-he/measured@initialization``.
         statement: what is said, as text with LaTeX between dollar signs.
-        relation: :class:`Equals`, :class:`AtMost`, :class:`AtLeast`, :class:`OrderAtMost`, :class:`ScalesAs`,
-            :func:`IncreasesIn`, :func:`DecreasesIn`, :func:`RisesThenFalls` or :func:`FallsThenRises`.
+        relation: :class:`Equals`, :class:`AtMost`, :class:`AtLeast`, :class:`OrderAtMost`,
+            :class:`OrderAtLeast`, :class:`ScalesAs`, :func:`IncreasesIn`, :func:`DecreasesIn`,
+            :func:`RisesThenFalls` or :func:`FallsThenRises`.
         measure: the name of the measure it speaks of; a function of a network and of points, as
             :func:`~ntkrobust.finite.function_measures.measure_of` takes it (``def norm(jacobian)``,
             ``def change(apply, parameters, x)``); a :class:`~ntkrobust.Measure`; or a :class:`Quantity`, for a
@@ -132,7 +136,7 @@ class Claim:
         enough = _ENOUGH.get(type(self.relation))
         if enough is None:
             return
-        if isinstance(self.relation, OrderAtMost):
+        if isinstance(self.relation, Order):
             if not any(axis in NUMERIC_AXES and _grows(values, enough) for axis, values in self.grid.items()):
                 raise self._error(
                     f"a bound with an unspecified constant needs at least {_COUNTS[enough]} increasing values along "
@@ -204,7 +208,7 @@ class Claim:
         match self.relation:
             case Equals(value=value):
                 return value
-            case AtMost(bound=bound) | AtLeast(bound=bound) | OrderAtMost(bound=bound):
+            case AtMost(bound=bound) | AtLeast(bound=bound) | Order(bound=bound):
                 return bound
             case Turns(at=at):
                 return at

@@ -45,8 +45,20 @@ def evaluate(formula: Callable[..., Any], coordinates: Mapping[str, Any]) -> Any
     return formula(**{name: coordinates[name] for name in asked_for(formula)})
 
 
-def evaluate_number(formula: Callable[..., Any], coordinates: Mapping[str, Any], *, positive: bool = True) -> float:
+def evaluate_number(
+    formula: Callable[..., Any],
+    coordinates: Mapping[str, Any],
+    *,
+    positive: bool = True,
+    allowed: Callable[[float], bool] = lambda number: False,
+) -> float:
     """What a formula says, as a finite number.
+
+    Args:
+        formula: the formula.
+        coordinates: of a cell.
+        positive: whether the number has to be.
+        allowed: lets other numbers through.
 
     Raises:
         InputError: it fails, or gives something else: an array, a complex number, a truth value, a text, NaN. The
@@ -69,7 +81,7 @@ def evaluate_number(formula: Callable[..., Any], coordinates: Mapping[str, Any],
         number = float(plain)
     except OverflowError:  # an integer beyond the floats
         number = math.inf
-    if not math.isfinite(number) or (positive and number <= 0):
+    if (not math.isfinite(number) or (positive and number <= 0)) and not allowed(number):
         raise InputError(f"{expected}, got {number!r}")
     return number
 

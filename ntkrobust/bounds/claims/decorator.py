@@ -26,12 +26,12 @@ def claim(
     Args:
         id: as of :class:`Claim`.
         statement: text with LaTeX between dollar signs; by default the function's docstring.
-        relation: :class:`AtMost`, :class:`AtLeast`, :class:`OrderAtMost`, :class:`Equals`, or anything that makes a
-            relation of a formula.
+        relation: :class:`AtMost`, :class:`AtLeast`, :class:`OrderAtMost`, :class:`OrderAtLeast`, :class:`Equals`, or
+            anything that makes a relation of a formula.
         measure: as of :class:`Claim`.
         grid: as of :class:`Claim`.
         margin: of ``Equals``.
-        growth: of ``OrderAtMost``.
+        growth: of ``OrderAtMost`` and ``OrderAtLeast``.
         fields: the other fields of :class:`Claim`.
 
     Returns:

@@ -44,6 +44,11 @@ class AtMost:
     def __str__(self) -> str:
         return "at most"
 
+    @staticmethod
+    def says_nothing(bound: float) -> bool:
+        """Whether every number meets this bound."""
+        return bound == math.inf
+
 
 @dataclasses.dataclass(frozen=True)
 class AtLeast:
@@ -58,18 +63,24 @@ class AtLeast:
     def __str__(self) -> str:
         return "at least"
 
+    @staticmethod
+    def says_nothing(bound: float) -> bool:
+        """Whether every number that is not negative, as measures are, meets this bound."""
+        return bound <= 0
+
 
 @dataclasses.dataclass(frozen=True)
-class OrderAtMost:
-    """E[measure] ≤ C·bound for some constant C that the statement leaves open.
+class Order:
+    """A bound on E[measure] up to a constant C that the statement leaves open: OrderAtMost or OrderAtLeast.
 
-    No finite range can prove or disprove that; what can be seen is whether measured/bound still grows at the far end of
-    an axis, which no constant survives if it goes on.
+    No finite range can prove or disprove that; what can be seen is whether measured/bound still grows (falls, for a
+    lower bound) at the far end of an axis, which no constant survives if it goes on.
 
     Attributes:
         bound: the form of the bound, without its constant.
         growth: measured/bound counts as growing along an axis where it rises by more than this factor per doubling over
-            the last three doublings (the last four values, if they are fewer doublings apart).
+            the last three doublings (the last four values, if they are fewer doublings apart), and as falling where it
+            falls by more.
     """
 
     bound: Formula
@@ -79,8 +90,21 @@ class OrderAtMost:
         if not (isinstance(self.growth, int | float) and math.isfinite(self.growth) and self.growth > 1):
             raise InputError(f"a growth per doubling is a factor above 1, got {self.growth!r}")
 
+
+@dataclasses.dataclass(frozen=True)
+class OrderAtMost(Order):
+    """E[measure] ≤ C·bound for some constant C; see :class:`Order`."""
+
     def __str__(self) -> str:
         return "at most a constant times"
+
+
+@dataclasses.dataclass(frozen=True)
+class OrderAtLeast(Order):
+    """E[measure] ≥ C·bound for some constant C > 0; see :class:`Order`."""
+
+    def __str__(self) -> str:
+        return "at least a constant times"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +197,7 @@ def FallsThenRises(axis: str, margin: float = 0.05, at: Formula | None = None) -
     return Turns(axis, -1, margin, at)
 
 
-Relation = Equals | AtMost | AtLeast | OrderAtMost | ScalesAs | Trend | Turns
+Relation = Equals | AtMost | AtLeast | OrderAtMost | OrderAtLeast | ScalesAs | Trend | Turns
 
 
 def _check_margin(margin: float) -> None:

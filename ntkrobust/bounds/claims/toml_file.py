@@ -18,6 +18,7 @@ from ntkrobust.bounds.claims.relations import (
     Equals,
     FallsThenRises,
     IncreasesIn,
+    OrderAtLeast,
     OrderAtMost,
     Relation,
     RisesThenFalls,
@@ -30,6 +31,7 @@ _RELATIONS: dict[str, tuple[Callable[..., Relation], tuple[str, ...], tuple[str,
     "at most": (AtMost, ("bound",), ()),
     "at least": (AtLeast, ("bound",), ()),
     "order at most": (OrderAtMost, ("bound",), ("growth",)),
+    "order at least": (OrderAtLeast, ("bound",), ("growth",)),
     "scales as": (ScalesAs, ("axis", "power"), ("margin",)),
     "increases in": (IncreasesIn, ("axis",), ("margin",)),
     "decreases in": (DecreasesIn, ("axis",), ("margin",)),
@@ -47,11 +49,11 @@ _OPTIONAL = ("statement", "reading", "source", "provenance", "assumptions", "the
 def claims_in_toml(path: str | Path) -> list[Claim]:
     """The claims of a file, in order: one at the top level, or several as ``[[claim]]``.
 
-    ``relation`` is ``equals``, ``at most``, ``at least``, ``order at most``, ``scales as``, ``increases in``,
-    ``decreases in``, ``rises then falls`` or ``falls then rises``; ``value``, ``bound``, ``at`` and ``theory`` are
-    formulas, ``assumptions`` conditions (:class:`Expression`); ``axis``, ``power``, ``margin``, ``growth`` go with the
-    relation; ``measure`` is a name, ``grid`` a table axis → values, ``reading`` a table of the fields of
-    :class:`Reading`. The rest are the fields of :class:`Claim`.
+    ``relation`` is ``equals``, ``at most``, ``at least``, ``order at most``, ``order at least``, ``scales as``,
+    ``increases in``, ``decreases in``, ``rises then falls`` or ``falls then rises``; ``value``, ``bound``, ``at`` and
+    ``theory`` are formulas, ``assumptions`` conditions (:class:`Expression`); ``axis``, ``power``, ``margin``,
+    ``growth`` go with the relation; ``measure`` is a name, ``grid`` a table axis → values, ``reading`` a table of
+    the fields of :class:`Reading`. The rest are the fields of :class:`Claim`.
 
     Raises:
         InputError: there is no such file, it is not TOML, or something in it is not a claim.

@@ -1,4 +1,4 @@
-"""Bounds up to a constant: whether measured/bound still grows at the far end of an axis."""
+"""Bounds up to a constant: whether measured/bound still grows, or falls, at the far end of an axis."""
 
 from __future__ import annotations
 
@@ -22,15 +22,19 @@ def far_end(values: Sequence[float]) -> int:
     return min(max(near, len(values) - VALUES), len(values) - 2)
 
 
-def no_growth(ratios: Sequence[Sample], values: Sequence[float], growth: float, paired: bool) -> Part:
-    """measured/bound grows by at most ``growth`` per doubling over the far end of an axis.
+def no_growth(
+    ratios: Sequence[Sample], values: Sequence[float], growth: float, paired: bool, at_least: bool = False
+) -> Part:
+    """measured/bound grows (for a lower bound, falls) by at most ``growth`` per doubling over the far end of an axis.
 
     Args:
         ratios: measured/bound along the axis.
         values: of the axis, positive and increasing.
         growth: a factor.
         paired: whether the networks of the cells correspond.
+        at_least: whether the bound is a lower one.
     """
     start, last = far_end(values), len(values) - 1
     doublings = math.log2(values[last] / values[start])
-    return Part(change(ratios[last], ratios[start], paired), growth**doublings, False, (start, last), True)
+    factor = growth ** (-doublings if at_least else doublings)
+    return Part(change(ratios[last], ratios[start], paired), factor, at_least, (start, last), True)

@@ -9,9 +9,17 @@ from ntkrobust.bounds.claims.known.sizes import Sizes
 from ntkrobust.bounds.claims.reading import Assumption
 from ntkrobust.bounds.claims.relations import Relation
 
+LAZY_RATIO, LAZY_KERNEL_CHANGE = 0.05, 0.1
+
+
+def is_lazy(lazy_ratio: float, kernel_change: float) -> bool:
+    """κ_t < 0.05 and kernel change < 0.1: where we draw the line between lazy training and the rest."""
+    return lazy_ratio < LAZY_RATIO and kernel_change < LAZY_KERNEL_CHANGE
+
+
 LAZY = Assumption(
     "lazy training: κ_t < 0.05 and kernel change < 0.1",
-    lambda lazy_ratio, kernel_change: lazy_ratio < 0.05 and kernel_change < 0.1,
+    is_lazy,
     ("lazy_ratio", "kernel_change"),
 )
 UNDER = Assumption(
@@ -20,7 +28,7 @@ UNDER = Assumption(
 OVER = Assumption("over-parameterized: p > n·o parameters", lambda parameters, n, d_out: parameters > n * d_out)
 NOT_LAZY = Assumption(
     "outside the lazy regime: κ_t ≥ 0.05 or kernel change ≥ 0.1",
-    lambda lazy_ratio, kernel_change: lazy_ratio >= 0.05 or kernel_change >= 0.1,
+    lambda lazy_ratio, kernel_change: not is_lazy(lazy_ratio, kernel_change),
     ("lazy_ratio", "kernel_change"),
 )
 
