@@ -282,7 +282,7 @@ def test_the_catalogue() -> None:
         ids = [claim.id for claim in catalogue(preset)]
         assert len(set(ids)) == len(ids) >= 10
     assert ntr.claims.load("zhu2022/depth-lecun/measured").base_id == "zhu2022/depth-lecun/measured"
-    assert len(select(["zhu2022/depth-he/measured"])) == 3
+    assert len(select(["zhu2022/depth-he/measured"])) == 4
     assert {claim.paper for claim in select(["law", "wu2021"])} == {"law", "wu2021"}
     for claim in catalogue():
         json.dumps(claim.describe())

@@ -14,7 +14,7 @@ from ntkrobust.bounds.claims.relations import Trend, Turns
 from ntkrobust.bounds.verdict import CellSample, Effect, Label, Verdict, facets_along
 from ntkrobust.errors import InputError
 
-ROUNDING = 1e-9
+ROUNDING = 1e-12
 """A relative change of a formula below this is rounding, and no change."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.known.shared import LAZY_RATIO
 from ntkrobust.bounds.claims.known.sizes import Sizes
-from ntkrobust.bounds.claims.known.zhu2022 import SOURCE as ZHU
+from ntkrobust.bounds.claims.known.zhu2022.source import SOURCE as ZHU
 from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.claims.reading import Assumption, Reading
 from ntkrobust.bounds.claims.relations import AtLeast, IncreasesIn

@@ -68,6 +68,7 @@ def measured(sizes: Sizes) -> list[Claim]:
     claims = []
     for one in STATEMENTS:
         subject = f"zhu2022/depth-{one.name}/measured"
+        normalized = f"zhu2022/depth-{one.name}-normalized/measured"
         untrained = {"initialization": (one.name,), "depth": sizes.trend_depths, "width": (sizes.trend_width,)}
         wide = {
             "initialization": (one.name,),
@@ -81,7 +82,7 @@ def measured(sizes: Sizes) -> list[Claim]:
                 subject, f"Before training, {one.said(RAW)}", one.relation, sizes, grid=untrained, **ABSTRACT
             ),
             Claim(
-                f"{subject}@initialization-normalized",
+                f"{normalized}@initialization",
                 f"Before training, with the scale of the output divided out, {one.said(NORMALIZED)}",
                 one.relation,
                 "normalized_perturbation_stability",
@@ -113,7 +114,7 @@ def measured(sizes: Sizes) -> list[Claim]:
             ),
             *(
                 Claim(
-                    f"{subject}@equal-loss{suffix}",
+                    f"{of_what}@equal-loss",
                     f"After training to one loss, lazy or not, {one.said(of)}",
                     one.relation,
                     measure,
@@ -122,9 +123,9 @@ def measured(sizes: Sizes) -> list[Claim]:
                     draws=4,
                     **ABSTRACT,
                 )
-                for suffix, of, measure in (
-                    ("", RAW, "perturbation_stability"),
-                    ("-normalized", NORMALIZED, "normalized_perturbation_stability"),
+                for of_what, of, measure in (
+                    (subject, RAW, "perturbation_stability"),
+                    (normalized, NORMALIZED, "normalized_perturbation_stability"),
                 )
             ),
         ]
@@ -147,7 +148,7 @@ def infinite(sizes: Sizes) -> list[Claim]:
             ):
                 claims.append(
                     Claim(
-                        f"zhu2022/depth-{one.name}/infinite@{slug}{suffix}",
+                        f"zhu2022/depth-{one.name}{suffix}/infinite@{slug}",
                         f"{when}, at infinite width, {one.said(of)}",
                         one.relation,
                         quantity,
