@@ -1,13 +1,26 @@
-"""Data sets: scikit-learn's digits, synthetic points, and the user's own files.
+"""Data sets: scikit-learn's digits, synthetic points, the user's own files and image folders, and openml.org.
 
-Everything here is numpy and runs without a network; every draw comes from a visible seed.
+Everything here is numpy; every draw comes from a visible seed. Nothing but :func:`from_openml` goes to a network.
 """
 
 from ntkrobust.data.bundled import digits
 from ntkrobust.data.dataset import Dataset
 from ntkrobust.data.encoding import targets
 from ntkrobust.data.files import from_file
+from ntkrobust.data.folders import from_folder
 from ntkrobust.data.names import NAMES, load
+from ntkrobust.data.openml import from_openml
 from ntkrobust.data.synthetic import gaussian, sphere
 
-__all__ = ["NAMES", "Dataset", "digits", "from_file", "gaussian", "load", "sphere", "targets"]
+__all__ = [
+    "NAMES",
+    "Dataset",
+    "digits",
+    "from_file",
+    "from_folder",
+    "from_openml",
+    "gaussian",
+    "load",
+    "sphere",
+    "targets",
+]

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 
 from ntkrobust.checks import check_integer
-from ntkrobust.data.checks import Array, as_choice, as_real
+from ntkrobust.data.checks import Array, as_real
 from ntkrobust.data.dataset import Dataset, split
 from ntkrobust.data.encoding import targets
 from ntkrobust.data.label_noise import check_label_noise, with_label_noise
+from ntkrobust.data.tasks import LabelTask, Normalization, check_task, labels_of_task, normalized
 from ntkrobust.errors import InputError
 
-DigitsTask = Literal["parity", "classes", "one-vs-rest"]
-Normalization = Literal["unit", "pixel", "raw"]
+SHAPE = (8, 8, 1)
+"""Height, width and channels of an image of a digit."""
 
-NORMALIZATIONS = {
-    "unit": "rows of unit norm",
-    "pixel": "pixels in [0, 1]",
-    "raw": "pixels in 0..16",
-}
-"""The normalizations of ``digits``, in the words a data set's name uses."""
+_LARGEST = 16
 
 
 def digits(
-    task: DigitsTask = "parity",
+    task: LabelTask = "parity",
     positive: int = 0,
     normalization: Normalization = "unit",
     test_share: float = 0.2,
@@ -50,12 +44,9 @@ def digits(
     Raises:
         InputError: an argument is out of its range.
     """
-    as_choice("task", task, ("parity", "classes", "one-vs-rest"))
-    as_choice("normalization", normalization, tuple(NORMALIZATIONS))
-    if check_integer("positive", positive, 0) > 9:
+    check_task(task, positive, normalization)
+    if positive > 9:
         raise InputError(f"positive must be a digit from 0 to 9, got {positive}")
-    if positive and task != "one-vs-rest":
-        raise InputError(f"positive chooses a digit for the task one-vs-rest only, got {positive} for the task {task}")
     test_share = as_real("test_share", test_share)
     if not 0 < test_share < 1:
         raise InputError(f"test_share must lie strictly between 0 and 1, got {test_share}")
@@ -64,19 +55,14 @@ def digits(
 
     images, digit = _load()
     train, test = split(len(images), test_share, rng)
-    if task == "classes":
-        labels, description = digit, "classes 0..9"
-    elif task == "parity":
-        labels, description = (digit % 2 == 0).astype(np.int64), "even (+1) against odd (-1)"
-    else:
-        labels, description = (digit == positive).astype(np.int64), f"{positive} (+1) against the rest (-1)"
+    labels, description = labels_of_task(task, positive, digit)
     y = targets(labels)
     # The encoding precedes the split and the noise, so a class that a small training part misses keeps its column.
     y_train = with_label_noise(y[train], label_noise, rng)
-    x = _normalized(images, normalization)
+    x, words = normalized(images, normalization, _LARGEST)
     noise = f"label noise {label_noise}" if label_noise else "no label noise"
-    name = f"digits, {description}, {NORMALIZATIONS[normalization]}, test share {test_share}, seed {seed}, {noise}"
-    return Dataset(x[train], y_train, x[test], y[test], name, "classification")
+    name = f"digits, {description}, {words}, test share {test_share}, seed {seed}, {noise}"
+    return Dataset(x[train], y_train, x[test], y[test], name, "classification", SHAPE)
 
 
 def _load() -> tuple[Array, npt.NDArray[np.int64]]:
@@ -86,9 +72,3 @@ def _load() -> tuple[Array, npt.NDArray[np.int64]]:
 
     images, digit = load_digits(return_X_y=True)
     return np.asarray(images, dtype=np.float64), np.asarray(digit, dtype=np.int64)
-
-
-def _normalized(images: Array, normalization: str) -> Array:
-    if normalization == "unit":
-        return images / np.linalg.norm(images, axis=1, keepdims=True)
-    return images / 16 if normalization == "pixel" else images

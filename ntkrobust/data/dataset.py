@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,9 @@ from ntkrobust.data.label_noise import check_label_noise, with_label_noise
 from ntkrobust.errors import InputError
 
 Task = Literal["classification", "regression"]
+
+TEST_SHARE = 0.2
+"""Share of the test part where the source has none of its own."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -27,13 +31,15 @@ class Dataset:
         y_test: (n', o) test targets.
         name: what exactly this is: source, task, normalization, split, seed, label noise.
         task: ``"classification"`` (targets ±1 in one column, or one-hot) or ``"regression"``.
+        image_shape: None, or (height, width, channels) if each input is an image, the last index fastest.
 
     The arrays are read-only, C-contiguous float64 copies of what was given. Rows of both parts are in random order
     where this package made the split, so a leading slice is a random subset.
 
     Raises:
         InputError: an array isn't finite, two-dimensional and non-empty, shapes disagree, an input has norm zero,
-            targets are integers (encode labels with :func:`~ntkrobust.data.targets`), or the task is unknown.
+            targets are integers (encode labels with :func:`~ntkrobust.data.targets`), the task is unknown, or images
+            of that shape don't have d entries.
     """
 
     x_train: Array
@@ -42,6 +48,7 @@ class Dataset:
     y_test: Array
     name: str
     task: Task
+    image_shape: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -64,6 +71,8 @@ class Dataset:
                 raise InputError(
                     f"{what} must have one dimension, got {train} in {letter}_train, {test} in {letter}_test"
                 )
+        if self.image_shape is not None:
+            object.__setattr__(self, "image_shape", _checked_shape(self.image_shape, self.d))
 
     @property
     def n(self) -> int:
@@ -96,6 +105,7 @@ class Dataset:
             self.y_test[:n_test],
             f"{self.name}, first {n_train} training and {n_test} test points",
             self.task,
+            self.image_shape,
         )
 
     def noisy_targets(self, n: int, share: float) -> Array:
@@ -116,6 +126,16 @@ class Dataset:
     def __repr__(self) -> str:
         sizes = f"n={self.n}, n_test={len(self.x_test)}, d={self.d}, o={self.o}"
         return f"<Dataset {self.name!r}: {self.task}, {sizes}>"
+
+
+def _checked_shape(shape: object, d: int) -> tuple[int, int, int]:
+    """``shape`` as (height, width, channels) of images with d entries; InputError otherwise."""
+    if not isinstance(shape, Sequence) or len(shape) != 3:
+        raise InputError(f"image_shape must be None or (height, width, channels), got {shape!r}")
+    height, width, channels = (check_integer("each entry of image_shape", size, 1) for size in shape)
+    if height * width * channels != d:
+        raise InputError(f"image_shape must be that of images with {d} entries, the inputs' dimension, got {shape!r}")
+    return height, width, channels
 
 
 def split(n: int, test_share: float, rng: np.random.Generator) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

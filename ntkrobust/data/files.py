@@ -16,13 +16,11 @@ import numpy.typing as npt
 
 from ntkrobust.checks import check_integer
 from ntkrobust.data.checks import Array, as_points, check_same_rows, first_bad_norm
-from ntkrobust.data.dataset import Dataset, split
+from ntkrobust.data.dataset import TEST_SHARE, Dataset, split
 from ntkrobust.data.encoding import describe_task, encode, targets, task_of
 from ntkrobust.errors import InputError
 
 SUFFIXES = (".npz", ".csv")
-TEST_SHARE = 0.2
-"""Share of the test part when the file has none of its own."""
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _EXACT_INTEGERS = 2.0**53

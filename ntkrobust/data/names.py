@@ -5,18 +5,31 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from ntkrobust.data.bundled import NORMALIZATIONS, DigitsTask, Normalization, digits
+from ntkrobust.data.bundled import digits
 from ntkrobust.data.dataset import Dataset
 from ntkrobust.data.files import from_file
+from ntkrobust.data.folders import Form, from_folder
+from ntkrobust.data.openml import from_openml
 from ntkrobust.data.synthetic import gaussian, sphere
+from ntkrobust.data.tasks import NORMALIZATIONS
 from ntkrobust.errors import InputError
 
-NAMES = ("digits", "digits-parity", "digits-classes", "digits-N-vs-rest", "sphere", "gaussian")
-"""The names :func:`load` knows; N stands for a digit 0..9, and ``:pixel`` or ``:raw`` may follow those of digits."""
+NAMES = (
+    "digits", "digits-parity", "digits-classes", "digits-N-vs-rest", "sphere", "gaussian",
+    "idx:FOLDER", "cifar10:FOLDER", "openml:NAME",
+)  # fmt: skip
+"""The names :func:`load` knows. N stands for a digit 0..9; ``:pixel`` or ``:raw`` may follow those of images; for
+``idx``, ``cifar10`` and ``openml``, ``-parity`` or ``-N-vs-rest`` too."""
 
 _SYNTHETIC = {"sphere": sphere, "gaussian": gaussian}
+
+_DIGITS = re.compile(r"digits(?:-(?P<task>parity|classes|(?P<positive>[0-9])-vs-rest))?(?::(?P<normalization>\w+))?")
+_IMAGES = re.compile(
+    r"(?P<source>idx|cifar10|openml)(?:-(?P<task>parity|classes|(?P<positive>[0-9]{1,4})-vs-rest))?"
+    rf":(?P<where>.+?)(?::(?P<normalization>{'|'.join(NORMALIZATIONS)}))?"
+)
 
 
 def load(spec: str | os.PathLike[str], seed: int = 0) -> Dataset:
@@ -25,7 +38,12 @@ def load(spec: str | os.PathLike[str], seed: int = 0) -> Dataset:
     - ``"digits"`` or ``"digits-parity"``, ``"digits-classes"``, ``"digits-N-vs-rest"`` with N in 0..9: rows of unit
       norm; followed by ``":pixel"`` or ``":raw"``, pixels in [0, 1] or 0..16.
     - ``"sphere"``, ``"gaussian"``: 400 training and 100 test points in d = 16, ``"sign"`` target, no noise.
-    - Anything that has a suffix or a path separator is a file, read by :func:`from_file`.
+    - ``"idx:FOLDER"``, ``"cifar10:FOLDER"``: image files in a folder, read by :func:`from_folder`; ten classes, rows
+      of unit norm. ``"idx-parity:FOLDER"``, ``"idx-N-vs-rest:FOLDER"`` ask for another task, ``":pixel"`` and
+      ``":raw"`` at the end for other inputs. ``"FOLDER"`` alone looks which files there are.
+    - ``"openml:NAME"`` or ``"openml:NAME@VERSION"``, with the same variants: downloaded from openml.org on its first
+      use, by :func:`from_openml`.
+    - Anything else that has a suffix or a path separator is a file, read by :func:`from_file`.
 
     ``seed`` is that of the split, or of the points of synthetic data.
 
@@ -33,18 +51,43 @@ def load(spec: str | os.PathLike[str], seed: int = 0) -> Dataset:
         InputError: the name is unknown, or the file can't be used.
     """
     if not isinstance(spec, str):
-        return from_file(spec, seed)
+        return _from_path(spec, seed)
+    if (match := _IMAGES.fullmatch(spec)) is not None:
+        where, source = match["where"], match["source"]
+        if source != "openml":
+            return from_folder(where, cast(Form, source), seed=seed, **_variant(match))
+        name, _, version = where.rpartition("@")
+        if not version.isdecimal():
+            name, version = where, "1"
+        return from_openml(name, int(version), seed=seed, **_variant(match))
     if Path(spec).suffix or any(separator in spec for separator in (os.sep, os.altsep) if separator):
-        return from_file(spec, seed)
+        return _from_path(spec, seed)
     if spec in _SYNTHETIC:
         return _SYNTHETIC[spec](400, 100, 16, seed=seed)
-    match = re.fullmatch(r"digits(?:-(parity|classes|([0-9])-vs-rest))?(?::(\w+))?", spec)
-    if match is None or match[3] not in (None, *NORMALIZATIONS):
-        raise InputError(
-            f"unknown data {spec!r}: expected one of {', '.join(NAMES)} (N a digit; those of digits may be followed by "
-            ":pixel or :raw), or a file ending in .npz or .csv"
-        )
-    normalization = cast(Normalization, match[3] or "unit")
-    if match[2] is not None:
-        return digits("one-vs-rest", positive=int(match[2]), normalization=normalization, seed=seed)
-    return digits(cast(DigitsTask, match[1] or "parity"), normalization=normalization, seed=seed)
+    match = _DIGITS.fullmatch(spec)
+    if match is not None and match["normalization"] in (None, *NORMALIZATIONS):
+        return digits(seed=seed, **{"task": "parity", **_variant(match)})
+    if spec and Path(spec).is_dir():
+        return from_folder(spec, seed=seed)
+    raise InputError(
+        f"unknown data {spec!r}: expected one of {', '.join(NAMES)} (N a digit; those of images may be followed by "
+        ":pixel or :raw), or a file ending in .npz or .csv"
+    )
+
+
+def _from_path(path: str | os.PathLike[str], seed: int) -> Dataset:
+    if isinstance(path, (str, os.PathLike)) and Path(path).is_dir():
+        return from_folder(path, seed=seed)
+    return from_file(path, seed)
+
+
+def _variant(match: re.Match[str]) -> dict[str, Any]:
+    """The task and the normalization that a name asks for."""
+    chosen: dict[str, Any] = {}
+    if match["task"]:
+        chosen["task"] = "one-vs-rest" if match["positive"] else match["task"]
+    if match["positive"]:
+        chosen["positive"] = int(match["positive"])
+    if match["normalization"]:
+        chosen["normalization"] = match["normalization"]
+    return chosen
