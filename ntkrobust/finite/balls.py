@@ -1,0 +1,121 @@
+"""Balls of allowed perturbations around inputs, cut by the range of the data: what attacks move in.
+
+The norm is static in programs; radii and ranges are run-time arrays, so that other radii need no other program.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ntkrobust.errors import InputError
+
+Norm = Literal["linf", "l2", "l1"]
+
+NORMS = ("linf", "l2", "l1")
+
+TINY = 1e-30
+"""A gradient shorter than this gives no direction."""
+
+
+class Ball(NamedTuple):
+    """{x' : ‖x' − centre‖ ≤ radius, lower ≤ x' ≤ upper}, for many centres at once.
+
+    Attributes:
+        centre: (n, d) inputs, within the range.
+        radius: () or (n,) radius in the units of x, at least zero.
+        lower, upper: () or (d,) range of the data; ∓∞ where there is none.
+    """
+
+    centre: jax.Array
+    radius: jax.Array
+    lower: jax.Array
+    upper: jax.Array
+
+    @property
+    def radii(self) -> jax.Array:
+        """(n, 1) or (1, 1)."""
+        return jnp.reshape(self.radius, (-1, 1))
+
+
+def check_norm(norm: object) -> Norm:
+    """The name of a norm.
+
+    Raises:
+        InputError: there is no such norm.
+    """
+    if not isinstance(norm, str) or norm not in NORMS:
+        raise InputError(f"norm must be one of {', '.join(map(repr, NORMS))}, got {norm!r}")
+    return norm  # type: ignore[return-value]
+
+
+def length(norm: Norm, difference: jax.Array) -> jax.Array:
+    """‖·‖ (n,) of rows (n, d)."""
+    if norm == "linf":
+        return jnp.max(jnp.abs(difference), axis=-1)
+    if norm == "l2":
+        return jnp.linalg.norm(difference, axis=-1)
+    return jnp.sum(jnp.abs(difference), axis=-1)
+
+
+def project(norm: Norm, ball: Ball, x: jax.Array) -> jax.Array:
+    """The nearest point of the ball without its range, then cut to the range, (n, d).
+
+    The centre is within the range, so cutting moves each coordinate towards the centre's: the point stays in the ball.
+    """
+    difference, radius = x - ball.centre, ball.radii
+    if norm == "linf":
+        difference = jnp.clip(difference, -radius, radius)
+    elif norm == "l2":
+        size = jnp.linalg.norm(difference, axis=-1, keepdims=True)
+        difference = difference * jnp.minimum(1.0, radius / jnp.maximum(size, TINY))
+    else:
+        difference = _onto_l1(difference, radius)
+    return jnp.clip(ball.centre + difference, ball.lower, ball.upper)
+
+
+def _onto_l1(difference: jax.Array, radius: jax.Array) -> jax.Array:
+    """Nearest point of the ℓ1 ball (n, d): soft thresholding at the level that makes the length the radius.
+
+    With |δ| sorted in falling order, the threshold is (Σ_{i≤k} |δ|_(i) − r)/k for the largest k at which it lies below
+    |δ|_(k).
+    """
+    size = jnp.abs(difference)
+    falling = -jnp.sort(-size, axis=-1)
+    count = jnp.arange(1, size.shape[-1] + 1, dtype=size.dtype)
+    threshold = (jnp.cumsum(falling, axis=-1) - radius) / count
+    kept = jnp.sum(falling > threshold, axis=-1, keepdims=True)
+    level = jnp.take_along_axis(threshold, jnp.maximum(kept - 1, 0), axis=-1)
+    inside = jnp.sum(size, axis=-1, keepdims=True) <= radius
+    return jnp.where(inside, difference, jnp.sign(difference) * jnp.maximum(size - level, 0))
+
+
+def random_point(norm: Norm, ball: Ball, key: jax.Array) -> jax.Array:
+    """A uniform point of the ball without its range, then cut to the range, (n, d)."""
+    n, d = ball.centre.shape
+    dtype = ball.centre.dtype
+    key_direction, key_radius = jax.random.split(key)
+    if norm == "linf":
+        step = jax.random.uniform(key_direction, (n, d), dtype, -1.0, 1.0)
+    else:
+        # A uniform point of the ℓp ball is a point of its cone measure times U^{1/d}.
+        draw = jax.random.normal if norm == "l2" else jax.random.laplace
+        step = draw(key_direction, (n, d), dtype)
+        step = step / jnp.maximum(length(norm, step)[:, None], TINY)
+        step = step * jax.random.uniform(key_radius, (n, 1), dtype) ** (1 / d)
+    return jnp.clip(ball.centre + ball.radii * step, ball.lower, ball.upper)
+
+
+def steepest(norm: Norm, gradient: jax.Array) -> jax.Array:
+    """The direction of length 1 along which a function rises fastest, (n, d); zero where the gradient is.
+
+    arg max_{‖v‖ ≤ 1} ⟨v, g⟩: sign(g) in ℓ∞, g/‖g‖₂ in ℓ2, the largest coordinate alone in ℓ1.
+    """
+    if norm == "linf":
+        return jnp.sign(gradient)
+    if norm == "l2":
+        return gradient / jnp.maximum(jnp.linalg.norm(gradient, axis=-1, keepdims=True), TINY)
+    largest = jax.nn.one_hot(jnp.argmax(jnp.abs(gradient), axis=-1), gradient.shape[-1], dtype=gradient.dtype)
+    return largest * jnp.sign(gradient)
