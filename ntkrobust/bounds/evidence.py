@@ -28,6 +28,7 @@ SCHEMA_VERSION = 1
 PACKAGES = ("ntkrobust", "jax", "jaxlib", "numpy", "scipy", "xarray")
 CELL_COORDINATES = (
     "initialization", "depth", "width", "activation", "parameterization", "d_out", "n", "parameters", "alpha",
+    "label_noise",
 )  # fmt: skip
 
 
@@ -48,7 +49,8 @@ def evidence_tree(examination: Examination, inputs: Mapping[str, Any]) -> xr.Dat
     Groups:
         measured: dims ``cell``, ``seed``; one variable per measure (averaged over test points), with the training
             state of each network. Coordinates along ``cell`` say which networks: ``initialization``, ``depth``,
-            ``width``, …, ``time`` and ``time_value``. Cells with fewer networks are filled with NaN.
+            ``width``, …, ``time`` and ``time_value``. Cells with fewer networks are filled with NaN. ``seconds`` is
+            the wall time of a cell, with others beside it.
         theory: dims ``claim``, ``cell``; the theory line that goes with a claim.
         bounds: dims ``claim``, ``cell``; the value or bound that a claim states.
 
@@ -65,6 +67,7 @@ def evidence_tree(examination: Examination, inputs: Mapping[str, Any]) -> xr.Dat
             for name in ("bias_std", "epsilon", "scale")
         },
         "time": ("cell", [cell.time for cell in cells]),
+        "optimizer": ("cell", [cell.optimizer for cell in cells]),
         "time_value": ("cell", [math.nan if cell.value is None else cell.value for cell in cells]),
     }
     networks = max(1, *(len(record.seeds) for record in examination.records))
@@ -86,6 +89,7 @@ def evidence_tree(examination: Examination, inputs: Mapping[str, Any]) -> xr.Dat
                 for state in ("loss", "step", "gradient_flow_time", "learning_rate")
             },
             "diverged": filled(lambda record: (record.status == "diverged").astype(float)),
+            "seconds": ("cell", [record.seconds for record in examination.records], {"units": "s"}),
         },
         coords={**along_cells, "cell": np.arange(len(cells)), "seed": np.arange(networks)},
     )

@@ -43,8 +43,8 @@ def claims(sizes: Sizes) -> list[Claim]:
             "perturbation_stability",
             {
                 "initialization": ("lecun", "he"),
-                "depth": sizes.trained_depths[:2],
-                "width": (sizes.trained_width,),
+                "depth": sizes.lazy_depths[:2],
+                "width": (sizes.lazy_width,),
                 "n": (sizes.n,),
             },
             reading=Reading("equal scaled time", 4.0, budget=sizes.budget),

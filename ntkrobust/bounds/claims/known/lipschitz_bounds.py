@@ -56,7 +56,7 @@ def _products(sizes: Sizes) -> list[Claim]:
         f"After training to one loss, {said}",
         grid={
             "initialization": ("he",),
-            "depth": sizes.trained_depths if _is_generous(sizes) else sizes.trained_depths[1:2],
+            "depth": sizes.lazy_depths if _is_generous(sizes) else sizes.lazy_depths[1:2],
             "width": (sizes.free_width,),
             "n": (sizes.n,),
         },
@@ -116,7 +116,7 @@ def _smooth(sizes: Sizes) -> list[Claim]:
         "relation": OrderAtMost(lambda: 1.0),
     }
     network = {"initialization": ("he",), "parameterization": ("ntk",)}
-    wide = tuple(sizes.trained_width // part for part in (4, 2, 1))
+    wide = tuple(sizes.lazy_width // part for part in (4, 2, 1))
     untrained = Claim(
         "evangelidis2026/untrained/measured@initialization",
         f"Smooth activations, NTK parameterization, before training: {said}",

@@ -18,8 +18,9 @@ class Sizes:
     trend_width: int
     init_widths: tuple[int, ...]
     infinite_depths: tuple[int, ...]
-    trained_depths: tuple[int, ...]
-    trained_width: int
+    lazy_depths: tuple[int, ...]
+    lazy_width: int
+    free_depths: tuple[int, ...]
     under_widths: tuple[int, ...]
     over_widths: tuple[int, ...]
     free_width: int
@@ -44,8 +45,9 @@ SIZES = {
         trend_width=64,
         init_widths=(16, 32, 64, 128),
         infinite_depths=(2, 3, 5, 10),
-        trained_depths=(2, 3, 5),
-        trained_width=512,
+        lazy_depths=(2, 3, 5),
+        lazy_width=512,
+        free_depths=(2, 3, 5),
         under_widths=(2, 4, 7),
         over_widths=(32, 64, 128, 256),
         free_width=128,
@@ -68,8 +70,9 @@ SIZES = {
         trend_width=128,
         init_widths=(16, 32, 64, 128, 256),
         infinite_depths=(2, 3, 4, 5, 6, 8, 10),
-        trained_depths=(2, 3, 4, 6, 8, 10),
-        trained_width=1024,
+        lazy_depths=(2, 3, 5),
+        lazy_width=1024,
+        free_depths=(2, 3, 4, 6, 8, 10),
         under_widths=(1, 2, 4, 6, 8, 12, 16),
         over_widths=(32, 64, 128, 256, 512, 1024),
         free_width=256,
@@ -79,7 +82,7 @@ SIZES = {
         turn_widths=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128),
         control_widths=(8, 16, 32, 64, 128),
         n_turn=256,
-        turn_steps=20_000,
+        turn_steps=10_000,
         scaled_time=100.0,
         budget=10_000,
         draws=256,
@@ -92,8 +95,9 @@ SIZES = {
         trend_width=512,
         init_widths=(16, 32, 64, 128, 256, 512, 1024),
         infinite_depths=(2, 3, 4, 5, 6, 8, 10),
-        trained_depths=(2, 3, 4, 6, 8, 10),
-        trained_width=4096,
+        lazy_depths=(2, 3, 4, 5, 6, 8, 10),
+        lazy_width=4096,
+        free_depths=(2, 3, 4, 6, 8, 10),
         under_widths=(1, 2, 4, 6, 8, 12, 16),
         over_widths=(32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384),
         free_width=1024,

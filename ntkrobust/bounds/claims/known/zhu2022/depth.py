@@ -72,11 +72,11 @@ def measured(sizes: Sizes) -> list[Claim]:
         untrained = {"initialization": (one.name,), "depth": sizes.trend_depths, "width": (sizes.trend_width,)}
         wide = {
             "initialization": (one.name,),
-            "depth": sizes.trained_depths,
-            "width": (sizes.trained_width,),
+            "depth": sizes.lazy_depths,
+            "width": (sizes.lazy_width,),
             "n": (sizes.n,),
         }
-        free = wide | {"width": (sizes.free_width,)}
+        free = wide | {"depth": sizes.free_depths, "width": (sizes.free_width,)}
         claims += [
             at_initialization(
                 subject, f"Before training, {one.said(RAW)}", one.relation, sizes, grid=untrained, **ABSTRACT
@@ -155,7 +155,7 @@ def infinite(sizes: Sizes) -> list[Claim]:
                         {
                             "initialization": (one.name,),
                             "depth": sizes.infinite_depths,
-                            "width": (sizes.trained_width,),
+                            "width": (sizes.lazy_width,),
                             "n": (sizes.n,),
                         },
                         reading=reading,
