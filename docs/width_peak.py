@@ -1,0 +1,289 @@
+"""Where width hurts most: the width at which P/ε peaks, against the width at which networks start to interpolate.
+
+``python docs/width_peak.py`` trains the networks, stores them in figures/width-peak.json, prints what
+docs/statements/width.md quotes and writes figures/width-peak.svg; with ``--draw`` it starts from what is stored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import ntkrobust as ntr
+from ntkrobust.reports import axes as scales
+from ntkrobust.reports import marks, words
+from ntkrobust.reports.palette import LIGHT
+from ntkrobust.reports.svg import drawing, inline_svg
+
+STORED = Path(__file__).parent / "figures" / "width-peak.json"
+FIGURE = STORED.with_suffix(".svg")
+
+SEEDS = 24
+STEPS = 10_000
+LEARNING_RATE = 0.01
+POINTS = 64
+"""Test points that P/ε is averaged over."""
+
+INTERPOLATES = 0.01
+"""A network interpolates when its mean squared training error is below this share of the variance of the labels."""
+
+FACTOR = 2.0
+"""Within this factor of each other, the peak and the interpolation width are called one."""
+
+RESAMPLES = 4000
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """What one curve is made of.
+
+    Attributes:
+        name: in the legend.
+        n: training points.
+        label_noise: share of wrong labels.
+        widths: increasing.
+    """
+
+    name: str
+    n: int
+    label_noise: float
+    widths: tuple[int, ...]
+
+
+_ACROSS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 64)
+SWEEPS = (
+    Sweep("a fifth of the labels wrong", 256, 0.2, _ACROSS),
+    Sweep("clean labels", 256, 0.0, _ACROSS),
+    Sweep("control: n = 32, a fifth wrong", 32, 0.2, (8, 16, 32, 64, 128, 256)),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A number with its interval of 95 % over seeds."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return words.estimate(self.value, (self.low, self.high))
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """Trained networks of growing width.
+
+    Attributes:
+        sweep: what was trained.
+        stability: (width, seed) P/ε after training.
+        error: (width, seed) mean squared training error over the variance of the labels.
+    """
+
+    sweep: Sweep
+    stability: np.ndarray
+    error: np.ndarray
+
+    @property
+    def medians(self) -> np.ndarray:
+        """(width,) of P/ε over seeds."""
+        return np.median(self.stability, axis=1)
+
+    @property
+    def peak(self) -> Estimate:
+        """The width with the largest median."""
+        return self._estimate(lambda stability, _: _peak(self.sweep.widths, stability))
+
+    @property
+    def interpolation(self) -> Estimate:
+        """The width from which half of the networks interpolate."""
+        return self._estimate(lambda _, error: _interpolation(self.sweep.widths, error))
+
+    @property
+    def ratio(self) -> Estimate:
+        """The first over the second."""
+        return self._estimate(
+            lambda stability, error: _peak(self.sweep.widths, stability) / _interpolation(self.sweep.widths, error)
+        )
+
+    @property
+    def inside(self) -> float:
+        """Share of resamples in which the median peaks neither at the first nor at the last width."""
+        first, *_, last = self.sweep.widths
+        peaks = [_peak(self.sweep.widths, stability) for stability, _ in self._resamples()]
+        return float(np.mean([first < peak < last for peak in peaks]))
+
+    def median_intervals(self) -> np.ndarray:
+        """(2, width) 95 % intervals of the medians over seeds."""
+        medians = [np.median(stability, axis=1) for stability, _ in self._resamples()]
+        return np.percentile(medians, (2.5, 97.5), axis=0)
+
+    def _estimate(self, of: Any) -> Estimate:
+        again = [of(stability, error) for stability, error in self._resamples()]
+        # A resample may not interpolate at any width: no arithmetic with infinity.
+        low, high = np.percentile(again, (2.5, 97.5), method="inverted_cdf")
+        return Estimate(float(of(self.stability, self.error)), float(low), float(high))
+
+    def _resamples(self) -> Any:
+        """Seeds drawn anew, at each width by themselves: networks of different width share no randomness."""
+        rng = np.random.default_rng(0)
+        seeds = self.stability.shape[1]
+        for _ in range(RESAMPLES):
+            chosen = rng.integers(seeds, size=self.stability.shape)
+            yield np.take_along_axis(self.stability, chosen, 1), np.take_along_axis(self.error, chosen, 1)
+
+
+def _peak(widths: tuple[int, ...], stability: np.ndarray) -> float:
+    return float(widths[int(np.argmax(np.median(stability, axis=1)))])
+
+
+def _interpolation(widths: tuple[int, ...], error: np.ndarray) -> float:
+    """Where the share of networks that interpolate first reaches one half, linear in log m between widths."""
+    share = np.mean(error < INTERPOLATES, axis=1)
+    after = next((index for index, value in enumerate(share) if value >= 0.5), None)
+    if after is None:
+        return float("inf")
+    if after == 0:
+        return float(widths[0])
+    part = (0.5 - share[after - 1]) / (share[after] - share[after - 1])
+    return float(np.exp(np.interp(part, (0, 1), np.log(widths[after - 1 : after + 1]))))
+
+
+def train(sweep: Sweep, data: ntr.data.Dataset, seeds: int = SEEDS, steps: int = STEPS) -> Curve:
+    """Two-layer He networks by Adam, full batch, on the squared loss."""
+    x, y = data.x_train[: sweep.n], data.noisy_targets(sweep.n, sweep.label_noise)
+    variance = np.sum((y - y.mean(0)) ** 2)
+    stability, error = [], []
+    for width in sweep.widths:
+        run = ntr.train(
+            ntr.MLP(2, width), x, y, seeds=seeds, steps=steps, optimizer="adam", learning_rate=LEARNING_RATE,
+            record_steps=[steps],
+        )  # fmt: skip
+        measured = ntr.measure(run, data.x_test[:POINTS], ["perturbation_stability"]).perturbation_stability
+        stability.append(measured.isel(time=-1).mean("point").to_numpy())
+        error.append(2 * run.loss[:, -1] / variance)  # the loss is ½Σ
+    return Curve(sweep, np.array(stability), np.array(error))
+
+
+def store(curves: list[Curve], path: Path) -> None:
+    document = {
+        "inputs": {"data": "digits", "steps": STEPS, "learning_rate": LEARNING_RATE, "points": POINTS},
+        "values": [
+            dataclasses.asdict(one.sweep) | {name: _short(getattr(one, name)) for name in ("stability", "error")}
+            for one in curves
+        ],
+    }
+    path.write_text(f"{json.dumps(document, indent=1)}\n", encoding="utf-8")
+
+
+def _short(values: np.ndarray) -> list[str]:
+    """A line of text for each width: six digits are more than seeds agree in."""
+    return [" ".join(f"{value:.6g}" for value in row) for row in values]
+
+
+def read(path: Path) -> list[Curve]:
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return [_curve(one) for one in document["values"]]
+
+
+def _curve(one: Mapping[str, Any]) -> Curve:
+    sweep = Sweep(one["name"], one["n"], one["label_noise"], tuple(one["widths"]))
+    stability, error = (
+        [[float(value) for value in row.split()] for row in one[name]] for name in ("stability", "error")
+    )
+    return Curve(sweep, np.array(stability), np.array(error))
+
+
+def draw(curves: list[Curve]) -> Figure:
+    """The medians above, and below the share of networks that interpolate."""
+    figure = Figure(figsize=(6.6, 5.2), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.7, 1))
+    everything = sorted({width for one in curves for width in one.sweep.widths})
+    ends = everything[0] / 1.15, everything[-1] * 1.15
+    intervals = [one.median_intervals() for one in curves]
+    scales.scale(above, "y", *scales.padded([value for one in intervals for value in one.flat], log=True), log=True)
+    for index, (one, (low, high)) in enumerate(zip(curves, intervals, strict=True)):
+        style = marks.style_of(index)
+        bars = np.array([one.medians - low, high - one.medians])
+        above.errorbar(one.sweep.widths, one.medians, bars, ms=4, lw=1, capsize=2, label=one.sweep.name, **style)
+        below.plot(one.sweep.widths, np.mean(one.error < INTERPOLATES, axis=1), ms=4, lw=1, **style)
+        if one.inside > 0.5:
+            above.axvline(one.peak.value, color=style["color"], lw=0.8, ls=(0, (1, 2)), zorder=0.5)
+            below.axvline(one.interpolation.value, color=style["color"], lw=0.8, ls=(0, (4, 2)), zorder=0.5)
+    above.set_ylabel("median of P/ε")
+    above.grid(axis="y")
+    above.legend(loc="upper right")
+    scales.scale(below, "y", -0.05, 1.05, log=False)
+    below.axhline(0.5, color=LIGHT["muted"], lw=0.7)
+    below.set_ylabel("share that interpolate")
+    scales.scale(below, "x", *ends, log=True)
+    powers = [width for width in everything if width & (width - 1) == 0]
+    scales.set_ticks(below, "x", powers, [str(width) for width in powers])
+    below.set_xlabel("width m")
+    _parameters_axis(above, curves[0].sweep, ends)
+    return figure
+
+
+def _parameters_axis(axes: Axes, sweep: Sweep, ends: tuple[float, float]) -> None:
+    """p/(n·o) on top."""
+    once = parameters_per_label(sweep, 1)
+    top = axes.secondary_xaxis("top", functions=(lambda width: width * once, lambda share: share / once))
+    ticks = [tick for tick in (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64) if ends[0] * once <= tick <= ends[1] * once]
+    top.set_xticks(ticks, [words.tick(tick) for tick in ticks])
+    top.minorticks_off()
+    top.set_xlabel(f"p/(n·o) at n = {sweep.n}")
+
+
+def parameters_per_label(sweep: Sweep, width: int) -> float:
+    """p/(n·o) for one output and digits' 64 pixels."""
+    return ntr.MLP(2, width).count_parameters(64) / sweep.n
+
+
+def picture(curves: list[Curve]) -> str:
+    with drawing():
+        return inline_svg(draw(curves), "P/ε against width: the peak beside the interpolation width, and a control")
+
+
+def describe(one: Curve) -> str:
+    lines = [f"{one.sweep.name} (n = {one.sweep.n}, {one.stability.shape[1]} seeds)"]
+    lines.append("  m      p/(n·o)   median P/ε   share that interpolate")
+    for width, median, error in zip(one.sweep.widths, one.medians, one.error, strict=True):
+        share = np.mean(error < INTERPOLATES)
+        lines.append(f"  {width:<5}  {parameters_per_label(one.sweep, width):7.2f}   {median:10.3f}   {share:.2f}")
+    if one.inside <= 0.5:
+        return "\n".join([*lines, f"  no peak: it is inside in {one.inside:.1%} of the resamples"])
+    per_label = parameters_per_label(one.sweep, 1)
+    ratio = one.ratio
+    verdict = "within" if 1 / FACTOR <= ratio.low and ratio.high <= FACTOR else "not within"
+    lines += [
+        f"  peak at m = {one.peak}, inside in {one.inside:.1%} of the resamples; "
+        f"p/(n·o) = {per_label * one.peak.value:.2f} [{per_label * one.peak.low:.2f}, {per_label * one.peak.high:.2f}]",
+        f"  half interpolate from m = {one.interpolation}",
+        f"  ratio {ratio}: {verdict} a factor {FACTOR:g}",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--draw", action="store_true", help="do not train, draw what is stored")
+    if not parser.parse_args().draw:
+        data = ntr.data.load("digits")
+        store([train(sweep, data) for sweep in SWEEPS], STORED)
+    curves = read(STORED)
+    for one in curves:
+        print(describe(one))
+    FIGURE.write_text(f"{picture(curves)}\n", encoding="utf-8")
+    print(FIGURE)
+
+
+if __name__ == "__main__":
+    main()
