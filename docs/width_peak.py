@@ -262,7 +262,7 @@ def describe(one: Curve) -> str:
         return "\n".join([*lines, f"  no peak: it is inside in {one.inside:.1%} of the resamples"])
     per_label = parameters_per_label(one.sweep, 1)
     ratio = one.ratio
-    verdict = "within" if 1 / FACTOR <= ratio.low and ratio.high <= FACTOR else "not within"
+    verdict = "within" if ratio.low >= 1 / FACTOR and ratio.high <= FACTOR else "not within"
     lines += [
         f"  peak at m = {one.peak}, inside in {one.inside:.1%} of the resamples; "
         f"p/(n·o) = {per_label * one.peak.value:.2f} [{per_label * one.peak.low:.2f}, {per_label * one.peak.high:.2f}]",
