@@ -208,8 +208,9 @@ def draw(curves: list[Curve]) -> Figure:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.7, 1))
     everything = sorted({width for one in curves for width in one.sweep.widths})
     ends = everything[0] / 1.15, everything[-1] * 1.15
-    intervals = [one.median_intervals() for one in curves]
-    scales.scale(above, "y", *scales.padded([value for one in intervals for value in one.flat], log=True), log=True)
+    # Dead narrow networks can take an interval down to zero, which a logarithmic axis does not have.
+    intervals = [np.maximum(one.median_intervals(), one.medians / 10) for one in curves]
+    scales.scale(above, "y", *scales.padded(np.concatenate(intervals, axis=1).ravel().tolist(), log=True), log=True)
     for index, (one, (low, high)) in enumerate(zip(curves, intervals, strict=True)):
         style = marks.style_of(index)
         bars = np.array([one.medians - low, high - one.medians])
