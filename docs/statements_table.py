@@ -24,6 +24,9 @@ Verdicts = Mapping[str, Mapping[str, Verdict]]
 """Preset → id of the claim → verdict, presets from the smallest on."""
 
 FOLDER = Path(__file__).parent / "statements"
+CONTRADICTED = "recollected form contradicted"
+"""How the reason begins where what is known from memory only cannot be refuted."""
+
 _TABLE = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 _CLAIMS = re.compile(r"^\*\*Claims\.\*\*(?P<listed>.*?)$", flags=re.MULTILINE)
 _ID = re.compile(r"`([\w.]+/[\w./-]+)`")
@@ -42,12 +45,18 @@ def pages(folder: Path = FOLDER) -> dict[Path, str]:
 
 
 def read(folders: Iterable[str]) -> Verdicts:
-    """The verdicts of all folders; of two on one claim in one preset the later one counts."""
+    """The verdicts of all folders; of two on one claim in one preset the later one counts.
+
+    Each cell gets the mean training ``loss`` of its networks, ½Σ‖f − y‖².
+    """
     found: dict[str, dict[str, Verdict]] = {preset: {} for preset in PRESETS}
     for folder in folders:
-        document = read_folder(folder).document
+        stored = read_folder(folder)
+        document, losses = stored.document, stored.evidence["measured"].to_dataset()["loss"]
         of_preset = found[document["inputs"]["preset"]]
         for verdict in document["values"]["verdicts"]:
+            for cell in verdict["cells"]:
+                cell["loss"] = float(losses[cell["evidence_cell"]].mean())
             of_preset[verdict["claim"]] = verdict
     return {preset: verdicts for preset, verdicts in found.items() if verdicts}
 
@@ -103,12 +112,16 @@ def _reading(claim: str, verdicts: Verdicts) -> str:
 def _short(verdict: Verdict | None) -> str:
     if verdict is None:
         return words.MISSING
-    effect = verdict["effect"]
+    label, effect = words.label(verdict), verdict["effect"]
+    if verdict["reason"].startswith(CONTRADICTED):
+        label = CONTRADICTED
     if effect is None or effect["estimate"] is None:
-        return words.label(verdict)
+        return label
     if not verdict["seeds"]:  # nothing drawn, so nothing to have an interval
-        return f"{words.label(verdict)} ×{words.number(effect['estimate'])}"
-    return f"{words.label(verdict)} {words.factor(effect)}"
+        return f"{label} ×{words.number(effect['estimate'])}"
+    if verdict["label"] == "inconclusive" and verdict["seeds_needed"]:
+        label = f"{label} ({words.integer(verdict['seeds_needed'])} networks)"
+    return f"{label} {words.factor(effect)}"
 
 
 def _by_preset(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
@@ -203,6 +216,21 @@ def _exponents(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
     return rows
 
 
+def _training(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
+    """How far the narrowest and the widest networks were trained where that was not what they were stopped at."""
+    rows = [["claim", "reading", "preset", "width", "training error"]]
+    for claim in _of(page, verdicts):
+        preset, verdict = _largest(claim, verdicts)
+        if verdict["relation"]["axis"] != "width" or verdict["reading"]["time"] != "equal scaled time":
+            continue
+        ends = [cell for cell in verdict["cells"] if marks.counts(cell)][:: len(verdict["cells"]) - 1]
+        widths = " → ".join(str(cell["coordinates"]["width"]) for cell in ends)
+        errors = " → ".join(words.number(2 * cell["loss"] / cell["coordinates"]["n"]) for cell in ends)
+        said = _reading(claim, {preset: verdicts[preset]})
+        rows.append([f"`{words.base_id(claim)}`", said, preset, widths, errors])
+    return rows
+
+
 def _bounds(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
     """Bounds with what they leave open: how far off an explicit one is, or the constant that these cells ask for."""
     rows = [["claim", "reading", "preset", "verdict", "bound/measured", "constant", "vacuous"]]
@@ -229,6 +257,7 @@ TABLES: dict[str, Callable[[Sequence[str], Verdicts], list[list[str]]]] = {
     "depth": _depth,
     "agreement": _agreement,
     "exponents": _exponents,
+    "training": _training,
     "bounds": _bounds,
 }
 """Name → rows of a table, the first one its header, from the claims of a page and the verdicts."""
