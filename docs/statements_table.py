@@ -129,7 +129,7 @@ def _by_preset(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
     rows = [["claim", "reading", *verdicts]]
     for claim in _of(page, verdicts):
         cells = [_short(of_preset.get(claim)) for of_preset in verdicts.values()]
-        rows.append([f"`{words.base_id(claim)}`", _reading(claim, verdicts), *cells])
+        rows.append([f"`{claim}`", _reading(claim, verdicts), *cells])
     return rows
 
 
@@ -212,7 +212,7 @@ def _exponents(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
         if fitted is not None:
             power = words.estimate(fitted.value, (fitted.low, fitted.high))
             said = _reading(claim, {preset: verdicts[preset]})
-            rows.append([f"`{words.base_id(claim)}`", said, preset, f"{min(widths)} to {max(widths)}", power])
+            rows.append([f"`{claim}`", said, preset, f"{min(widths)} to {max(widths)}", power])
     return rows
 
 
@@ -227,7 +227,7 @@ def _training(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
         widths = " → ".join(str(cell["coordinates"]["width"]) for cell in ends)
         errors = " → ".join(words.number(2 * cell["loss"] / cell["coordinates"]["n"]) for cell in ends)
         said = _reading(claim, {preset: verdicts[preset]})
-        rows.append([f"`{words.base_id(claim)}`", said, preset, widths, errors])
+        rows.append([f"`{claim}`", said, preset, widths, errors])
     return rows
 
 
@@ -239,7 +239,7 @@ def _bounds(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
         tightness = verdict["tightness"]
         rows.append(
             [
-                f"`{words.base_id(claim)}`",
+                f"`{claim}`",
                 _reading(claim, {preset: verdicts[preset]}),
                 preset,
                 _short(verdict | {"vacuous": None}),

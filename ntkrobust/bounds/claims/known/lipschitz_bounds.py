@@ -67,7 +67,7 @@ def _products(sizes: Sizes) -> list[Claim]:
 
 
 def _two_layers(sizes: Sizes) -> list[Claim]:
-    """The upper bound of the law for two layers; why its lower bound is no claim is in docs/statements/other-bounds.md."""
+    """The upper bound of the law for two layers; its lower bound is no claim (docs/statements/other-bounds.md)."""
     reading = Reading("equal loss", 0.2, budget=sizes.budget)
     return [
         Claim(
