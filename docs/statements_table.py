@@ -24,6 +24,9 @@ Verdicts = Mapping[str, Mapping[str, Verdict]]
 """Preset → id of the claim → verdict, presets from the smallest on."""
 
 FOLDER = Path(__file__).parent / "statements"
+FLAT = 0.01
+"""Below this change of the logarithm, infinite width has no sign to agree with."""
+
 CONTRADICTED = "recollected form contradicted"
 """How the reason begins where what is known from memory only cannot be refuted."""
 
@@ -173,7 +176,11 @@ def _agreement(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
         for first, last in [*pairs, *([(cells[0], cells[-1])] if len(pairs) > 1 else [])]:
             value, half = _log_ratio(first, last)
             limit = math.log(last["theory"] / first["theory"])
-            signs = "undecided" if abs(value) <= half else "agree" if value * limit > 0 else "differ"
+            signs = "agree" if value * limit > 0 else "differ"
+            if abs(limit) < FLAT:
+                signs = "flat"
+            elif abs(value) <= half:
+                signs = "undecided"
             at = first["coordinates"]
             rows.append(
                 [

@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -100,54 +101,72 @@ class Curve:
     @property
     def peak(self) -> Estimate:
         """The width with the largest median."""
-        return self._estimate(lambda stability, _: _peak(self.sweep.widths, stability))
+        medians, _ = self._again
+        return _estimate(_peak(self.sweep.widths, self.medians), _peak(self.sweep.widths, medians))
 
     @property
     def interpolation(self) -> Estimate:
         """The width from which half of the networks interpolate."""
-        return self._estimate(lambda _, error: _interpolation(self.sweep.widths, error))
+        return _estimate(self._interpolation, self._interpolations)
 
     @property
     def ratio(self) -> Estimate:
         """The first over the second."""
-        return self._estimate(
-            lambda stability, error: _peak(self.sweep.widths, stability) / _interpolation(self.sweep.widths, error)
-        )
+        medians, _ = self._again
+        again = _peak(self.sweep.widths, medians) / self._interpolations
+        return _estimate(self.peak.value / self._interpolation, again)
 
     @property
     def inside(self) -> float:
         """Share of resamples in which the median peaks neither at the first nor at the last width."""
-        first, *_, last = self.sweep.widths
-        peaks = [_peak(self.sweep.widths, stability) for stability, _ in self._resamples()]
-        return float(np.mean([first < peak < last for peak in peaks]))
+        medians, _ = self._again
+        return float(np.mean(~np.isin(np.argmax(medians, axis=-1), (0, len(self.sweep.widths) - 1))))
 
+    @property
     def median_intervals(self) -> np.ndarray:
         """(2, width) 95 % intervals of the medians over seeds."""
-        medians = [np.median(stability, axis=1) for stability, _ in self._resamples()]
+        medians, _ = self._again
         return np.percentile(medians, (2.5, 97.5), axis=0)
 
-    def _estimate(self, of: Any) -> Estimate:
-        again = [of(stability, error) for stability, error in self._resamples()]
-        # A resample may not interpolate at any width: no arithmetic with infinity.
-        low, high = np.percentile(again, (2.5, 97.5), method="inverted_cdf")
-        return Estimate(float(of(self.stability, self.error)), float(low), float(high))
+    @property
+    def shares(self) -> np.ndarray:
+        """(width,) of networks that interpolate."""
+        return np.mean(self.error < INTERPOLATES, axis=1)
 
-    def _resamples(self) -> Any:
-        """Seeds drawn anew, at each width by themselves: networks of different width share no randomness."""
-        rng = np.random.default_rng(0)
-        seeds = self.stability.shape[1]
-        for _ in range(RESAMPLES):
-            chosen = rng.integers(seeds, size=self.stability.shape)
-            yield np.take_along_axis(self.stability, chosen, 1), np.take_along_axis(self.error, chosen, 1)
+    @property
+    def _interpolation(self) -> float:
+        return _interpolation(self.sweep.widths, self.shares)
+
+    @cached_property
+    def _interpolations(self) -> np.ndarray:
+        _, shares = self._again
+        return np.array([_interpolation(self.sweep.widths, one) for one in shares])
+
+    @cached_property
+    def _again(self) -> tuple[np.ndarray, np.ndarray]:
+        """Medians and shares (resample, width) with seeds drawn anew.
+
+        At each width by themselves: networks of different width share no randomness.
+        """
+        shape = self.stability.shape
+        chosen = np.random.default_rng(0).integers(shape[1], size=(RESAMPLES, *shape))
+        stability, error = (np.take_along_axis(of[None], chosen, 2) for of in (self.stability, self.error))
+        return np.median(stability, axis=2), np.mean(error < INTERPOLATES, axis=2)
 
 
-def _peak(widths: tuple[int, ...], stability: np.ndarray) -> float:
-    return float(widths[int(np.argmax(np.median(stability, axis=1)))])
+def _estimate(value: float, again: np.ndarray) -> Estimate:
+    # A resample may not interpolate at any width: no arithmetic with infinity.
+    low, high = np.percentile(again, (2.5, 97.5), method="inverted_cdf")
+    return Estimate(float(value), float(low), float(high))
 
 
-def _interpolation(widths: tuple[int, ...], error: np.ndarray) -> float:
+def _peak(widths: tuple[int, ...], medians: np.ndarray) -> np.ndarray:
+    """The width with the largest of medians (..., width)."""
+    return np.array(widths, dtype=float)[np.argmax(medians, axis=-1)]
+
+
+def _interpolation(widths: tuple[int, ...], share: np.ndarray) -> float:
     """Where the share of networks that interpolate first reaches one half, linear in log m between widths."""
-    share = np.mean(error < INTERPOLATES, axis=1)
     after = next((index for index, value in enumerate(share) if value >= 0.5), None)
     if after is None:
         return float("inf")
@@ -209,13 +228,13 @@ def draw(curves: list[Curve]) -> Figure:
     everything = sorted({width for one in curves for width in one.sweep.widths})
     ends = everything[0] / 1.15, everything[-1] * 1.15
     # Dead narrow networks can take an interval down to zero, which a logarithmic axis does not have.
-    intervals = [np.maximum(one.median_intervals(), one.medians / 10) for one in curves]
+    intervals = [np.maximum(one.median_intervals, one.medians / 10) for one in curves]
     scales.scale(above, "y", *scales.padded(np.concatenate(intervals, axis=1).ravel().tolist(), log=True), log=True)
     for index, (one, (low, high)) in enumerate(zip(curves, intervals, strict=True)):
         style = marks.style_of(index)
         bars = np.array([one.medians - low, high - one.medians])
         above.errorbar(one.sweep.widths, one.medians, bars, ms=4, lw=1, capsize=2, label=one.sweep.name, **style)
-        below.plot(one.sweep.widths, np.mean(one.error < INTERPOLATES, axis=1), ms=4, lw=1, **style)
+        below.plot(one.sweep.widths, one.shares, ms=4, lw=1, **style)
         if one.inside > 0.5:
             above.axvline(one.peak.value, color=style["color"], lw=0.8, ls=(0, (1, 2)), zorder=0.5)
             below.axvline(one.interpolation.value, color=style["color"], lw=0.8, ls=(0, (4, 2)), zorder=0.5)
@@ -256,8 +275,7 @@ def picture(curves: list[Curve]) -> str:
 def describe(one: Curve) -> str:
     lines = [f"{one.sweep.name} (n = {one.sweep.n}, {one.stability.shape[1]} seeds)"]
     lines.append("  m      p/(n·o)   median P/ε   share that interpolate")
-    for width, median, error in zip(one.sweep.widths, one.medians, one.error, strict=True):
-        share = np.mean(error < INTERPOLATES)
+    for width, median, share in zip(one.sweep.widths, one.medians, one.shares, strict=True):
         lines.append(f"  {width:<5}  {parameters_per_label(one.sweep, width):7.2f}   {median:10.3f}   {share:.2f}")
     if one.inside <= 0.5:
         return "\n".join([*lines, f"  no peak: it is inside in {one.inside:.1%} of the resamples"])

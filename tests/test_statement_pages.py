@@ -109,7 +109,7 @@ def test_drawing_twice_gives_the_same_bytes(folder: Path) -> None:
     assert set(first) == {"depth-he-untrained", "depth-finite"}
     assert first == again
     # other evidence is another picture
-    stored.document["values"]["verdicts"][0]["cells"][0]["mean"] *= 1.01
+    stored.document["values"]["verdicts"][0]["cells"][0]["theory"] *= 1.01
     changed = dict(FIGURES.figures(Stored(stored.document, stored.evidence)))
     assert changed["depth-he-untrained"] != first["depth-he-untrained"]
 
@@ -143,7 +143,7 @@ def test_signs_of_depth_effects_are_compared() -> None:
     cells = [cell(2, 1.0, 0.01, 1.0), cell(3, 1.2, 0.01, 1.1), cell(5, 1.4, 0.01, 0.9), cell(8, 1.41, 0.2, 1.0)]
     claim = "zhu2022/depth-he/measured@equal-scaled-time"
     rows = TABLE.TABLES["agreement"](["zhu2022/depth-he/measured"], {"quick": {claim: {"cells": cells}}})
-    assert [row[5] for row in rows[1:]] == ["agree", "differ", "undecided", "undecided"]
+    assert [row[5] for row in rows[1:]] == ["agree", "differ", "undecided", "flat"]
     assert rows[2][6] == "+9%, +56%"
     # relative half-widths 0.01 and 0.01/1.2 add up in squares: 0.0130
     assert rows[1][3] == f"×{TABLE.words.estimate(1.2, (1.2 * np.exp(-0.01302), 1.2 * np.exp(0.01302)))}"
