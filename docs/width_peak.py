@@ -27,7 +27,6 @@ from ntkrobust.reports.svg import drawing, inline_svg
 STORED = Path(__file__).parent / "figures" / "width-peak.json"
 FIGURE = STORED.with_suffix(".svg")
 
-SEEDS = 24
 STEPS = 10_000
 LEARNING_RATE = 0.01
 POINTS = 64
@@ -51,18 +50,21 @@ class Sweep:
         n: training points.
         label_noise: share of wrong labels.
         widths: increasing.
+        seeds: networks of each width.
     """
 
     name: str
     n: int
     label_noise: float
     widths: tuple[int, ...]
+    seeds: int = 24
 
 
 _ACROSS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 64)
 SWEEPS = (
     Sweep("a fifth of the labels wrong", 256, 0.2, _ACROSS),
     Sweep("clean labels", 256, 0.0, _ACROSS),
+    Sweep("n = 1024, a fifth wrong", 1024, 0.2, (4, 8, 12, 16, 24, 32, 48), seeds=12),
     Sweep("control: n = 32, a fifth wrong", 32, 0.2, (8, 16, 32, 64, 128, 256)),
 )
 
@@ -176,14 +178,14 @@ def _interpolation(widths: tuple[int, ...], share: np.ndarray) -> float:
     return float(np.exp(np.interp(part, (0, 1), np.log(widths[after - 1 : after + 1]))))
 
 
-def train(sweep: Sweep, data: ntr.data.Dataset, seeds: int = SEEDS, steps: int = STEPS) -> Curve:
+def train(sweep: Sweep, data: ntr.data.Dataset, steps: int = STEPS) -> Curve:
     """Two-layer He networks by Adam, full batch, on the squared loss."""
     x, y = data.x_train[: sweep.n], data.noisy_targets(sweep.n, sweep.label_noise)
     variance = np.sum((y - y.mean(0)) ** 2)
     stability, error = [], []
     for width in sweep.widths:
         run = ntr.train(
-            ntr.MLP(2, width), x, y, seeds=seeds, steps=steps, optimizer="adam", learning_rate=LEARNING_RATE,
+            ntr.MLP(2, width), x, y, seeds=sweep.seeds, steps=steps, optimizer="adam", learning_rate=LEARNING_RATE,
             record_steps=[steps],
         )  # fmt: skip
         measured = ntr.measure(run, data.x_test[:POINTS], ["perturbation_stability"]).perturbation_stability
@@ -214,7 +216,7 @@ def read(path: Path) -> list[Curve]:
 
 
 def _curve(one: Mapping[str, Any]) -> Curve:
-    sweep = Sweep(one["name"], one["n"], one["label_noise"], tuple(one["widths"]))
+    sweep = Sweep(one["name"], one["n"], one["label_noise"], tuple(one["widths"]), one["seeds"])
     stability, error = (
         [[float(value) for value in row.split()] for row in one[name]] for name in ("stability", "error")
     )

@@ -196,7 +196,7 @@ def test_the_stored_peak_is_the_one_on_the_page_and_in_the_figure() -> None:
 def test_the_peak_is_trained_as_described(tmp_path: Path) -> None:
     """Two widths, few steps: stored and read again, with the error as a share of the labels' variance."""
     data = ntr.data.load("digits")
-    trained = PEAK.train(PEAK.Sweep("short", 32, 0.2, (2, 4)), data, seeds=3, steps=5)
+    trained = PEAK.train(PEAK.Sweep("short", 32, 0.2, (2, 4), seeds=3), data, steps=5)
     PEAK.store([trained], tmp_path / "stored.json")
     (again,) = PEAK.read(tmp_path / "stored.json")
     np.testing.assert_allclose(again.stability, trained.stability, rtol=1e-5)
