@@ -27,7 +27,6 @@ from ntkrobust.reports.svg import drawing, inline_svg
 STORED = Path(__file__).parent / "figures" / "width-peak.json"
 FIGURE = STORED.with_suffix(".svg")
 
-STEPS = 10_000
 LEARNING_RATE = 0.01
 POINTS = 64
 """Test points that P/ε is averaged over."""
@@ -51,6 +50,7 @@ class Sweep:
         label_noise: share of wrong labels.
         widths: increasing.
         seeds: networks of each width.
+        steps: of Adam.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Sweep:
     label_noise: float
     widths: tuple[int, ...]
     seeds: int = 24
+    steps: int = 10_000
 
 
 _ACROSS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 64)
@@ -178,15 +179,15 @@ def _interpolation(widths: tuple[int, ...], share: np.ndarray) -> float:
     return float(np.exp(np.interp(part, (0, 1), np.log(widths[after - 1 : after + 1]))))
 
 
-def train(sweep: Sweep, data: ntr.data.Dataset, steps: int = STEPS) -> Curve:
+def train(sweep: Sweep, data: ntr.data.Dataset) -> Curve:
     """Two-layer He networks by Adam, full batch, on the squared loss."""
     x, y = data.x_train[: sweep.n], data.noisy_targets(sweep.n, sweep.label_noise)
     variance = np.sum((y - y.mean(0)) ** 2)
     stability, error = [], []
     for width in sweep.widths:
         run = ntr.train(
-            ntr.MLP(2, width), x, y, seeds=sweep.seeds, steps=steps, optimizer="adam", learning_rate=LEARNING_RATE,
-            record_steps=[steps],
+            ntr.MLP(2, width), x, y, seeds=sweep.seeds, steps=sweep.steps, optimizer="adam", learning_rate=LEARNING_RATE,
+            record_steps=[sweep.steps],
         )  # fmt: skip
         measured = ntr.measure(run, data.x_test[:POINTS], ["perturbation_stability"]).perturbation_stability
         stability.append(measured.isel(time=-1).mean("point").to_numpy())
@@ -196,7 +197,7 @@ def train(sweep: Sweep, data: ntr.data.Dataset, steps: int = STEPS) -> Curve:
 
 def store(curves: list[Curve], path: Path) -> None:
     document = {
-        "inputs": {"data": "digits", "steps": STEPS, "learning_rate": LEARNING_RATE, "points": POINTS},
+        "inputs": {"data": "digits", "learning_rate": LEARNING_RATE, "points": POINTS},
         "values": [
             dataclasses.asdict(one.sweep) | {name: _short(getattr(one, name)) for name in ("stability", "error")}
             for one in curves
@@ -216,7 +217,7 @@ def read(path: Path) -> list[Curve]:
 
 
 def _curve(one: Mapping[str, Any]) -> Curve:
-    sweep = Sweep(one["name"], one["n"], one["label_noise"], tuple(one["widths"]), one["seeds"])
+    sweep = Sweep(one["name"], one["n"], one["label_noise"], tuple(one["widths"]), one["seeds"], one["steps"])
     stability, error = (
         [[float(value) for value in row.split()] for row in one[name]] for name in ("stability", "error")
     )
@@ -225,7 +226,7 @@ def _curve(one: Mapping[str, Any]) -> Curve:
 
 def draw(curves: list[Curve]) -> Figure:
     """The medians above, and below the share of networks that interpolate."""
-    figure = Figure(figsize=(6.6, 5.2), layout="constrained")
+    figure = Figure(figsize=(6.6, 5.6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.7, 1))
     everything = sorted({width for one in curves for width in one.sweep.widths})
     ends = everything[0] / 1.15, everything[-1] * 1.15
@@ -242,7 +243,6 @@ def draw(curves: list[Curve]) -> Figure:
             below.axvline(one.interpolation.value, color=style["color"], lw=0.8, ls=(0, (4, 2)), zorder=0.5)
     above.set_ylabel("median of P/ε")
     above.grid(axis="y")
-    above.legend(loc="upper right")
     scales.scale(below, "y", -0.05, 1.05, log=False)
     below.axhline(0.5, color=LIGHT["muted"], lw=0.7)
     below.set_ylabel("share that interpolate")
@@ -251,6 +251,7 @@ def draw(curves: list[Curve]) -> Figure:
     scales.set_ticks(below, "x", powers, [str(width) for width in powers])
     below.set_xlabel("width m")
     _parameters_axis(above, curves[0].sweep, ends)
+    figure.legend(*above.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -275,7 +276,7 @@ def picture(curves: list[Curve]) -> str:
 
 
 def describe(one: Curve) -> str:
-    lines = [f"{one.sweep.name} (n = {one.sweep.n}, {one.stability.shape[1]} seeds)"]
+    lines = [f"{one.sweep.name} (n = {one.sweep.n}, {one.sweep.seeds} seeds, {one.sweep.steps} steps)"]
     lines.append("  m      p/(n·o)   median P/ε   share that interpolate")
     for width, median, share in zip(one.sweep.widths, one.medians, one.shares, strict=True):
         lines.append(f"  {width:<5}  {parameters_per_label(one.sweep, width):7.2f}   {median:10.3f}   {share:.2f}")
