@@ -179,16 +179,17 @@ def _interpolation(widths: tuple[int, ...], share: np.ndarray) -> float:
     return float(np.exp(np.interp(part, (0, 1), np.log(widths[after - 1 : after + 1]))))
 
 
+def how(sweep: Sweep) -> dict[str, Any]:
+    return {"steps": sweep.steps, "record_steps": [sweep.steps], "optimizer": "adam", "learning_rate": LEARNING_RATE}
+
+
 def train(sweep: Sweep, data: ntr.data.Dataset) -> Curve:
     """Two-layer He networks by Adam, full batch, on the squared loss."""
     x, y = data.x_train[: sweep.n], data.noisy_targets(sweep.n, sweep.label_noise)
     variance = np.sum((y - y.mean(0)) ** 2)
     stability, error = [], []
     for width in sweep.widths:
-        run = ntr.train(
-            ntr.MLP(2, width), x, y, seeds=sweep.seeds, steps=sweep.steps, optimizer="adam", learning_rate=LEARNING_RATE,
-            record_steps=[sweep.steps],
-        )  # fmt: skip
+        run = ntr.train(ntr.MLP(2, width), x, y, seeds=sweep.seeds, **how(sweep))
         measured = ntr.measure(run, data.x_test[:POINTS], ["perturbation_stability"]).perturbation_stability
         stability.append(measured.isel(time=-1).mean("point").to_numpy())
         error.append(2 * run.loss[:, -1] / variance)  # the loss is ½Σ
