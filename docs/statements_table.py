@@ -128,21 +128,25 @@ def _short(verdict: Verdict | None) -> str:
 
 
 def _by_preset(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
-    """Every claim in every preset."""
-    rows = [["claim", "reading", *verdicts]]
-    for claim in _of(page, verdicts):
-        cells = [_short(of_preset.get(claim)) for of_preset in verdicts.values()]
+    """Every claim in every preset that has one of them."""
+    claims = _of(page, verdicts)
+    shown = {preset: of_preset for preset, of_preset in verdicts.items() if of_preset.keys() & set(claims)}
+    rows = [["claim", "reading", *shown]]
+    for claim in claims:
+        cells = [_short(of_preset.get(claim)) for of_preset in shown.values()]
         rows.append([f"`{claim}`", _reading(claim, verdicts), *cells])
     return rows
 
 
 def _index(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
     """The same for the claims of all pages, each with a link to its page."""
-    rows = [["page", "claim", "reading", *verdicts]]
-    for path, text in pages().items():
-        link = f"[{path.stem}]({'../' if path.name == 'regimes.md' else ''}{path.name})"
-        rows += [[link, *row] for row in _by_preset(claims_of(text), verdicts)[1:]]
-    return rows
+    links = {
+        claim: f"[{path.stem}]({'../' if path.name == 'regimes.md' else ''}{path.name})"
+        for path, text in pages().items()
+        for claim in claims_of(text)
+    }
+    header, *rows = _by_preset(list(links), verdicts)
+    return [["page", *header], *([links[words.base_id(row[0].strip("`"))], *row] for row in rows)]
 
 
 _INITIALIZATIONS = {"lecun": "LeCun: falls", "he": "He: grows", "ntk": "NTK: grows"}
@@ -150,28 +154,33 @@ _DEPTH = re.compile(r"zhu2022/depth-(?P<name>lecun|he|ntk)(?P<scaled>-normalized
 
 
 def _depth(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
-    """One row for each reading, one column for each initialization."""
-    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    """One row for each reading, one column for each initialization.
+
+    Of the presets the last one that has as many initializations as any.
+    """
+    rows: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
     for claim in _of(page, verdicts):
         found = _DEPTH.match(claim)
         if found is not None:
-            preset, verdict = _largest(claim, verdicts)
             networks = "finite" if found["kind"] == "measured" else "infinite width"
             scale = "normalized" if found["scaled"] else "raw"
-            when = claim.partition("@")[2].replace("-", " ")
-            rows.setdefault((networks, scale, when, preset), {})[found["name"]] = _short(verdict)
-    order = sorted(rows, key=lambda key: (key[0], key[1] != "raw"))
-    header = ["networks", "P/ε", "reading", "preset", *_INITIALIZATIONS.values()]
-    return [header, *([*key, *(rows[key].get(name, words.MISSING) for name in _INITIALIZATIONS)] for key in order)]
+            by_preset = rows.setdefault((networks, scale, claim.partition("@")[2].replace("-", " ")), {})
+            for preset, of_preset in verdicts.items():
+                if claim in of_preset:
+                    by_preset.setdefault(preset, {})[found["name"]] = _short(of_preset[claim])
+    table = [["networks", "P/ε", "reading", "preset", *_INITIALIZATIONS.values()]]
+    for key in sorted(rows, key=lambda key: (key[0], key[1] != "raw")):
+        preset = max(reversed(rows[key]), key=lambda preset: len(rows[key][preset]))
+        table.append([*key, preset, *(rows[key][preset].get(name, words.MISSING) for name in _INITIALIZATIONS)])
+    return table
 
 
 def _agreement(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
     """Depth effects of finite networks beside those of infinite width, between neighbouring depths and over all."""
     rows = [["initialization", "width", "depth", "networks, 95 %", "infinite width", "signs", "gap at both depths"]]
-    for claim in _of(page, verdicts):
-        if not claim.endswith("/measured@equal-scaled-time") or "normalized" in claim:
-            continue
-        cells = [cell for cell in _largest(claim, verdicts)[1]["cells"] if marks.is_usable(cell) and cell["theory"]]
+    wanted = [claim for claim in _of(page, verdicts) if claim.endswith("/measured@equal-scaled-time")]
+    for verdict in (of_preset[claim] for claim in wanted for of_preset in verdicts.values() if claim in of_preset):
+        cells = [cell for cell in verdict["cells"] if marks.is_usable(cell) and cell["theory"]]
         pairs = list(itertools.pairwise(cells))
         for first, last in [*pairs, *([(cells[0], cells[-1])] if len(pairs) > 1 else [])]:
             value, half = _log_ratio(first, last)

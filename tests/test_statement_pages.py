@@ -71,7 +71,9 @@ def named(text: str) -> list[str]:
     names = []
     for command in VERIFY.findall(text):
         words = shlex.split(command)
-        options = {index for index, word in enumerate(words) if word in ("--preset", "--out", "--seeds", "--data")}
+        options = {
+            index for index, word in enumerate(words) if word in ("--preset", "--out", "--seeds", "--looks", "--data")
+        }
         names += [word for index, word in enumerate(words) if index not in options and index - 1 not in options]
     return [name for name in names if not name.startswith("-")]
 
