@@ -78,7 +78,7 @@ class InfiniteWidth:
 
         Raises:
             InputError: there is no closed form for this measure, or for this reading (``equal loss`` stops every
-                network at a time of its own, other optimizers have no time).
+                network at a time of its own, other optimizers have no time), or the loss is not the squared one.
         """
         if measure not in _OF_THE_ENSEMBLE:
             raise InputError(f"infinite width has a closed form for {', '.join(_OF_THE_ENSEMBLE)}, not for {measure}")
@@ -86,6 +86,8 @@ class InfiniteWidth:
             raise InputError("infinite width has no closed form at equal loss, where each network has its own time")
         if cell.time == "fixed steps":
             raise InputError("infinite width has no closed form after steps of an optimizer: give the reading a time")
+        if cell.loss != "squared":
+            raise InputError("infinite width has a closed form for the squared loss only")
         return self._mean(measure, dataclasses.replace(cell, n=max(cell.n, 2), budget=0))
 
     def _computed(self, measure: str, cell: Cell) -> float:

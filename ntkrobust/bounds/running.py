@@ -141,6 +141,7 @@ class Networks:
         data, x_test = self._data, cell.scale * self._x_test
         x, y = cell.scale * data.x_train[: cell.n], data.noisy_targets(cell.n, cell.label_noise)
         how: dict[str, Any] = {"steps": cell.budget, "optimizer": cell.optimizer, "learning_rate": cell.learning_rate}
+        how |= {"loss": cell.loss, "batch_size": cell.batch_size, "adversary": cell.adversary}
         how |= self._schedule(cell, x)
         parts: list[_Part] = []
         # Parameters of one chunk at a time; whole chunks, since a few networks too many cost less than another program.

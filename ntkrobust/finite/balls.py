@@ -5,16 +5,12 @@ The norm is static in programs; radii and ranges are run-time arrays, so that ot
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from ntkrobust.errors import InputError
-
-Norm = Literal["linf", "l2", "l1"]
-
-NORMS = ("linf", "l2", "l1")
+from ntkrobust.norms import Norm
 
 TINY = 1e-30
 """A gradient shorter than this gives no direction."""
@@ -38,17 +34,6 @@ class Ball(NamedTuple):
     def radii(self) -> jax.Array:
         """(n, 1) or (1, 1)."""
         return jnp.reshape(self.radius, (-1, 1))
-
-
-def check_norm(norm: object) -> Norm:
-    """The name of a norm.
-
-    Raises:
-        InputError: there is no such norm.
-    """
-    if not isinstance(norm, str) or norm not in NORMS:
-        raise InputError(f"norm must be one of {', '.join(map(repr, NORMS))}, got {norm!r}")
-    return norm  # type: ignore[return-value]
 
 
 def length(norm: Norm, difference: jax.Array) -> jax.Array:

@@ -246,4 +246,6 @@ def short_reading(reading: Mapping[str, Any]) -> str:
     # Documents of before there was a choice hold no optimizer.
     if reading.get("optimizer", "gd") != "gd":
         when += f" of {reading['optimizer'].replace('_', ' ')}"
+    if reading.get("adversary"):
+        when += f", ε = {reading['adversary']['epsilon']:g}"
     return when if reading["functional"] == "mean" else f"{when}, {reading['functional']}"
