@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from ntkrobust.comparison import Comparison, compare
     from ntkrobust.errors import InputError
     from ntkrobust.finite import measures
+    from ntkrobust.finite.adversary import Adversary
     from ntkrobust.finite.empirical_kernel import empirical_ntk
+    from ntkrobust.finite.held_out import ObjectiveParts, objective_parts
     from ntkrobust.finite.measures import Measure, measure
     from ntkrobust.finite.run import Run
     from ntkrobust.finite.training import train
@@ -49,6 +51,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Activation": "ntkrobust.activations",
+    "Adversary": "ntkrobust.finite.adversary",
     "Assumption": "ntkrobust.bounds.claims",
     "AtLeast": "ntkrobust.bounds.claims",
     "AtMost": "ntkrobust.bounds.claims",
@@ -65,6 +68,7 @@ _HOMES = {
     "InputError": "ntkrobust.errors",
     "MLP": "ntkrobust.networks",
     "Measure": "ntkrobust.finite.measures",
+    "ObjectiveParts": "ntkrobust.finite.held_out",
     "OrderAtLeast": "ntkrobust.bounds.claims",
     "OrderAtMost": "ntkrobust.bounds.claims",
     "Quantity": "ntkrobust.bounds.claims",
@@ -82,6 +86,7 @@ _HOMES = {
     "exact_law": "ntkrobust.bounds.formulas.exact_law",
     "measure": "ntkrobust.finite.measures",
     "measures": "ntkrobust.finite.measures",
+    "objective_parts": "ntkrobust.finite.held_out",
     "power": "ntkrobust.foresight",
     "search": "ntkrobust.searching",
     "train": "ntkrobust.finite.training",
@@ -95,6 +100,7 @@ _MODULES = ("claims", "data", "measures")
 __all__ = [
     "MLP",
     "Activation",
+    "Adversary",
     "Assumption",
     "AtLeast",
     "AtMost",
@@ -110,6 +116,7 @@ __all__ = [
     "Initialization",
     "InputError",
     "Measure",
+    "ObjectiveParts",
     "OrderAtLeast",
     "OrderAtMost",
     "Quantity",
@@ -127,6 +134,7 @@ __all__ = [
     "exact_law",
     "measure",
     "measures",
+    "objective_parts",
     "power",
     "search",
     "train",
