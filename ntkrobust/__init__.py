@@ -40,6 +40,12 @@ if TYPE_CHECKING:
     from ntkrobust.finite.measures import Measure, measure
     from ntkrobust.finite.run import Run
     from ntkrobust.finite.training import train
+    from ntkrobust.finite.width_adjusted import (
+        StrengthSchedule,
+        WidthAdjustment,
+        regularization_ratio,
+        width_adjusted_strength,
+    )
     from ntkrobust.initializations import Initialization
     from ntkrobust.kernels.ensemble import InfiniteEnsemble
     from ntkrobust.kernels.ensemble_at import EnsembleAt
@@ -76,8 +82,10 @@ _HOMES = {
     "RisesThenFalls": "ntkrobust.bounds.claims",
     "Run": "ntkrobust.finite.run",
     "ScalesAs": "ntkrobust.bounds.claims",
+    "StrengthSchedule": "ntkrobust.finite.width_adjusted",
     "Verdict": "ntkrobust.bounds.verdict",
     "Verdicts": "ntkrobust.workflow",
+    "WidthAdjustment": "ntkrobust.finite.width_adjusted",
     "claim": "ntkrobust.bounds.claims.decorator",
     "claims": "ntkrobust.bounds.claims",
     "compare": "ntkrobust.comparison",
@@ -88,9 +96,11 @@ _HOMES = {
     "measures": "ntkrobust.finite.measures",
     "objective_parts": "ntkrobust.finite.held_out",
     "power": "ntkrobust.foresight",
+    "regularization_ratio": "ntkrobust.finite.width_adjusted",
     "search": "ntkrobust.searching",
     "train": "ntkrobust.finite.training",
     "verify": "ntkrobust.workflow",
+    "width_adjusted_strength": "ntkrobust.finite.width_adjusted",
 }
 """Where each public name lives."""
 
@@ -124,8 +134,10 @@ __all__ = [
     "RisesThenFalls",
     "Run",
     "ScalesAs",
+    "StrengthSchedule",
     "Verdict",
     "Verdicts",
+    "WidthAdjustment",
     "claim",
     "claims",
     "compare",
@@ -136,9 +148,11 @@ __all__ = [
     "measures",
     "objective_parts",
     "power",
+    "regularization_ratio",
     "search",
     "train",
     "verify",
+    "width_adjusted_strength",
 ]
 
 

@@ -31,8 +31,8 @@ def check_data(
     """Inputs x_part (n, d) and targets y_part (n, o) as float32 arrays.
 
     Raises:
-        InputError: a shape is wrong, something is no finite number, the inputs do not have ``d_in`` columns (where it is
-            given), or the targets do not have ``net.d_out``.
+        InputError: a shape is wrong, something is no finite number, the inputs do not have ``d_in`` columns where
+            that is given, or the targets do not have ``net.d_out``.
     """
     x_name, y_name = f"x_{part}", f"y_{part}"
     inputs = single_precision(x_name, x)
