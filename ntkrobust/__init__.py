@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ntkrobust.comparison import Comparison, compare
     from ntkrobust.errors import InputError
     from ntkrobust.finite import measures
+    from ntkrobust.finite.attacks.attacking import attack
     from ntkrobust.finite.empirical_kernel import empirical_ntk
     from ntkrobust.finite.measures import Measure, measure
     from ntkrobust.finite.run import Run
@@ -74,6 +75,7 @@ _HOMES = {
     "ScalesAs": "ntkrobust.bounds.claims",
     "Verdict": "ntkrobust.bounds.verdict",
     "Verdicts": "ntkrobust.workflow",
+    "attack": "ntkrobust.finite.attacks.attacking",
     "claim": "ntkrobust.bounds.claims.decorator",
     "claims": "ntkrobust.bounds.claims",
     "compare": "ntkrobust.comparison",
@@ -119,6 +121,7 @@ __all__ = [
     "ScalesAs",
     "Verdict",
     "Verdicts",
+    "attack",
     "claim",
     "claims",
     "compare",
