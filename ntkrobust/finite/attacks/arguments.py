@@ -146,7 +146,9 @@ def snapshot(run: Run, record: int) -> tuple[Parameters, npt.NDArray[np.bool_]]:
     """
     records = len(run.snapshots)
     if isinstance(record, bool) or not isinstance(record, int | np.integer) or not -records <= record < records:
-        raise InputError(f"record must be one of the run's {records} records, counted from 0 or from -1, got {record!r}")
+        raise InputError(
+            f"record must be one of the run's {records} records, counted from 0 or from -1, got {record!r}"
+        )
     parameters = run.snapshots[record]
     leaves = [*parameters.weights, *parameters.biases]
     is_finite = np.all([np.isfinite(leaf).reshape(len(leaf), -1).all(axis=1) for leaf in leaves], axis=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -202,7 +203,7 @@ class _Battle:
         random = by_method.get("random") or self._run("random", per_seed, self.shared)
 
         is_kept_by_method = np.stack([by_method[method]["is_kept"] for method in self.methods], axis=2)
-        is_kept = is_kept_by_method.all(axis=2)
+        is_kept = np.all(is_kept_by_method, axis=2)
         x, margin = self._worst(list(by_method.values()))
         inside = [self._containment(one["x"]) for one in (*by_method.values(), doubled, random)]
         natural = inputs["is_kept"]
@@ -210,9 +211,8 @@ class _Battle:
         def gain(broken: np.ndarray, left: np.ndarray) -> np.ndarray:
             return strength.share(~broken & left, natural[:, None])
 
-        by_gradients = np.logical_and.reduce(
-            [doubled["is_kept"], *(by_method[one]["is_kept"] for one in self.methods if one not in SCORE_BASED)]
-        )
+        gradient_methods = [by_method[one]["is_kept"] for one in self.methods if one not in SCORE_BASED]
+        by_gradients = np.all([doubled["is_kept"], *gradient_methods], axis=0)
         square_gain = (
             gain(by_method["square"]["is_kept"], by_gradients)
             if "square" in by_method
@@ -266,16 +266,14 @@ class _Battle:
             take(everything, one, everything)
         rising = np.argsort(self.radii, kind="stable")
         here = {"x": x, "margin": margin, "is_kept": is_kept}
-        for small, large in zip(rising[:-1], rising[1:], strict=True):
+        for small, large in itertools.pairwise(rising):
             take((slice(None), large), here, (slice(None), small))
         return x, margin
 
     def _containment(self, x: np.ndarray) -> strength.Containment:
         """Of points (seed, E, n, d), one seed after the other: float64 takes twice the memory."""
         lower, upper = self.shared["lower"], self.shared["upper"]
-        each = [
-            strength.containment(self.norm, one, self.shared["x"], self.radii[:, None], lower, upper) for one in x
-        ]
+        each = [strength.containment(self.norm, one, self.shared["x"], self.radii[:, None], lower, upper) for one in x]
         return strength.Containment(*(np.stack(parts) for parts in zip(*each, strict=True)))
 
 

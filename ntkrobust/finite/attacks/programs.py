@@ -51,8 +51,10 @@ class Attack:
     """One method, for :func:`~ntkrobust.finite.plan.run_over_seeds`.
 
     Shared arrays: ``scales``; ``x`` (n, d); ``label`` (n,) true classes, or none of it for the predicted ones;
-    ``epsilon`` (E,); ``lower``, ``upper``; ``steps``, ``restarts``, ``queries``. It returns ``x`` (E, n, d), ``margin``
-    (E, n) and ``is_kept`` (E, n): the worst point at each radius, its margin, and whether every candidate had the class.
+    ``epsilon`` (E,); ``lower``, ``upper``; ``steps``, ``restarts``, ``queries``.
+
+    Results: ``x`` (E, n, d), ``margin`` and ``is_kept`` (E, n): the worst point at each radius, its margin, and whether
+    every candidate had the class.
 
     Attributes:
         model: the network's function.
@@ -67,6 +69,7 @@ class Attack:
     image_shape: ImageShape = ()
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
+        """The attack on one network."""
         f, label = network(self.model, shared, one)
         key = jax.random.fold_in(one["key"], METHODS.index(self.method))
 
@@ -126,13 +129,14 @@ class Attack:
 class Inputs:
     """One network at the inputs: whether it gives the class, and whether a gradient is there to follow.
 
-    It returns ``is_kept`` (n,), and for the cross entropy and the margin whether the input gradient is zero in every
+    Results: ``is_kept`` (n,), and for the cross entropy and the margin whether the input gradient is zero in every
     coordinate, or not finite: ``zero_cross_entropy``, ``zero_margin`` (n,).
     """
 
     model: Model
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
+        """What one network is like at the inputs."""
         f, label = network(self.model, shared, one)
 
         def is_zero(loss: Loss) -> jax.Array:

@@ -48,8 +48,8 @@ class Grid(NamedTuple):
         """The grid of images, or of vectors of length d."""
         if not image_shape:
             return cls(1, d, 1, False)
-        rows, columns, *channels = image_shape
-        return cls(rows, columns, *(channels or [1]), True)
+        rows, columns, channels = (*image_shape, 1)[:3]
+        return cls(rows, columns, channels, True)
 
     def unflatten(self, x: jax.Array) -> jax.Array:
         """(n, d) as (n, rows, columns, channels)."""
