@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from ntkrobust.norms import Norm
 
 TINY = 1e-30
-"""A gradient shorter than this gives no direction."""
+"""Lengths are divided by this at least."""
 
 
 class Ball(NamedTuple):
@@ -101,6 +101,9 @@ def steepest(norm: Norm, gradient: jax.Array) -> jax.Array:
     if norm == "linf":
         return jnp.sign(gradient)
     if norm == "l2":
-        return gradient / jnp.maximum(jnp.linalg.norm(gradient, axis=-1, keepdims=True), TINY)
+        # Saturated networks have gradients whose squares underflow: the largest entry is divided out first.
+        most = jnp.max(jnp.abs(gradient), axis=-1, keepdims=True)
+        scaled = gradient / jnp.where(most > 0, most, 1)
+        return scaled / jnp.maximum(jnp.linalg.norm(scaled, axis=-1, keepdims=True), 1)
     largest = jax.nn.one_hot(jnp.argmax(jnp.abs(gradient), axis=-1), gradient.shape[-1], dtype=gradient.dtype)
     return largest * jnp.sign(gradient)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ntkrobust.adversary import Adversary, check_adversary
 from ntkrobust.errors import InputError
-from ntkrobust.finite.adversary import Adversary, check_adversary
 from ntkrobust.finite.arrays import check_data
 from ntkrobust.finite.losses import TrainingLoss, check_loss
 from ntkrobust.finite.models import model_of

@@ -10,16 +10,17 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from ntkrobust.finite.adversary import Adversary, RegularizerKind
-from ntkrobust.finite.balls import Ball, Norm, project, random_point, steepest
+from ntkrobust.adversary import Adversary, RegularizerKind
+from ntkrobust.finite.balls import Ball, project, random_point, steepest
 from ntkrobust.finite.losses import TrainingLoss, total_loss
 from ntkrobust.finite.models import Model
 from ntkrobust.finite.parameters import Parameters
+from ntkrobust.norms import Norm
 
 
 @dataclasses.dataclass(frozen=True)
 class Regularizer:
-    """The static half of an :class:`~ntkrobust.finite.adversary.Adversary`."""
+    """The static half of an :class:`~ntkrobust.adversary.Adversary`."""
 
     kind: RegularizerKind
     norm: Norm = "linf"
@@ -64,7 +65,7 @@ class Objective:
     """L_nat + λ·(regularization) of one network, or L_nat alone.
 
     What it reads of ``shared``: the data, ``scales`` and, with a regularizer, ``adversary``, the numbers of
-    :meth:`~ntkrobust.finite.adversary.Adversary.numbers`.
+    :meth:`~ntkrobust.adversary.Adversary.numbers`.
     """
 
     model: Model

@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from ntkrobust.adversary import Adversary
 from ntkrobust.errors import InputError
-from ntkrobust.finite.adversary import Adversary
 from ntkrobust.finite.parameters import Parameters, initialize
 from ntkrobust.finite.seeds import seed_keys
 from ntkrobust.initializations import Initialization, as_initialization

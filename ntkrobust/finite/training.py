@@ -11,9 +11,9 @@ import jax
 import numpy as np
 import optax
 
+from ntkrobust.adversary import Adversary, check_adversary
 from ntkrobust.checks import check_integer
 from ntkrobust.errors import InputError
-from ntkrobust.finite.adversary import Adversary, check_adversary
 from ntkrobust.finite.arrays import check_data, single_precision
 from ntkrobust.finite.attempts import Program, Work
 from ntkrobust.finite.checkpoints import Checkpoint, check_place, describe
