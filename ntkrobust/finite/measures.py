@@ -401,6 +401,16 @@ MEASURES: dict[str, Measure] = {
                 ("_l2", r"2(x,\varepsilon)", attacks.robust_accuracy_l2),
             )
         ),
+        Measure(
+            "stability_given_correct",
+            r"\mathrm{Rob}/\mathrm{Nat} \text{: of the points whose true class is predicted, the share that keeps it "
+            r"at every PGD iterate in } B_\infty(x,\varepsilon)",
+            attacks.stability_given_correct,
+            dims=(),
+            side="upper",
+            needs=("y_test", "epsilon"),
+            source=_ATTACKED,
+        ),
         *(
             Measure(
                 f"prediction_stability{suffix}",
@@ -436,6 +446,22 @@ MEASURES: dict[str, Measure] = {
     )
 }
 """The measures that can be asked for by name."""
+
+MEASURES |= {
+    f"{name}_by_pgd": dataclasses.replace(
+        MEASURES[name],
+        name=f"{name}_by_pgd",
+        side="exact",
+        source=f"what this attack finds, in its own right: no bound on {name} is meant. {MEASURES[name].source}",
+    )
+    for name in (
+        "robust_accuracy",
+        "prediction_stability",
+        "stability_given_correct",
+        "local_lipschitz",
+        "kl_gradient",
+    )
+}
 
 
 def get(measure: str | Measure) -> Measure:

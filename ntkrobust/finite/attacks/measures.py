@@ -84,6 +84,13 @@ def prediction_stability_l2(probe: Probe) -> jax.Array:
     return _share(points_l2(probe, has_labels=False).is_stable)
 
 
+def stability_given_correct(probe: Probe) -> jax.Array:
+    """Share, among the points with the true class, of those that no candidate in ℓ∞ takes from it: Rob/Nat."""
+    points = points_linf(probe)
+    assert points.is_natural is not None
+    return _share(points.is_robust) / _share(points.is_natural)
+
+
 def local_lipschitz(probe: Probe) -> jax.Array:
     """max ‖f(x) − f(x')‖₁/‖x − x'‖_∞ over the iterates of two runs that climb the numerator, (n',)."""
     f, ball = probe.f, _ball(probe)
