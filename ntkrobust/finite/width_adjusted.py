@@ -101,7 +101,7 @@ def width_adjusted_strength(
     y: np.ndarray | None = None,
     weighted: bool = False,
     tolerance: float = 0.1,
-    trainings: int = 6,
+    trainings: int = 8,
     **training: Any,
 ) -> WidthAdjustment:
     """λ for ``net`` at which natural risk and regularization stand in the same ratio as in a trained reference.
@@ -133,9 +133,9 @@ def width_adjusted_strength(
     assert adversary is not None  # or there was no ratio
     if not adversary.strength or not 0 < target < math.inf:
         raise InputError(
-            f"no λ can be carried over from a reference with λ = {adversary.strength:g} and a ratio of regularization to "
-            f"natural risk of {target:g}: it takes a positive λ and ε, and a natural risk that is not zero "
-            "(stop earlier, or give held-out x and y)"
+            f"no λ can be carried over from a reference with λ = {adversary.strength:g} and a ratio of regularization "
+            f"to natural risk of {target:g}: it takes a positive λ and ε, and a natural risk that is not zero (stop "
+            "earlier, or give held-out x and y)"
         )
     held: dict[str, Any] = {
         "seeds": reference.seeds, "key": reference.key, "loss": reference.objective,
@@ -187,7 +187,9 @@ def next_guess(tried: Sequence[tuple[float, float]]) -> float:
     above = min(((at, value) for at, value in tried if value > 0), default=None)
     if below is not None and above is not None:
         (left, low), (right, high) = below, above
-        share = -low / (high - low) if math.isfinite(high - low) else 0.5
+        # Secants alone may creep up to a bend from one side.
+        crept = len(tried) > 1 and tried[-1][1] * tried[-2][1] > 0
+        share = 0.5 if crept or not math.isfinite(high - low) else -low / (high - low)
         return left + min(max(share, MARGIN), 1 - MARGIN) * (right - left)
     (at, value), slope = tried[-1], 1.0
     if len(tried) > 1:
