@@ -1,4 +1,4 @@
-"""Adversarial training: objectives against closed forms and direct formulas, what it does on digits, what is refused."""
+"""Adversarial training: objectives against closed forms and direct formulas; digits; what is refused."""
 
 import dataclasses
 import functools
@@ -132,16 +132,16 @@ def test_objectives_and_their_gradients(kind):
     step = jnp.int32(5)
     parameters = one["parameters"]
     key = jax.random.fold_in(one["attack"], step)
-    attacked = X if kind == "jacobian" else objective.attacked(shared, parameters, X, ONE_HOT, key)
+    attacked = X if kind == "jacobian" else jax.jit(objective.attacked)(shared, parameters, X, ONE_HOT, key)
     attacked = np.asarray(attacked, np.float64)
     if kind != "jacobian":
         assert np.all(np.linalg.norm(attacked - X, axis=1) <= 0.3 * (1 + 1e-5))
-    parts = objective.parts(shared, parameters, X, ONE_HOT, key)
+    parts = jax.jit(objective.parts)(shared, parameters, X, ONE_HOT, key)
     np.testing.assert_allclose(parts, directly(kind, parameters, attacked), rtol=1e-4, atol=1e-5)
     assert abs(parts[1] - directly(kind, parameters, attacked, swapped=True)[1]) > 1e-3 * abs(parts[1])
 
-    value, gradient = jax.value_and_grad(functools.partial(objective.at_step, shared, one))(parameters, step)
-    assert float(value) == pytest.approx(parts[0] + 0.7 * parts[1], rel=1e-5)
+    value, gradient = jax.jit(jax.value_and_grad(functools.partial(objective.at_step, shared, one)))(parameters, step)
+    assert float(value) == pytest.approx(float(parts[0] + 0.7 * parts[1]), rel=1e-5)
     generator = np.random.default_rng(0)
     direction = jax.tree.map(lambda leaf: generator.normal(size=leaf.shape), parameters)
 
@@ -240,12 +240,13 @@ def test_how_training_is_cut_changes_nothing(changes, tmp_path, monkeypatch):
 
 
 def test_batches_of_all_samples_are_full_batches():
-    full, batches = (go(adversary=PGD, optimizer="adam", batch_size=size) for size in (None, N))
-    # the order of the samples differs, and with it their random starts: what is left of those after the attack
-    assert 0 < apart(full, batches) < 0.05
-    assert apart(full, go(optimizer="adam")) > 0.1
-    # the recorded objective is that of all samples in both
-    np.testing.assert_allclose(batches.loss[:, 0], full.loss[:, 0], rtol=1e-5)
+    # the order of the samples differs, and with it their random starts, if there are any
+    certain = Adversary(0.2, 0.5, random_start=False)
+    full, batches = (go(adversary=certain, batch_size=size, weight_decay=0.1) for size in (None, N))
+    assert apart(full, batches) < FLOAT32
+    np.testing.assert_allclose(batches.loss, full.loss, rtol=1e-5)
+    other = go(adversary=dataclasses.replace(certain, strength=0.51), weight_decay=0.1)
+    assert apart(full, other) > 10 * FLOAT32
 
 
 def test_strength_radius_and_step_never_recompile():
@@ -261,7 +262,7 @@ def test_an_automatic_rate_levels_and_divergence():
     levels = go(adversary=PGD, record_steps=None, record_losses=[0.9, 0.8], steps=500)
     assert set(levels.status) == {"converged"}
     assert np.all(levels.loss <= np.float32([0.9, 0.8]) * N * np.log(2))
-    lost = go(adversary=PGD, learning_rate=1e9, **{"batch_size": 5, "optimizer": "momentum"})
+    lost = go(adversary=PGD, learning_rate=1e9, batch_size=5, optimizer="momentum")
     assert set(lost.status) == {"diverged"}
 
 
@@ -291,11 +292,11 @@ SEEDS = 8
 
 
 @functools.cache
-def trained(adversary: Adversary | None, width: int = 32, **changes) -> Run:
+def trained(adversary: Adversary | None, width: int = 32) -> Run:
     x, y, x_test, y_test = digits()
     return ntr.train(
         MLP(2, width, 10), x, y, seeds=SEEDS, steps=200, record_steps=(0, 20, 200), loss="cross_entropy",
-        optimizer="adam", learning_rate=3e-3, adversary=adversary, validation=(x_test, y_test), **changes,
+        optimizer="adam", learning_rate=3e-3, adversary=adversary, validation=(x_test, y_test),
     )  # fmt: skip
 
 
@@ -349,9 +350,9 @@ def test_more_strength_makes_predictions_more_stable():
     weak, strong = (trained(Adversary(0.1, strength, bounds=(0.0, 1.0))) for strength in (0.25, 1.0))
     stable = [attacked_shares(run, "linf", 0.1)[1] for run in (weak, strong)]
     assert standard_errors(stable[1] - stable[0]) > 3
-    # the same networks do not differ from themselves under other random starts of training
-    again = trained(Adversary(0.1, 0.25, bounds=(0.0, 1.0)), key=jax.random.key(1))
-    assert abs(standard_errors(attacked_shares(again, "linf", 0.1)[1] - stable[0])) < 3
+    # hardly more strength cannot be told from so many networks
+    hardly = trained(Adversary(0.1, 0.2501, bounds=(0.0, 1.0)))
+    assert abs(standard_errors(attacked_shares(hardly, "linf", 0.1)[1] - stable[0])) < 3
 
 
 # --- held-out losses
