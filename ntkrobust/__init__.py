@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ntkrobust.errors import InputError
     from ntkrobust.finite import measures
     from ntkrobust.finite.adversary import Adversary
+    from ntkrobust.finite.attacks.attacking import attack
     from ntkrobust.finite.empirical_kernel import empirical_ntk
     from ntkrobust.finite.held_out import ObjectiveParts, objective_parts
     from ntkrobust.finite.measures import Measure, measure
@@ -86,6 +87,7 @@ _HOMES = {
     "Verdict": "ntkrobust.bounds.verdict",
     "Verdicts": "ntkrobust.workflow",
     "WidthAdjustment": "ntkrobust.finite.width_adjusted",
+    "attack": "ntkrobust.finite.attacks.attacking",
     "claim": "ntkrobust.bounds.claims.decorator",
     "claims": "ntkrobust.bounds.claims",
     "compare": "ntkrobust.comparison",
@@ -138,6 +140,7 @@ __all__ = [
     "Verdict",
     "Verdicts",
     "WidthAdjustment",
+    "attack",
     "claim",
     "claims",
     "compare",

@@ -1,0 +1,159 @@
+"""One method against one network, at every radius, as a compiled program; and what gradients there are to follow."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ntkrobust.finite.attacks import classes, objectives
+from ntkrobust.finite.attacks.apgd import apgd
+from ntkrobust.finite.attacks.found import Found, Function, Loss, Seen, at_input, look, worse_of
+from ntkrobust.finite.attacks.gradient import fgsm, pgd
+from ntkrobust.finite.attacks.random_search import random_search
+from ntkrobust.finite.attacks.square import ImageShape, square
+from ntkrobust.finite.balls import Ball, Norm, random_point
+from ntkrobust.finite.models import Model
+from ntkrobust.finite.parameters import LayerScales
+
+Method = Literal["fgsm", "pgd", "apgd-ce", "apgd-dlr", "apgd-t", "square", "random"]
+
+METHODS: tuple[Method, ...] = ("fgsm", "pgd", "apgd-ce", "apgd-dlr", "apgd-t", "square", "random")
+"""In this order each has randomness of its own: new ones go to the end."""
+
+SCORE_BASED: tuple[Method, ...] = ("square", "random")
+"""Methods that look at outputs only."""
+
+MAX_TARGETS = 9
+"""Targets of ``apgd-t`` at most: the classes with the largest outputs."""
+
+
+class Radius(NamedTuple):
+    """Arguments of an attack at one radius.
+
+    Attributes:
+        f: the network.
+        label: (n,) classes to be lost.
+        ball: around each input.
+        key: of this method and network, the same at every radius.
+    """
+
+    f: Function
+    label: jax.Array
+    ball: Ball
+    key: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Attack:
+    """One method, for :func:`~ntkrobust.finite.plan.run_over_seeds`.
+
+    Shared arrays: ``scales``; ``x`` (n, d); ``label`` (n,) true classes, or none of it for the predicted ones;
+    ``epsilon`` (E,); ``lower``, ``upper``; ``steps``, ``restarts``, ``queries``.
+
+    Results: ``x`` (E, n, d), ``margin`` and ``is_kept`` (E, n): the worst point at each radius, its margin, and whether
+    every candidate had the class.
+
+    Attributes:
+        model: the network's function.
+        norm: of the ball.
+        method: which.
+        image_shape: of the windows of the Square attack; () for vectors.
+    """
+
+    model: Model
+    norm: Norm
+    method: Method
+    image_shape: ImageShape = ()
+
+    def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
+        """The attack on one network."""
+        f, label = network(self.model, shared, one)
+        key = jax.random.fold_in(one["key"], METHODS.index(self.method))
+
+        def at(epsilon: jax.Array) -> Found:
+            ball = Ball(shared["x"], epsilon, shared["lower"], shared["upper"])
+            return self._found(Radius(f, label, ball, key), shared)
+
+        return jax.lax.map(at, shared["epsilon"])._asdict()
+
+    def _found(self, radius: Radius, counts: dict) -> Found:
+        f, label, ball, key = radius
+        found = at_input(f, label, ball.centre)
+        if self.method == "random":
+            return random_search(self.norm, f, label, ball, key, counts["queries"], found)
+        if self.method == "square":
+            return square(self.norm, self.image_shape, f, label, ball, key, counts["queries"], found)
+
+        def track(found: Found, seen: Seen) -> Found:
+            return worse_of(found, label, seen.x, seen.outputs)
+
+        if self.method == "fgsm":
+            return fgsm(self.norm, lambda x: look(f, self._loss(radius), x), ball, track, found)
+        climb = pgd if self.method == "pgd" else apgd
+        targets = self._targets(radius)
+        runs = counts["restarts"] * targets.shape[1]
+
+        def run(index: jax.Array, found: Found) -> Found:
+            restart, target = index // targets.shape[1], index % targets.shape[1]
+            loss = self._loss(radius, targets[:, target])
+            drawn = random_point(self.norm, ball, jax.random.fold_in(key, index))
+            # The first run starts at the input, so that one run alone is free of chance.
+            start = jnp.where(restart == 0, ball.centre, drawn)
+            return climb(self.norm, lambda x: look(f, loss, x), ball, start, counts["steps"], track, found)
+
+        return jax.lax.fori_loop(0, runs, run, found)
+
+    def _targets(self, radius: Radius) -> jax.Array:
+        """(n, targets): a run each; a column of no meaning for methods without targets."""
+        if self.method != "apgd-t":
+            return radius.label[:, None]
+        outputs = radius.f(radius.ball.centre)
+        count = min(outputs.shape[-1] - 1, MAX_TARGETS)
+        return objectives.ranked_targets(outputs, radius.label, count)
+
+    def _loss(self, radius: Radius, target: jax.Array | None = None) -> Loss:
+        label = radius.label
+        if self.method == "apgd-t":
+            assert target is not None
+            return lambda outputs: objectives.targeted_dlr(outputs, label, target)
+        if self.method == "apgd-dlr":
+            clean = classes.margin(radius.f(radius.ball.centre), label)
+            return lambda outputs: objectives.dlr(outputs, label, clean)
+        return lambda outputs: objectives.cross_entropy(outputs, label)
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """One network at the inputs: whether it gives the class, and whether a gradient is there to follow.
+
+    Results: ``is_kept`` (n,), and for the cross entropy and the margin whether the input gradient is zero in every
+    coordinate, or not finite: ``zero_cross_entropy``, ``zero_margin`` (n,).
+    """
+
+    model: Model
+
+    def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
+        """What one network is like at the inputs."""
+        f, label = network(self.model, shared, one)
+
+        def is_zero(loss: Loss) -> jax.Array:
+            return jnp.all(look(f, loss, shared["x"]).gradient == 0, axis=-1)
+
+        return {
+            "is_kept": classes.is_kept(f(shared["x"]), label),
+            "zero_cross_entropy": is_zero(lambda outputs: objectives.cross_entropy(outputs, label)),
+            "zero_margin": is_zero(lambda outputs: classes.margin(outputs, label)),
+        }
+
+
+def network(model: Model, shared: dict, one: dict) -> tuple[Function, jax.Array]:
+    """f, and the classes (n,) to be lost: the true ones where they are given, those that f predicts otherwise."""
+    scales: LayerScales = shared["scales"]
+
+    def f(x: jax.Array) -> jax.Array:
+        return model.outputs(scales, one["parameters"], x)
+
+    return f, shared["label"] if "label" in shared else classes.predicted(f(shared["x"]))
