@@ -1,4 +1,4 @@
-"""Width × strength of adversarial training on digits: accuracy, stability, robustness, Lipschitz constants, and its cost.
+"""Width × strength of adversarial training on digits: accuracy, stability, robustness, Lipschitz constants, its cost.
 
     python benchmarks/adversarial_training.py [--quick] [--out benchmarks/results/adversarial_training_cpu.txt]
 
