@@ -74,7 +74,10 @@ def _onto_l1(difference: jax.Array, radius: jax.Array) -> jax.Array:
     kept = jnp.sum(falling > threshold, axis=-1, keepdims=True)
     level = jnp.take_along_axis(threshold, jnp.maximum(kept - 1, 0), axis=-1)
     inside = jnp.sum(size, axis=-1, keepdims=True) <= radius
-    return jnp.where(inside, difference, jnp.sign(difference) * jnp.maximum(size - level, 0))
+    left = jnp.maximum(size - level, 0)
+    # Far from the ball the threshold is rounded by more than the radius is.
+    left = left * jnp.minimum(1.0, radius / jnp.maximum(jnp.sum(left, axis=-1, keepdims=True), TINY))
+    return jnp.where(inside, difference, jnp.sign(difference) * left)
 
 
 def random_point(norm: Norm, ball: Ball, key: jax.Array) -> jax.Array:

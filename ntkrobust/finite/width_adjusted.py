@@ -1,13 +1,13 @@
 """Carrying the strength of a regularization from a narrow network to wider ones.
 
-Wu et al. (arXiv 2010.01279, width adjusted regularization) tune λ on a narrow network and enlarge it on wider ones. What
-is held fixed here is the ratio of the two parts of the objective after training,
+Wu et al. (arXiv 2010.01279, width adjusted regularization) tune λ on a narrow network and enlarge it on wider ones so
+that natural risk and robust regularization stay in proportion. What is held fixed here is the ratio after training
 
-    R(λ) = λ·(regularization)/L_nat,
+    R = (regularization)/L_nat,
 
-means over samples and seeds, each a ratio of two means: one network that fits its data exactly does not make it
-infinite. R is a property of trained networks, so it takes trainings to find λ with R(λ) = R₀. For small λ it grows in
-proportion to λ; it need not grow for ever, and where it cannot reach R₀ the result says so.
+of means over samples and seeds: one network that fits its data exactly does not make it infinite. More λ lowers the
+numerator and raises the denominator, so R falls with λ and the solution is unique. With their weights in the objective,
+λR, it is not: λR rises while λ is small and falls where the regularization has won, so it takes each value twice.
 """
 
 from __future__ import annotations
@@ -33,14 +33,17 @@ MARGIN = 0.1
 """Between two λ, a guess keeps this share of their distance in logarithm from either."""
 
 
-def regularization_ratio(run: Run, x: np.ndarray | None = None, y: np.ndarray | None = None) -> float:
-    """R = λ·(regularization)/(natural risk) of a trained ensemble.
+def regularization_ratio(
+    run: Run, x: np.ndarray | None = None, y: np.ndarray | None = None, *, weighted: bool = False
+) -> float:
+    """R = (regularization)/(natural risk) of a trained ensemble.
 
     Args:
         run: what :func:`ntkrobust.train` returned, with an adversary. It is looked at where its held-out loss is lowest
             if it has one, otherwise at its last record. Networks that diverged are left out.
         x: (n, d) inputs, by default those of training.
         y: (n, o) or (n,) targets.
+        weighted: whether to multiply by λ, for the ratio of the two summands of the objective.
 
     Returns:
         R ≥ 0: infinite where the natural risk is zero, NaN where both parts are (or no network is left).
@@ -48,7 +51,8 @@ def regularization_ratio(run: Run, x: np.ndarray | None = None, y: np.ndarray | 
     Raises:
         InputError: the run has no adversary, or the data do not fit it.
     """
-    if run.adversary is None:
+    adversary = run.adversary
+    if adversary is None:
         raise InputError("the run has no adversary, so there is no ratio of its parts")
     if (x is None) != (y is None):
         raise InputError("give both x and y, or neither")
@@ -60,10 +64,10 @@ def regularization_ratio(run: Run, x: np.ndarray | None = None, y: np.ndarray | 
         return math.nan
     natural, regularization = (float(np.mean(part[kept], dtype=np.float64)) for part in parts)
     # A weak attack may end below where it began: then there is nothing to pay.
-    weighted = run.adversary.strength * max(regularization, 0.0)
+    paid = (adversary.strength if weighted else 1.0) * max(regularization, 0.0)
     if natural > 0:
-        return weighted / natural
-    return math.inf if weighted > 0 else math.nan
+        return paid / natural
+    return math.inf if paid > 0 else math.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,13 +99,14 @@ def width_adjusted_strength(
     *,
     x: np.ndarray | None = None,
     y: np.ndarray | None = None,
+    weighted: bool = False,
     tolerance: float = 0.1,
-    trainings: int = 6,
+    trainings: int = 8,
     **training: Any,
 ) -> WidthAdjustment:
     """λ for ``net`` at which natural risk and regularization stand in the same ratio as in a trained reference.
 
-    The first training takes the reference's λ. Then log R is followed as a function of log λ: with slope 1 at first,
+    The first training takes the reference's λ. Then log R is followed as a function of log λ: with slope −1 at first,
     along secants later, between the nearest λ on either side once there are such.
 
     Args:
@@ -110,6 +115,8 @@ def width_adjusted_strength(
         net: the (wider) network.
         x: (n, d) inputs at which ratios are compared, by default those of training.
         y: (n, o) or (n,) targets.
+        weighted: whether to keep λR instead, which first rises with λ and then falls; what is found is on the side on
+            which it rises, and it may be smaller than the reference's λ.
         tolerance: of R/R₀, relative (in logarithm).
         trainings: at most so many.
         training: arguments of :func:`ntkrobust.train` that a run does not hold: ``steps``, ``learning_rate`` and so on;
@@ -121,13 +128,14 @@ def width_adjusted_strength(
     """
     tolerance = check_positive("tolerance", tolerance)
     trainings = check_integer("trainings", trainings, 1)
-    target = regularization_ratio(reference, x, y)
+    target = regularization_ratio(reference, x, y, weighted=weighted)
     adversary = reference.adversary
-    assert adversary is not None
-    if not 0 < target < math.inf:
+    assert adversary is not None  # or there was no ratio
+    if not adversary.strength or not 0 < target < math.inf:
         raise InputError(
-            f"the reference's ratio of regularization to natural risk is {target:g}, which no λ can keep: "
-            "it takes a positive λ and ε, and a natural risk that is not zero (stop earlier, or give held-out x and y)"
+            f"no λ can be carried over from a reference with λ = {adversary.strength:g} and a ratio of regularization "
+            f"to natural risk of {target:g}: it takes a positive λ and ε, and a natural risk that is not zero (stop "
+            "earlier, or give held-out x and y)"
         )
     held: dict[str, Any] = {
         "seeds": reference.seeds, "key": reference.key, "loss": reference.objective,
@@ -148,14 +156,15 @@ def width_adjusted_strength(
             adversary=dataclasses.replace(adversary, strength=strength),
             **given,
         )
-        ratio = regularization_ratio(run, x, y)
+        ratio = regularization_ratio(run, x, y, weighted=weighted)
         tried.append((strength, ratio))
         miss = _miss(ratio, target)
         if len(tried) == 1 or abs(miss) < nearest:
             nearest, found = abs(miss), WidthAdjustment(strength, ratio, target, abs(miss) <= tolerance, (), (), run)
         if found.reached or math.isnan(ratio):
             break
-        strength = math.exp(next_guess([(math.log(one), _miss(its, target)) for one, its in tried]))
+        rising = 1 if weighted else -1
+        strength = math.exp(next_guess([(math.log(one), rising * _miss(its, target)) for one, its in tried]))
     strengths, ratios = zip(*tried, strict=True)
     return dataclasses.replace(found, strengths=strengths, ratios=ratios)
 
@@ -178,7 +187,9 @@ def next_guess(tried: Sequence[tuple[float, float]]) -> float:
     above = min(((at, value) for at, value in tried if value > 0), default=None)
     if below is not None and above is not None:
         (left, low), (right, high) = below, above
-        share = -low / (high - low) if math.isfinite(high - low) else 0.5
+        # Secants alone may creep up to a bend from one side.
+        crept = len(tried) > 1 and tried[-1][1] * tried[-2][1] > 0
+        share = 0.5 if crept or not math.isfinite(high - low) else -low / (high - low)
         return left + min(max(share, MARGIN), 1 - MARGIN) * (right - left)
     (at, value), slope = tried[-1], 1.0
     if len(tried) > 1:
