@@ -33,6 +33,7 @@ class Cell:
         label_noise: share of the training labels that are wrong.
         optimizer, learning_rate, loss, batch_size: of the reading.
         adversary: what is trained against, at the strength of this cell.
+        points: test points of the claim, if it has a number of its own.
     """
 
     net: MLP
@@ -49,6 +50,7 @@ class Cell:
     loss: str = "squared"
     batch_size: int | None = None
     adversary: Adversary | None = None
+    points: int | None = None
 
 
 def coordinates(cell: Cell, data: Dataset) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def cells_of(claim: Claim, data: Dataset) -> Iterator[tuple[dict[str, Any], Cell
         more: dict[str, Any] = _positive(claim, shown) | _noise(claim, shown, data)
         if not untrained:
             more |= {name: getattr(reading, name) for name in ("optimizer", "learning_rate", "loss", "batch_size")}
-        more["adversary"] = _adversary(claim, shown)
+        more |= {"adversary": _adversary(claim, shown), "points": claim.points}
         yield shown, Cell(net, n, reading.time, reading.value, budget, reference, **more)
 
 

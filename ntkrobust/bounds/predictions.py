@@ -62,11 +62,11 @@ class InfiniteWidth:
 
     Attributes:
         data: the data set.
-        x_test: (n', d) the points that measures are averaged over.
+        points: test points that measures are averaged over, the first so many, where a cell has no number of its own.
     """
 
-    def __init__(self, data: Dataset, x_test: np.ndarray) -> None:
-        self.data, self.x_test = data, x_test
+    def __init__(self, data: Dataset, points: int) -> None:
+        self.data, self.points = data, points
         self._ensemble = lru_cache(maxsize=KEPT)(self._factorized)
         self._mean = lru_cache(maxsize=None)(self._computed)
 
@@ -98,7 +98,8 @@ class InfiniteWidth:
         else:
             unit = ensemble if cell.reference is None else self._ensemble(cell.reference, *at)
             time = 0.0 if cell.value is None else cell.value / unit.conditioning.largest
-        return float(np.mean(_OF_THE_ENSEMBLE[measure](ensemble.at(time), cell.scale * self.x_test)))
+        x = cell.scale * self.data.x_test[: cell.points or self.points]
+        return float(np.mean(_OF_THE_ENSEMBLE[measure](ensemble.at(time), x)))
 
     def _factorized(self, net: MLP, n: int, scale: float, label_noise: float) -> InfiniteEnsemble:
         y: Any = self.data.noisy_targets(n, label_noise)

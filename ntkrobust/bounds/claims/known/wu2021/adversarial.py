@@ -25,6 +25,9 @@ RADIUS = 0.03
 PGD = Adversary(RADIUS, steps=5)
 TRADES = Adversary(RADIUS, objective="trades", steps=5)
 
+POINTS = 256
+"""Test points: a share of fewer would move in steps of percents."""
+
 SHARE_MARGIN = 0.01
 """Shares of points vary little along an axis: a hundredth against the stated direction is all that is put up with."""
 
@@ -123,6 +126,7 @@ def _along_width(sizes: Sizes) -> list[Claim]:
             one.measure,
             _grid(sizes.adversarial_widths, (kept.strength,), sizes),
             reading=_reading(kept.adversary, sizes),
+            points=POINTS,
             **ABSTRACT,
         )
         for one in STATEMENTS
@@ -140,6 +144,7 @@ def _along_strength(sizes: Sizes) -> list[Claim]:
             measure,
             _grid(sizes.adversarial_widths[-1:], sizes.strengths, sizes),
             reading=_reading(TRADES, sizes),
+            points=POINTS,
             **ABSTRACT,
         )
         for slug, of, measure in (
