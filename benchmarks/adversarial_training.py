@@ -138,7 +138,8 @@ def main() -> None:
     schedule = ntr.StrengthSchedule(widths, tuple(found))
     say(f"λ(m) = {schedule.factor:.3g}·m^{schedule.exponent:.2f}, residual {schedule.residual:.2f} in log λ", "")
     say(f"Cost at width {TIMED_WIDTH}, medians of {REPETITIONS}", *costs(data))
-    say("", f"{time.perf_counter() - start:.0f} s in all, compiling included")
+    spent = f"{time.perf_counter() - start:.0f} s in all, {time.process_time():.0f} s of one core's time"
+    say("", f"{spent}, compiling included")
     if options.out:
         options.out.write_text("\n".join([*lines, ""]), encoding="utf-8")
 

@@ -40,9 +40,10 @@ class Regularizer:
         return cls(adversary.objective, adversary.norm, adversary.steps, adversary.random_start)
 
     def repeats(self, outputs: int) -> int:
-        """How many rows each sample takes on the way through the network and back."""
-        # ‖J‖² keeps what one way forward and one back per output have left, to go back through both.
-        return 2 if self.kind != "jacobian" else 1 + outputs
+        """As how many samples each counts in the network, at most: for plans and estimates of memory."""
+        # ‖J‖² keeps what one way forward and one back per output have left, to go back through both. Otherwise it is
+        # the sample, its attacked twin, and what is held besides while one becomes the other (measured).
+        return 3 if self.kind != "jacobian" else 1 + outputs
 
 
 def divergence(loss: str, outputs: jax.Array, others: jax.Array) -> jax.Array:
