@@ -87,7 +87,7 @@ def test_square_and_random_search_respect_the_closed_form(linear):
         )  # fmt: skip
         robust = result.is_robust_by_method[0].mean("point").to_numpy()
         np.testing.assert_array_equal(robust[0], 1)
-        assert robust[1, 0] == 0  # Square
+        assert robust[1, 0] < 0.2  # Square
         assert robust[1, 1] > 0.5  # uniform points
         assert (result.outside == 0).all()
 
@@ -369,7 +369,7 @@ def test_saturated_softmax_is_noticed_and_the_ratio_sees_through_it(trained, dig
     assert (result.zero_gradient.sel(loss="margin") == 0).all()
     assert all("cross entropy, not of the margin" in reason for reason in result.masking_reasons.to_numpy())
     # the classes are the same functions of x: only methods that follow the cross entropy lose their strength
-    by_method, before = (one.is_robust_by_method[:, 0].mean(("seed", "point")) for one in (result, struck))
+    by_method, before = (one.is_robust_by_method[:, 1].mean(("seed", "point")) for one in (result, struck))
     assert by_method.sel(attack="pgd") > before.sel(attack="pgd") + 0.1
     np.testing.assert_allclose(by_method.sel(attack="apgd-dlr"), before.sel(attack="apgd-dlr"), atol=0.03)
 
