@@ -285,15 +285,15 @@ def test_square_beats_random_search(trained, digits):
 
 
 def test_l2_attacks_stay_in_their_balls(trained, digits, struck):
-    result = strike(trained, digits, norm="l2", epsilon=[0.3], methods=("apgd-dlr", "square"),
+    result = strike(trained, digits, norm="l2", epsilon=[0.7], methods=("apgd-dlr", "square"),
                     image_shape=(8, 8), keep_examples=True)  # fmt: skip
     robust = result.is_robust_by_method.mean(("seed", "epsilon", "point"))
     assert (result.outside == 0).all()
-    assert 0 < result.excess.max() < 1e-6
+    assert 0 < result.excess.max() < 2e-6
     away = np.linalg.norm(np.float64(result.example) - np.float32(digits[2]), axis=-1)
-    assert (away <= 0.3 + 1e-6).all()
+    assert (away <= 0.7 + 1e-6).all()
     # the whole radius is used where it helps
-    assert np.median(away) > 0.299
+    assert np.median(away) > 0.69
     assert robust.sel(attack="square") < result.natural_accuracy.mean() - 0.1
     assert robust.sel(attack="apgd-dlr") <= robust.sel(attack="square")
 
