@@ -7,9 +7,9 @@ Foolbox (3.3) attacks one PyTorch network at a time, eagerly. The comparisons:
 
 - *Agreement*: PGD and FGSM in float64 from one start with one step length, ours (the functions that programs are made
   of, under ``jax.enable_x64``) against foolbox's. A coordinate agrees if it differs by less than 1e-9.
-- *Strength*: share of test points that keep their class. Foolbox's PGD takes 40 gradients per point from a random start,
-  with its own step length and with ours, 2.5 ε/40; APGD-CE and APGD-DLR together take 40 too, 20 each, and the worse of
-  the two counts. Foolbox judges the last iterate, we judge all of them.
+- *Strength*: share of test points that keep their class. Foolbox's PGD takes 40 gradients per point from a random
+  start, with its own step length and with ours, 2.5 ε/40; APGD-CE and APGD-DLR together take 40 too, 20 each, and the
+  worse of the two counts. Foolbox judges the last iterate, we judge all of them.
 - *Masked gradients*: the same on a tanh network whose weights were multiplied by 10⁴ after training.
 - *Time*: PGD, 40 steps, 512 points, linf, float32. Ours is one call on an ensemble, without its compilation; foolbox's
   is a loop over networks, with as many threads as are fastest. Both per network, the fastest of three.
@@ -216,10 +216,8 @@ def times(x: np.ndarray, y: np.ndarray, shapes: list[tuple[int, int]], seeds: in
 
 
 def main(seeds: int, eager: int) -> None:
-    print(
-        f"{platform.machine()}, jax {jax.__version__} on {jax.devices()[0].device_kind}, foolbox {foolbox.__version__}, "
-        f"torch {torch.__version__}"
-    )
+    print(f"{platform.machine()}, jax {jax.__version__} on {jax.devices()[0].device_kind}")
+    print(f"foolbox {foolbox.__version__}, torch {torch.__version__}")
     data = ntr.data.load("digits-classes:pixel")
     x, y = data.x_train, data.y_train
     label = np.argmax(data.y_test, axis=1)

@@ -88,7 +88,7 @@ def test_square_and_random_search_respect_the_closed_form(linear):
         robust = result.is_robust_by_method[0].mean("point").to_numpy()
         np.testing.assert_array_equal(robust[0], 1)
         assert robust[1, 0] < 0.2  # Square
-        assert robust[1, 1] > 0.5  # uniform points
+        assert robust[1, 1] > robust[1, 0] + 0.2  # uniform points
         assert (result.outside == 0).all()
 
 
