@@ -42,6 +42,7 @@ except ImportError:
     raise SystemExit("this benchmark compares with foolbox: pip install foolbox torch") from None
 
 STEPS = 40
+PARTS = ("agreement", "strength", "masked", "time")
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
 
 
@@ -215,30 +216,33 @@ def times(x: np.ndarray, y: np.ndarray, shapes: list[tuple[int, int]], seeds: in
         )
 
 
-def main(seeds: int, eager: int) -> None:
+def main(parts: list[str], seeds: int, eager: int) -> None:
     print(f"{platform.machine()}, jax {jax.__version__} on {jax.devices()[0].device_kind}")
     print(f"foolbox {foolbox.__version__}, torch {torch.__version__}")
     data = ntr.data.load("digits-classes:pixel")
     x, y = data.x_train, data.y_train
     label = np.argmax(data.y_test, axis=1)
     adam: dict[str, Any] = {"seeds": 4, "steps": 300, "optimizer": "adam", "learning_rate": 3e-3}
-    runs = {
-        "relu, depth 2, width 64, cross entropy": ntr.train(ntr.MLP(2, 64, 10), x, y, loss="cross_entropy", **adam),
-        "relu, depth 4, width 32, squared loss": ntr.train(ntr.MLP(4, 32, 10), x, y, **adam),
-        "tanh, depth 3, width 48, cross entropy": ntr.train(
-            ntr.MLP(3, 48, 10, "tanh", "lecun"), x, y, loss="cross_entropy", **adam
-        ),
+    nets: dict[str, tuple[ntr.MLP, str]] = {
+        "relu, depth 2, width 64, cross entropy": (ntr.MLP(2, 64, 10), "cross_entropy"),
+        "relu, depth 4, width 32, squared loss": (ntr.MLP(4, 32, 10), "squared"),
+        "tanh, depth 3, width 48, cross entropy": (ntr.MLP(3, 48, 10, "tanh", "lecun"), "cross_entropy"),
     }
-    first, *_, tanh = runs.values()
-    agreement(first, data.x_test, label)
-    strength(runs, data.x_test, data.y_test, label)
-    masked(tanh, data.x_test, data.y_test, label)
-    times(x, y, [(2, 16), (3, 16), (2, 64), (3, 64)], seeds, eager)
+    runs = {name: ntr.train(net, x, y, loss=loss, **adam) for name, (net, loss) in nets.items() if parts != ["time"]}
+    if "agreement" in parts:
+        agreement(runs["relu, depth 2, width 64, cross entropy"], data.x_test, label)
+    if "strength" in parts:
+        strength(runs, data.x_test, data.y_test, label)
+    if "masked" in parts:
+        masked(runs["tanh, depth 3, width 48, cross entropy"], data.x_test, data.y_test, label)
+    if "time" in parts:
+        times(x, y, [(2, 16), (3, 16), (3, 64)], seeds, eager)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--seeds", type=int, default=64, help="networks that are attacked at once")
     parser.add_argument("--eager", type=int, default=3, help="networks that foolbox attacks, one after the other")
     chosen = parser.parse_args()
-    main(chosen.seeds, chosen.eager)
+    main(chosen.parts, chosen.seeds, chosen.eager)
