@@ -15,7 +15,6 @@ from ntkrobust.finite.attacks.found import at_input, look, worse_of
 from ntkrobust.finite.attacks.gradient import STEP, fgsm, pgd
 from ntkrobust.finite.balls import Ball
 from ntkrobust.finite.parameters import Parameters
-from ntkrobust.finite.plan import Plan
 
 RNG = np.random.default_rng(0)
 DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
@@ -52,8 +51,8 @@ def linear():
 @pytest.mark.parametrize(
     ("norm", "methods"),
     [
-        ("linf", ("fgsm", "pgd", "apgd-ce", "apgd-dlr")),
-        ("l2", ("fgsm", "pgd", "apgd-ce", "apgd-dlr")),
+        ("linf", ("fgsm", "pgd", "apgd-dlr")),
+        ("l2", ("fgsm", "pgd", "apgd-dlr")),
         ("l1", ("fgsm", "pgd")),
     ],
 )
@@ -88,8 +87,8 @@ def test_square_and_random_search_respect_the_closed_form(linear):
         )  # fmt: skip
         robust = result.is_robust_by_method[0].mean("point").to_numpy()
         np.testing.assert_array_equal(robust[0], 1)
-        assert robust[1, 0] == 0  # Square
-        assert robust[1, 1] > 0.5  # uniform points
+        assert robust[1, 0] < 0.2  # Square
+        assert robust[1, 1] > robust[1, 0] + 0.2  # uniform points
         assert (result.outside == 0).all()
 
 
@@ -251,23 +250,23 @@ def test_robustness_falls_with_the_radius_and_with_methods(struck):
     radius = struck.sortby("epsilon")
     assert (radius.is_robust.diff("epsilon") <= 0).all()
     assert (radius.margin.diff("epsilon") <= 0).all()
-    assert (struck.is_robust <= struck.is_robust_by_method.min("method")).all()
-    assert (struck.is_robust_by_method.min("method") - struck.is_robust).max() <= 1
+    assert (struck.is_robust <= struck.is_robust_by_method.min("attack")).all()
+    assert (struck.is_robust_by_method.min("attack") - struck.is_robust).max() <= 1
 
 
 def test_apgd_is_as_strong_as_pgd_with_as_many_gradients(struck):
     by_method = struck.is_robust_by_method.mean(("seed", "point"))
-    apgd = struck.is_robust_by_method.sel(method=["apgd-ce", "apgd-dlr"]).min("method").mean(("seed", "point"))
-    pgd_only = by_method.sel(method="pgd")
+    apgd = struck.is_robust_by_method.sel(attack=["apgd-ce", "apgd-dlr"]).min("attack").mean(("seed", "point"))
+    pgd_only = by_method.sel(attack="pgd")
     assert (apgd <= pgd_only).all()
     # one gradient is not as strong as twenty
-    assert (by_method.sel(method="fgsm") > pgd_only)[1]
+    assert (by_method.sel(attack="fgsm") > pgd_only)[1]
 
 
 def test_restarts_only_help(trained, digits, struck):
     methods = ["pgd", "apgd-ce", "apgd-dlr"]
     more = strike(trained, digits, methods=methods, restarts=3)
-    one = struck.is_robust_by_method.sel(method=methods)
+    one = struck.is_robust_by_method.sel(attack=methods)
     assert (more.is_robust_by_method <= one).all()
     assert (more.margin < struck.margin).any()
 
@@ -286,47 +285,40 @@ def test_square_beats_random_search(trained, digits):
 
 
 def test_l2_attacks_stay_in_their_balls(trained, digits, struck):
-    result = strike(trained, digits, norm="l2", epsilon=[0.3], image_shape=(8, 8), keep_examples=True)
+    result = strike(trained, digits, norm="l2", epsilon=[0.7], methods=("apgd-dlr", "square"),
+                    image_shape=(8, 8), keep_examples=True)  # fmt: skip
     robust = result.is_robust_by_method.mean(("seed", "epsilon", "point"))
     assert (result.outside == 0).all()
-    assert 0 < result.excess.max() < 1e-6
+    assert 0 < result.excess.max() < 2e-6
     away = np.linalg.norm(np.float64(result.example) - np.float32(digits[2]), axis=-1)
-    assert (away <= 0.3 + 1e-6).all()
+    assert (away <= 0.7 + 1e-6).all()
     # the whole radius is used where it helps
-    assert np.median(away) > 0.299
-    assert robust.sel(method="square") < result.natural_accuracy.mean() - 0.1
-    assert robust.sel(method="apgd-dlr") <= robust.sel(method="square")
+    assert np.median(away) > 0.69
+    assert robust.sel(attack="square") < result.natural_accuracy.mean() - 0.1
+    assert robust.sel(attack="apgd-dlr") <= robust.sel(attack="square")
 
 
 def test_targeted_attacks(trained, digits, struck):
     result = strike(trained, digits, methods="apgd-t", epsilon=0.03)
-    untargeted = struck.is_robust_by_method.sel(method="fgsm", epsilon=0.03).mean()
+    untargeted = struck.is_robust_by_method.sel(attack="fgsm", epsilon=0.03).mean()
     assert result.robust_accuracy.mean() < untargeted
     assert (result.outside == 0).all()
 
 
-def test_layout_does_not_change_the_outcome(trained, digits, struck, monkeypatch):
-    monkeypatch.setattr(attacking, "choose_plan", lambda *_: Plan(2, 2))
+def test_other_seeds_and_layouts_do_not_change_a_network_s_outcome(trained, digits, struck, monkeypatch):
     monkeypatch.setattr(attacking, "BATCH_BYTES", 1)
-    again = strike(trained, digits, methods=["fgsm", "pgd"])
-    before = struck.is_robust_by_method.sel(method=["fgsm", "pgd"])
-    # float32 rounds differently in another layout: a point on the edge may fall to the other side
-    assert (again.is_robust_by_method == before).mean() > 0.995
-    np.testing.assert_array_equal(again.random_gain, struck.random_gain)
-
-
-def test_seeds_and_keys(trained, digits, struck):
-    fewer = dataclasses.replace(
-        trained, seeds=(2,), snapshots=tuple(jax.tree.map(lambda leaf: leaf[2:], one) for one in trained.snapshots),
-        status=trained.status[2:],
-    )  # fmt: skip
+    one_by_one = strike(trained, digits, methods=["fgsm", "square"])
+    before = struck.sel(attack=["fgsm", "square"])
+    # float32 rounds differently where seeds share no products: a point on the edge may fall to the other side
+    assert (one_by_one.is_robust_by_method == before.is_robust_by_method).mean() > 0.99
+    np.testing.assert_allclose(one_by_one.natural_accuracy, struck.natural_accuracy)
+    last = tuple(jax.tree.map(lambda leaf: leaf[2:], one) for one in trained.snapshots)
+    fewer = dataclasses.replace(trained, seeds=(2,), snapshots=last, status=trained.status[2:])
     alone = strike(fewer, digits, methods=["fgsm", "square"])
-    both = struck.sel(seed=[2], method=["fgsm", "square"])
-    np.testing.assert_allclose(alone.is_robust_by_method, both.is_robust_by_method, atol=0.01)
+    np.testing.assert_array_equal(alone.margin, one_by_one.margin[2:])
     other = strike(fewer, digits, methods=["fgsm", "square"], key=jax.random.key(9))
-    assert not np.array_equal(other.is_robust_by_method, alone.is_robust_by_method) or not np.array_equal(
-        other.margin, alone.margin
-    )
+    assert not np.array_equal(other.margin, alone.margin)
+    np.testing.assert_array_equal(*(one.is_robust_by_method.sel(attack="fgsm") for one in (other, alone)))
 
 
 def test_robust_is_natural_and_stable(trained, digits, struck):
@@ -360,8 +352,8 @@ def test_saturated_units_are_noticed_and_square_beats_pgd(digits):
     np.testing.assert_array_equal(result.masks_gradients, 1)
     assert (result.zero_gradient > 0.9).all()
     assert all("the gradient of the margin is zero" in reason for reason in result.masking_reasons.to_numpy())
-    by_method = result.is_robust_by_method.mean("point")[:, 0]
-    assert (by_method.sel(method="square") < by_method.sel(method="pgd") - 0.1).all()
+    by_method = result.is_robust_by_method.isel(epsilon=0).mean("point")
+    assert (by_method.sel(attack="square") < by_method.sel(attack="pgd") - 0.1).all()
     assert (result.square_gain > strength.GAIN).any()
     plain = strike(run, digits, methods=("pgd", "square"), epsilon=[0.2], restarts=2)
     np.testing.assert_array_equal(plain.masks_gradients, 0)
@@ -377,9 +369,9 @@ def test_saturated_softmax_is_noticed_and_the_ratio_sees_through_it(trained, dig
     assert (result.zero_gradient.sel(loss="margin") == 0).all()
     assert all("cross entropy, not of the margin" in reason for reason in result.masking_reasons.to_numpy())
     # the classes are the same functions of x: only methods that follow the cross entropy lose their strength
-    by_method, before = (one.is_robust_by_method.mean(("seed", "point"))[0] for one in (result, struck))
-    assert by_method.sel(method="pgd") > before.sel(method="pgd") + 0.1
-    np.testing.assert_allclose(by_method.sel(method="apgd-dlr"), before.sel(method="apgd-dlr"), atol=0.03)
+    by_method, before = (one.is_robust_by_method[:, 1].mean(("seed", "point")) for one in (result, struck))
+    assert by_method.sel(attack="pgd") > before.sel(attack="pgd") + 0.1
+    np.testing.assert_allclose(by_method.sel(attack="apgd-dlr"), before.sel(attack="apgd-dlr"), atol=0.03)
 
 
 def test_points_outside_are_counted():
@@ -396,10 +388,9 @@ def test_points_outside_are_counted():
         x[1, 4] = np.float32(centre[4] + 1.00001 * step[1, 4])
         assert strength.containment(*arguments, np.float32(-9), np.float32(9)).is_outside.sum() == 1
         beyond = strength.containment(*arguments, np.float32(0), np.float32(1)).is_outside
-        np.testing.assert_array_equal(
-            beyond.sum() - 1,
-            ((x < 0) | (x > 1)).any(axis=-1).sum() - (beyond[1, 4] and ((x[1, 4] < 0) | (x[1, 4] > 1)).any()),
-        )
+        expected = ((x < 0) | (x > 1)).any(axis=-1)
+        expected[1, 4] = True
+        np.testing.assert_array_equal(beyond, expected)
         x[0, 3] = np.nan
         assert strength.containment(*arguments, np.float32(-9), np.float32(9)).is_outside[0, 3]
 

@@ -82,14 +82,14 @@ def attack(
         memory_limit: bytes that the process may take; by default the machine's memory.
 
     Returns:
-        A dataset with dimensions ``seed``, ``epsilon`` (a scalar coordinate for a single radius), ``point``, ``method``
-        and ``loss``. Networks that diverged are NaN, and −1 in ``masks_gradients``.
+        A dataset with dimensions ``seed``, ``epsilon`` (a scalar coordinate for a single radius), ``point``, ``attack``
+        (the methods) and ``loss``. Networks that diverged are NaN, and −1 in ``masks_gradients``.
 
         - ``robust_accuracy``, or ``prediction_stability`` against predicted classes: (seed, epsilon) share of points
           that keep their class.
         - ``is_robust``, ``margin`` (seed, epsilon, point): 1 or 0, and the smallest margin found, c·f for one output,
           f_c − max f_k for several.
-        - ``is_robust_by_method`` (seed, epsilon, method, point): with each method alone, at each radius alone.
+        - ``is_robust_by_method`` (seed, epsilon, attack, point): with each method alone, at each radius alone.
         - ``natural_accuracy`` (seed): the share at x itself; 1 against predicted classes unless an output is 0.
         - ``zero_gradient`` (seed, loss), ``doubling_gain``, ``random_gain``, ``square_gain``, ``monotonicity`` (seed,
           epsilon): the checks.
@@ -110,7 +110,7 @@ def attack(
         raise InputError(f"against must be 'true' or 'predicted', got {against!r}")
     shared: dict[str, Any] = {
         "scales": layer_scales(run.net, run.d_in),
-        "x": points, "epsilon": radii.astype(np.float32), "lower": lower, "upper": upper,
+        "x": points, "lower": lower, "upper": upper,
         "steps": np.int32(check_integer("steps", steps, 1)),
         "restarts": np.int32(check_integer("restarts", restarts, 1)),
         "queries": np.int32(check_integer("queries", queries, 1)),
@@ -195,8 +195,9 @@ class _Battle:
 
     def fight(self, parameters: Parameters, keys: jax.Array) -> _Outcome:
         """The outcome for these seeds."""
-        per_seed = {"parameters": parameters, "key": _fold_in(keys)}
-        inputs = run_over_seeds(Inputs(self.model), self.plan, self._inputs(), per_seed)
+        known = {name: self.shared[name] for name in ("scales", "x", "label") if name in self.shared}
+        inputs = run_over_seeds(Inputs(self.model), self.plan, known, {"parameters": parameters})
+        per_seed = {"parameters": parameters, "key": _fold_in(keys), "label": inputs["label"]}
         by_method = {method: self._run(method, per_seed, self.shared) for method in self.methods}
         twice = {**self.shared, "steps": 2 * self.shared["steps"]}
         doubled = self._run(self.doubled_method, per_seed, twice)
@@ -243,12 +244,15 @@ class _Battle:
         """
         return "pgd" if self.norm == "l1" else "apgd-dlr"
 
-    def _inputs(self) -> dict[str, Any]:
-        return {name: self.shared[name] for name in ("scales", "x", "label") if name in self.shared}
-
     def _run(self, method: Method, per_seed: dict[str, Any], shared: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Arrays (seed, E, …). Radius after radius, so that other numbers of them need no other program."""
         program = Attack(self.model, self.norm, method, self.image_shape if method == "square" else ())
-        return run_over_seeds(program, self.plan, shared, per_seed)
+        given = {name: value for name, value in shared.items() if name != "label"}
+        each = [
+            run_over_seeds(program, self.plan, given | {"epsilon": np.float32(radius)}, per_seed)
+            for radius in self.radii
+        ]
+        return {name: np.stack([one[name] for one in each], axis=1) for name in each[0]}
 
     def _worst(self, results: list[dict[str, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
         """x (seed, E, n, d) and margin (seed, E, n) of the worst points over methods and over smaller radii."""
@@ -303,7 +307,7 @@ def _labelled(
         "natural_accuracy": ("seed", numbers(outcome.is_natural.mean(axis=-1)), {"side": "exact"}),
         "is_robust": (("seed", "epsilon", "point"), numbers(outcome.is_kept), upper),
         "margin": (("seed", "epsilon", "point"), numbers(outcome.margin), upper),
-        "is_robust_by_method": (("seed", "epsilon", "method", "point"), numbers(outcome.is_kept_by_method), upper),
+        "is_robust_by_method": (("seed", "epsilon", "attack", "point"), numbers(outcome.is_kept_by_method), upper),
         "zero_gradient": (("seed", "loss"), numbers(checks.zero_gradient)),
         **{
             name: (("seed", "epsilon"), numbers(getattr(outcome, name)))
@@ -323,7 +327,7 @@ def _labelled(
     result = xr.Dataset(variables, attrs=attributes).assign_coords(
         seed=list(run.seeds),
         epsilon=battle.radii,
-        method=list(battle.methods),
+        attack=list(battle.methods),
         loss=["cross_entropy", "margin"],
         status=("seed", run.status),
     )

@@ -31,14 +31,14 @@ MAX_TARGETS = 9
 """Targets of ``apgd-t`` at most: the classes with the largest outputs."""
 
 
-class Radius(NamedTuple):
-    """Arguments of an attack at one radius.
+class Victim(NamedTuple):
+    """One network to be attacked at one victim.
 
     Attributes:
         f: the network.
         label: (n,) classes to be lost.
         ball: around each input.
-        key: of this method and network, the same at every radius.
+        key: of this method and network, the same at every victim.
     """
 
     f: Function
@@ -51,11 +51,11 @@ class Radius(NamedTuple):
 class Attack:
     """One method, for :func:`~ntkrobust.finite.plan.run_over_seeds`.
 
-    Shared arrays: ``scales``; ``x`` (n, d); ``label`` (n,) true classes, or none of it for the predicted ones;
-    ``epsilon`` (E,); ``lower``, ``upper``; ``steps``, ``restarts``, ``queries``.
+    Shared arrays: ``scales``; ``x`` (n, d); ``epsilon``; ``lower``, ``upper``; ``steps``, ``restarts``, ``queries``.
+    Of each network: ``parameters``; ``key``; ``label`` (n,), the classes to be lost.
 
-    Results: ``x`` (E, n, d), ``margin`` and ``is_kept`` (E, n): the worst point at each radius, its margin, and whether
-    every candidate had the class.
+    Results: ``x`` (n, d), ``margin`` and ``is_kept`` (n,): the worst points, their margins, and whether every candidate
+    had the class.
 
     Attributes:
         model: the network's function.
@@ -71,17 +71,13 @@ class Attack:
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
         """The attack on one network."""
-        f, label = network(self.model, shared, one)
+        ball = Ball(shared["x"], shared["epsilon"], shared["lower"], shared["upper"])
         key = jax.random.fold_in(one["key"], METHODS.index(self.method))
+        victim = Victim(network(self.model, shared, one), one["label"], ball, key)
+        return self._found(victim, shared)._asdict()
 
-        def at(epsilon: jax.Array) -> Found:
-            ball = Ball(shared["x"], epsilon, shared["lower"], shared["upper"])
-            return self._found(Radius(f, label, ball, key), shared)
-
-        return jax.lax.map(at, shared["epsilon"])._asdict()
-
-    def _found(self, radius: Radius, counts: dict) -> Found:
-        f, label, ball, key = radius
+    def _found(self, victim: Victim, counts: dict) -> Found:
+        f, label, ball, key = victim
         found = at_input(f, label, ball.centre)
         if self.method == "random":
             return random_search(self.norm, f, label, ball, key, counts["queries"], found)
@@ -92,14 +88,14 @@ class Attack:
             return worse_of(found, label, seen.x, seen.outputs)
 
         if self.method == "fgsm":
-            return fgsm(self.norm, lambda x: look(f, self._loss(radius), x), ball, track, found)
+            return fgsm(self.norm, lambda x: look(f, self._loss(victim), x), ball, track, found)
         climb = pgd if self.method == "pgd" else apgd
-        targets = self._targets(radius)
+        targets = self._targets(victim)
         runs = counts["restarts"] * targets.shape[1]
 
         def run(index: jax.Array, found: Found) -> Found:
             restart, target = index // targets.shape[1], index % targets.shape[1]
-            loss = self._loss(radius, targets[:, target])
+            loss = self._loss(victim, targets[:, target])
             drawn = random_point(self.norm, ball, jax.random.fold_in(key, index))
             # The first run starts at the input, so that one run alone is free of chance.
             start = jnp.where(restart == 0, ball.centre, drawn)
@@ -107,54 +103,56 @@ class Attack:
 
         return jax.lax.fori_loop(0, runs, run, found)
 
-    def _targets(self, radius: Radius) -> jax.Array:
+    def _targets(self, victim: Victim) -> jax.Array:
         """(n, targets): a run each; a column of no meaning for methods without targets."""
         if self.method != "apgd-t":
-            return radius.label[:, None]
-        outputs = radius.f(radius.ball.centre)
+            return victim.label[:, None]
+        outputs = victim.f(victim.ball.centre)
         count = min(outputs.shape[-1] - 1, MAX_TARGETS)
-        return objectives.ranked_targets(outputs, radius.label, count)
+        return objectives.ranked_targets(outputs, victim.label, count)
 
-    def _loss(self, radius: Radius, target: jax.Array | None = None) -> Loss:
-        label = radius.label
+    def _loss(self, victim: Victim, target: jax.Array | None = None) -> Loss:
+        label = victim.label
         if self.method == "apgd-t":
             assert target is not None
             return lambda outputs: objectives.targeted_dlr(outputs, label, target)
         if self.method == "apgd-dlr":
-            clean = classes.margin(radius.f(radius.ball.centre), label)
+            clean = classes.margin(victim.f(victim.ball.centre), label)
             return lambda outputs: objectives.dlr(outputs, label, clean)
         return lambda outputs: objectives.cross_entropy(outputs, label)
 
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """One network at the inputs: whether it gives the class, and whether a gradient is there to follow.
+    """One network at the inputs: which classes are to be lost, whether it gives them, and what gradients there are.
 
-    Results: ``is_kept`` (n,), and for the cross entropy and the margin whether the input gradient is zero in every
-    coordinate, or not finite: ``zero_cross_entropy``, ``zero_margin`` (n,).
+    Shared arrays: ``scales``; ``x`` (n, d); ``label`` (n,), the true classes, or none for those that the network
+    predicts.
+
+    Results: ``label``, ``is_kept`` (n,); and for the cross entropy and the margin whether the input gradient is zero in
+    every coordinate, or not finite: ``zero_cross_entropy``, ``zero_margin`` (n,).
     """
 
     model: Model
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
         """What one network is like at the inputs."""
-        f, label = network(self.model, shared, one)
+        f, x = network(self.model, shared, one), shared["x"]
+        outputs = f(x)
+        label = shared["label"] if "label" in shared else classes.predicted(outputs)
 
         def is_zero(loss: Loss) -> jax.Array:
-            return jnp.all(look(f, loss, shared["x"]).gradient == 0, axis=-1)
+            return jnp.all(look(f, loss, x).gradient == 0, axis=-1)
 
         return {
-            "is_kept": classes.is_kept(f(shared["x"]), label),
+            "label": label,
+            "is_kept": classes.is_kept(outputs, label),
             "zero_cross_entropy": is_zero(lambda outputs: objectives.cross_entropy(outputs, label)),
             "zero_margin": is_zero(lambda outputs: classes.margin(outputs, label)),
         }
 
 
-def network(model: Model, shared: dict, one: dict) -> tuple[Function, jax.Array]:
-    """f, and the classes (n,) to be lost: the true ones where they are given, those that f predicts otherwise."""
+def network(model: Model, shared: dict, one: dict) -> Function:
+    """f of one network."""
     scales: LayerScales = shared["scales"]
-
-    def f(x: jax.Array) -> jax.Array:
-        return model.outputs(scales, one["parameters"], x)
-
-    return f, shared["label"] if "label" in shared else classes.predicted(f(shared["x"]))
+    return lambda x: model.outputs(scales, one["parameters"], x)
