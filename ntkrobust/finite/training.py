@@ -198,7 +198,7 @@ def train(
         return run if held_out is None else dataclasses.replace(run, validation_loss=held_out_loss(run, *held_out))
 
     if not steps:
-        one = {"parameters": initial, **{name: random_keys[name] for name in random_keys if name == "attack"}}
+        one = {"parameters": initial, **random_keys}
         run = Run(
             # No step is taken, so any rate describes it.
             learning_rate=np.ones(len(seeds)),
