@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ntkrobust import data
     from ntkrobust.activations import Activation
+    from ntkrobust.adversary import Adversary
     from ntkrobust.bounds import claims
     from ntkrobust.bounds.claims import (
         Assumption,
@@ -34,10 +35,18 @@ if TYPE_CHECKING:
     from ntkrobust.comparison import Comparison, compare
     from ntkrobust.errors import InputError
     from ntkrobust.finite import measures
+    from ntkrobust.finite.attacks.attacking import attack
     from ntkrobust.finite.empirical_kernel import empirical_ntk
+    from ntkrobust.finite.held_out import ObjectiveParts, objective_parts
     from ntkrobust.finite.measures import Measure, measure
     from ntkrobust.finite.run import Run
     from ntkrobust.finite.training import train
+    from ntkrobust.finite.width_adjusted import (
+        StrengthSchedule,
+        WidthAdjustment,
+        regularization_ratio,
+        width_adjusted_strength,
+    )
     from ntkrobust.initializations import Initialization
     from ntkrobust.kernels.ensemble import InfiniteEnsemble
     from ntkrobust.kernels.ensemble_at import EnsembleAt
@@ -49,6 +58,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Activation": "ntkrobust.activations",
+    "Adversary": "ntkrobust.adversary",
     "Assumption": "ntkrobust.bounds.claims",
     "AtLeast": "ntkrobust.bounds.claims",
     "AtMost": "ntkrobust.bounds.claims",
@@ -65,6 +75,7 @@ _HOMES = {
     "InputError": "ntkrobust.errors",
     "MLP": "ntkrobust.networks",
     "Measure": "ntkrobust.finite.measures",
+    "ObjectiveParts": "ntkrobust.finite.held_out",
     "OrderAtLeast": "ntkrobust.bounds.claims",
     "OrderAtMost": "ntkrobust.bounds.claims",
     "Quantity": "ntkrobust.bounds.claims",
@@ -72,8 +83,11 @@ _HOMES = {
     "RisesThenFalls": "ntkrobust.bounds.claims",
     "Run": "ntkrobust.finite.run",
     "ScalesAs": "ntkrobust.bounds.claims",
+    "StrengthSchedule": "ntkrobust.finite.width_adjusted",
     "Verdict": "ntkrobust.bounds.verdict",
     "Verdicts": "ntkrobust.workflow",
+    "WidthAdjustment": "ntkrobust.finite.width_adjusted",
+    "attack": "ntkrobust.finite.attacks.attacking",
     "claim": "ntkrobust.bounds.claims.decorator",
     "claims": "ntkrobust.bounds.claims",
     "compare": "ntkrobust.comparison",
@@ -82,10 +96,13 @@ _HOMES = {
     "exact_law": "ntkrobust.bounds.formulas.exact_law",
     "measure": "ntkrobust.finite.measures",
     "measures": "ntkrobust.finite.measures",
+    "objective_parts": "ntkrobust.finite.held_out",
     "power": "ntkrobust.foresight",
+    "regularization_ratio": "ntkrobust.finite.width_adjusted",
     "search": "ntkrobust.searching",
     "train": "ntkrobust.finite.training",
     "verify": "ntkrobust.workflow",
+    "width_adjusted_strength": "ntkrobust.finite.width_adjusted",
 }
 """Where each public name lives."""
 
@@ -95,6 +112,7 @@ _MODULES = ("claims", "data", "measures")
 __all__ = [
     "MLP",
     "Activation",
+    "Adversary",
     "Assumption",
     "AtLeast",
     "AtMost",
@@ -110,6 +128,7 @@ __all__ = [
     "Initialization",
     "InputError",
     "Measure",
+    "ObjectiveParts",
     "OrderAtLeast",
     "OrderAtMost",
     "Quantity",
@@ -117,8 +136,11 @@ __all__ = [
     "RisesThenFalls",
     "Run",
     "ScalesAs",
+    "StrengthSchedule",
     "Verdict",
     "Verdicts",
+    "WidthAdjustment",
+    "attack",
     "claim",
     "claims",
     "compare",
@@ -127,10 +149,13 @@ __all__ = [
     "exact_law",
     "measure",
     "measures",
+    "objective_parts",
     "power",
+    "regularization_ratio",
     "search",
     "train",
     "verify",
+    "width_adjusted_strength",
 ]
 
 

@@ -75,8 +75,8 @@ def verify(
     Parameters
     ----------
     claims
-        Ids, papers, or .py and .toml files that define claims; by default those of the catalogue that are known from
-        more than recollection (see `ntkrobust claims`).
+        Ids, papers, or .py and .toml files that define claims (see `ntkrobust claims`); by default an overview of the
+        catalogue that takes a few minutes.
     preset
         Sizes of the networks: quick takes minutes on a laptop.
     data
@@ -91,7 +91,7 @@ def verify(
     key
         Draw other networks: the number that the random key is made of.
     everything
-        Also claims known from recollection only.
+        Everything: of papers that are named, also claims known from recollection only; by default the whole catalogue.
     at
         AXIS=VALUE: examine a single cell instead of the grid (give it once for each axis).
     only

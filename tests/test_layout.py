@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "ntkrobust"
 # From the bottom up: a module imports only from its own layer or from layers before it.
 LAYERS = (
     ("errors", "checks", "special", "folders", "machine"),
-    ("activations", "initializations", "precision"),
-    ("networks",),
+    ("activations", "initializations", "precision", "norms"),
+    ("networks", "adversary"),
     ("data",),
     ("kernels",),
     ("finite",),

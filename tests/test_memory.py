@@ -17,8 +17,9 @@ PEAK = """
 import sys
 from pathlib import Path
 import numpy as np
-from ntkrobust import MLP, train
+from ntkrobust import MLP, Adversary, train
 from ntkrobust.finite.memory import training_memory
+from ntkrobust.finite.objectives import Regularizer
 from ntkrobust.finite.plan import choose_plan
 seeds, depth, width, n, records, copies = map(int, sys.argv[1:7])
 optimizer = sys.argv[7]
@@ -27,8 +28,13 @@ x, y = rng.standard_normal((n, 64)) / 8, rng.standard_normal((n, 1))
 # What any first call brings with it is the process's, not the ensemble's.
 train(MLP(2, 8), x[:8], y[:8], seeds=2, steps=1, learning_rate=1e-3)
 net = MLP(depth, width)
-estimate = training_memory(net, 64, n, seeds, records, choose_plan(net, 64, n, copies), copies)
 how = {"steps": records, "record_steps": range(1, records + 1)}
+repeats = 1
+if optimizer in ("generalized", "trades", "jacobian"):
+    how["adversary"] = Adversary(0.1, objective=optimizer)
+    repeats, optimizer = Regularizer.of(how["adversary"]).repeats(1), "gd"
+plan = choose_plan(net, 64, n, copies, repeats)
+estimate = training_memory(net, 64, n, seeds, records, plan, copies, repeats)
 if optimizer == "gradient_flow":
     how = {"steps": 10, "record_times": [1e-7 * (1 + record) for record in range(records)]}
 train(net, x, y, seeds=seeds, learning_rate=1e-7, optimizer=optimizer, **how)
@@ -46,6 +52,9 @@ print(estimate.peak, peak, estimate.process)
         "8 4 1024 256 3 0 gd",
         "64 4 512 512 2 0 gd",
         "16 4 512 256 2 2 adam",
+        "2 4 512 12288 1 0 generalized",
+        pytest.param("2 4 512 12288 1 0 trades", marks=pytest.mark.slow),
+        pytest.param("2 4 512 12288 1 0 jacobian", marks=pytest.mark.slow),
         pytest.param("16 4 512 256 2 1 momentum", marks=pytest.mark.slow),
         pytest.param("16 4 512 256 2 1 gradient_flow", marks=pytest.mark.slow),
         pytest.param("4 4 4096 1437 1 0 gd", marks=pytest.mark.slow),

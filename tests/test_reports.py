@@ -434,8 +434,8 @@ def test_reports_need_nothing_of_the_other_rooms():
         (words.count(57200, "network"), "57\u202f200 networks"),
         (words.coordinates([("initialization", "he"), ("depth", 4), ("bias_std", None)]), "he, depth 4, bias std none"),
         (words.ranges({"initialization": ["he", "ntk"], "d_out": [1, 3]}), "he, ntk; outputs 1, 3"),
-        (words.short_reading(SCALED), "t·λ = 30, geometric mean"),
-        (words.short_reading(EQUAL_LOSS), "loss 0.3"),
+        (words.short_reading({"reading": SCALED, "grid": {}}), "t·λ = 30, geometric mean"),
+        (words.short_reading({"reading": EQUAL_LOSS, "grid": {}}), "loss 0.3"),
     ],
 )
 def test_words(shown, expected):

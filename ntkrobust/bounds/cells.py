@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ntkrobust.adversary import Adversary
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.relations import ScalesAs, Trend, Turns
 from ntkrobust.checks import check_positive
@@ -30,7 +31,9 @@ class Cell:
         epsilon: the radius, for measures that need one.
         scale: factor on all inputs.
         label_noise: share of the training labels that are wrong.
-        optimizer, learning_rate: of the reading.
+        optimizer, learning_rate, loss, batch_size: of the reading.
+        adversary: what is trained against, at the strength of this cell.
+        points: test points of the claim, if it has a number of its own.
     """
 
     net: MLP
@@ -44,6 +47,10 @@ class Cell:
     label_noise: float = 0.0
     optimizer: str = "gd"
     learning_rate: float | str = "auto"
+    loss: str = "squared"
+    batch_size: int | None = None
+    adversary: Adversary | None = None
+    points: int | None = None
 
 
 def coordinates(cell: Cell, data: Dataset) -> dict[str, Any]:
@@ -64,6 +71,7 @@ def coordinates(cell: Cell, data: Dataset) -> dict[str, Any]:
         "epsilon": cell.epsilon,
         "scale": cell.scale,
         "label_noise": cell.label_noise,
+        "strength": None if cell.adversary is None else cell.adversary.strength,
         "time": cell.value or 0.0,
         **net.scales(data.d)._asdict(),
     }
@@ -106,11 +114,25 @@ def cells_of(claim: Claim, data: Dataset) -> Iterator[tuple[dict[str, Any], Cell
             raise InputError(f"claim {claim.id}: at {shown_as(shown)}, {error}") from None
         more: dict[str, Any] = _positive(claim, shown) | _noise(claim, shown, data)
         if not untrained:
-            more |= {"optimizer": reading.optimizer, "learning_rate": reading.learning_rate}
+            more |= {name: getattr(reading, name) for name in ("optimizer", "learning_rate", "loss", "batch_size")}
+        more |= {"adversary": _adversary(claim, shown), "points": claim.points}
         yield shown, Cell(net, n, reading.time, reading.value, budget, reference, **more)
 
 
-_NOT_OF_NETWORKS = ("n", "epsilon", "scale", "alpha", "label_noise")
+_NOT_OF_NETWORKS = ("n", "epsilon", "scale", "alpha", "label_noise", "strength")
+
+
+def _adversary(claim: Claim, shown: Mapping[str, Any]) -> Adversary | None:
+    """What the networks of a cell are trained against."""
+    adversary = claim.reading.adversary
+    if "strength" not in shown:
+        return adversary
+    if adversary is None:
+        raise InputError(f"claim {claim.id}: a grid over strength needs a reading with an adversary")
+    try:
+        return dataclasses.replace(adversary, strength=shown["strength"])
+    except InputError as error:
+        raise InputError(f"claim {claim.id}: {error}") from None
 
 
 def _noise(claim: Claim, shown: Mapping[str, Any], data: Dataset) -> dict[str, float]:

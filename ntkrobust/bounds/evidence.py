@@ -64,7 +64,7 @@ def evidence_tree(examination: Examination, inputs: Mapping[str, Any]) -> xr.Dat
         **{name: ("cell", [row[name] for row in described]) for name in CELL_COORDINATES},
         **{
             name: ("cell", [math.nan if row[name] is None else row[name] for row in described])
-            for name in ("bias_std", "epsilon", "scale")
+            for name in ("bias_std", "epsilon", "scale", "strength")
         },
         "time": ("cell", [cell.time for cell in cells]),
         "optimizer": ("cell", [cell.optimizer for cell in cells]),

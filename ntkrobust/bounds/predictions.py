@@ -62,11 +62,11 @@ class InfiniteWidth:
 
     Attributes:
         data: the data set.
-        x_test: (n', d) the points that measures are averaged over.
+        points: test points that measures are averaged over, the first so many, where a cell has no number of its own.
     """
 
-    def __init__(self, data: Dataset, x_test: np.ndarray) -> None:
-        self.data, self.x_test = data, x_test
+    def __init__(self, data: Dataset, points: int) -> None:
+        self.data, self.points = data, points
         self._ensemble = lru_cache(maxsize=KEPT)(self._factorized)
         self._mean = lru_cache(maxsize=None)(self._computed)
 
@@ -78,7 +78,7 @@ class InfiniteWidth:
 
         Raises:
             InputError: there is no closed form for this measure, or for this reading (``equal loss`` stops every
-                network at a time of its own, other optimizers have no time).
+                network at a time of its own, other optimizers have no time), or the loss is not the squared one.
         """
         if measure not in _OF_THE_ENSEMBLE:
             raise InputError(f"infinite width has a closed form for {', '.join(_OF_THE_ENSEMBLE)}, not for {measure}")
@@ -86,6 +86,8 @@ class InfiniteWidth:
             raise InputError("infinite width has no closed form at equal loss, where each network has its own time")
         if cell.time == "fixed steps":
             raise InputError("infinite width has no closed form after steps of an optimizer: give the reading a time")
+        if cell.loss != "squared":
+            raise InputError("infinite width has a closed form for the squared loss only")
         return self._mean(measure, dataclasses.replace(cell, n=max(cell.n, 2), budget=0))
 
     def _computed(self, measure: str, cell: Cell) -> float:
@@ -96,7 +98,8 @@ class InfiniteWidth:
         else:
             unit = ensemble if cell.reference is None else self._ensemble(cell.reference, *at)
             time = 0.0 if cell.value is None else cell.value / unit.conditioning.largest
-        return float(np.mean(_OF_THE_ENSEMBLE[measure](ensemble.at(time), cell.scale * self.x_test)))
+        x = cell.scale * self.data.x_test[: cell.points or self.points]
+        return float(np.mean(_OF_THE_ENSEMBLE[measure](ensemble.at(time), x)))
 
     def _factorized(self, net: MLP, n: int, scale: float, label_noise: float) -> InfiniteEnsemble:
         y: Any = self.data.noisy_targets(n, label_noise)

@@ -87,9 +87,9 @@ class Networks:
         records: what each cell has given so far.
     """
 
-    def __init__(self, data: Dataset, key: jax.Array, x_test: np.ndarray) -> None:
+    def __init__(self, data: Dataset, key: jax.Array, points: int) -> None:
         self.records: dict[Cell, CellRecord] = {}
-        self._data, self._key, self._x_test = data, key, x_test
+        self._data, self._key, self._points = data, key, points
 
     def extend(self, demands: Mapping[Cell, Demand], progress: Progress) -> None:
         """Run what is missing. A cell has to be asked for the same measures each time."""
@@ -129,7 +129,7 @@ class Networks:
     def _run_untrained(self, cell: Cell, demand: Demand, seeds: range) -> list[_Part]:
         measured = measures.measure_untrained(
             cell.net,
-            cell.scale * self._x_test,
+            self._points_of(cell),
             list(demand.measures.values()),
             seeds=seeds,
             key=self._key,
@@ -138,9 +138,10 @@ class Networks:
         return [(_untrained(len(seeds)), measured)]
 
     def _run_trained(self, cell: Cell, demand: Demand, seeds: range) -> list[_Part]:
-        data, x_test = self._data, cell.scale * self._x_test
+        data, x_test = self._data, self._points_of(cell)
         x, y = cell.scale * data.x_train[: cell.n], data.noisy_targets(cell.n, cell.label_noise)
         how: dict[str, Any] = {"steps": cell.budget, "optimizer": cell.optimizer, "learning_rate": cell.learning_rate}
+        how |= {"loss": cell.loss, "batch_size": cell.batch_size, "adversary": cell.adversary}
         how |= self._schedule(cell, x)
         parts: list[_Part] = []
         # Parameters of one chunk at a time; whole chunks, since a few networks too many cost less than another program.
@@ -159,6 +160,10 @@ class Networks:
             )
             parts.append((state, measured.isel(time=-1)))
         return parts
+
+    def _points_of(self, cell: Cell) -> np.ndarray:
+        """The test points (n', d) that the networks of a cell are measured on."""
+        return cell.scale * self._data.x_test[: cell.points or self._points]
 
     def _schedule(self, cell: Cell, x: np.ndarray) -> dict[str, Any]:
         """The one time at which the networks of a cell are read, as an argument of ``train``."""

@@ -50,7 +50,7 @@ class Examination:
         cells: for each verdict, the cells behind it, in the order of ``verdict.cells``.
         records: every cell that was run.
         data: the data set.
-        points: test points that measures were averaged over.
+        points: test points that measures were averaged over, where claims ask for no number of their own.
         looks: the planned numbers of networks per trained cell.
         seeds: for each verdict, networks per trained cell when it was reached.
         used, planned: networks that were needed, and those that no early decision would have left.
@@ -87,11 +87,10 @@ def examine(
         InputError: a claim names an unknown measure, one that needs what isn't there, or networks that don't exist;
             raised before anything is run.
     """
-    x_test = data.x_test[:points]
-    known = _Known(data, InfiniteWidth(data, x_test))
-    studies = [_study(claim, known, x_test) for claim in claims]
+    known = _Known(data, InfiniteWidth(data, points))
+    studies = [_study(claim, known) for claim in claims]
     _check_names([one for study in studies for one in study.measures.values()])
-    networks = Networks(data, key, x_test)
+    networks = Networks(data, key, points)
     measured = [study for study in studies if not isinstance(study.claim.measure, Quantity)]
 
     def samples(study: _Study, seeds: int) -> tuple[CellSample, ...]:
@@ -118,7 +117,7 @@ def examine(
     planned = _demands(studies, measured, looks.sizes[-1])
     records = networks.records
     return Examination(
-        verdicts=tuple(_capped(by_id[claim.id][0]) for claim in claims),
+        verdicts=tuple(_capped(_with_points(by_id[claim.id][0], data)) for claim in claims),
         cells=tuple(tuple(cell for _, cell in study.cells) for study in studies),
         records=tuple(records.values()),
         data=data,
@@ -139,14 +138,13 @@ def pilot(
     Of the first and the last cell of its grid that is in scope, the larger; None where neither could be used, or
     nothing varies. Arguments as for :func:`examine`, with so many ``networks`` per trained cell.
     """
-    x_test = data.x_test[:points]
-    known = _Known(data, InfiniteWidth(data, x_test))
+    known = _Known(data, InfiniteWidth(data, points))
     studies = []
     for claim in claims:
-        study = _study(claim, known, x_test)
+        study = _study(claim, known)
         kept = [one for one in study.cells if one[1] not in study.excluded]
         studies.append(dataclasses.replace(study, cells=tuple(kept[index] for index in {0, len(kept) - 1} if kept)))
-    drawn = Networks(data, key, x_test)
+    drawn = Networks(data, key, points)
     drawn.extend(_demands(studies, studies, networks), progress)
     found: list[float | None] = []
     for study in studies:
@@ -178,13 +176,13 @@ class _Study:
     excluded: frozenset[Cell]
 
 
-def _study(claim: Claim, known: _Known, x_test: np.ndarray) -> _Study:
+def _study(claim: Claim, known: _Known) -> _Study:
     """A claim on its grid, checked."""
     cells = tuple(cells_of(claim, known.data))
     chosen = {one.name: one for one in _measures(claim)}
     _check_measures(claim, chosen.values())
     for shown, cell in cells:
-        _check_cell(claim, shown, cell, known, chosen.values(), x_test)
+        _check_cell(claim, shown, cell, known, chosen.values())
     return _Study(claim, cells, chosen, frozenset(cell for _, cell in cells if _is_excluded(claim, cell, known)))
 
 
@@ -205,6 +203,12 @@ def _demands(studies: Sequence[_Study], wanted: Sequence[_Study], seeds: int) ->
 def _count(networks: Mapping[Cell, int]) -> Count:
     trained = sum(number for cell, number in networks.items() if cell.time != "initialization")
     return Count(sum(networks.values()), trained)
+
+
+def _with_points(verdict: Verdict, data: Dataset) -> Verdict:
+    """With the number of test points that its claim asked for, if it did."""
+    asked = verdict.claim.points
+    return verdict if asked is None else dataclasses.replace(verdict, points=min(asked, len(data.x_test)))
 
 
 def _capped(verdict: Verdict) -> Verdict:
@@ -304,9 +308,7 @@ def _check_measures(claim: Claim, chosen: Iterable[Measure]) -> None:
             raise InputError(f"claim {claim.id}: the measure {measure.name!r} needs a radius: give the grid an epsilon")
 
 
-def _check_cell(
-    claim: Claim, shown: Mapping[str, Any], cell: Cell, known: _Known, chosen: Iterable[Measure], x_test: np.ndarray
-) -> None:
+def _check_cell(claim: Claim, shown: Mapping[str, Any], cell: Cell, known: _Known, chosen: Iterable[Measure]) -> None:
     """Evaluate what the claim states for a cell once, so that a mistake in it shows before any training."""
     at = known.coordinates(claim, cell)
     quantity = claim.measure.formula if isinstance(claim.measure, Quantity) else None
@@ -326,7 +328,7 @@ def _check_cell(
         # Ours are tested; tracing all of them for every cell would take longer than running some.
         if measures.MEASURES.get(measure.name) is not measure:
             with _blaming(f"claim {claim.id}: at {shown_as(shown)}"):
-                check_traceable(measure, cell.net, x_test, cell.n)
+                check_traceable(measure, cell.net, known.data.x_test[: cell.points or known.infinite.points], cell.n)
 
 
 def _allowed(claim: Claim, formula: Callable[..., Any]) -> Callable[[float], bool]:

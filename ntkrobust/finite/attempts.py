@@ -87,7 +87,7 @@ class Work:
         initial: Parameters,
         rate: np.ndarray,
         times: np.ndarray,
-        orders: jax.Array | None,
+        keys: dict[str, jax.Array],
         save: Callable[[], None],
     ) -> dict[str, Any]:
         """Take a course to its last record.
@@ -97,7 +97,7 @@ class Work:
             initial: parameters as they were drawn.
             rate: η (seed,).
             times: (seed, record), empty if not asked for by time.
-            orders: keys (seed,) of the orders of minibatches.
+            keys: by name, keys (seed,) of what is random in training: orders of minibatches, attacks.
             save: called at pauses and at the end.
 
         Returns:
@@ -120,8 +120,7 @@ class Work:
         fixed: dict[str, Any] = {} if self.is_flow else {"rate": np.float32(rate)}
         if self.is_flow:
             fixed["origin"] = initial
-        if isinstance(self.program, MiniBatches):
-            fixed["order"] = orders
+        fixed |= keys
         saved = course["state"]["step"].astype(np.int64)
         for index in range(len(course["records"]), len(stops)):
             stop = np.minimum(stops[index], self.steps)

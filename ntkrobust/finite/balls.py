@@ -5,19 +5,15 @@ The norm is static in programs; radii and ranges are run-time arrays, so that ot
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from ntkrobust.errors import InputError
-
-Norm = Literal["linf", "l2", "l1"]
-
-NORMS = ("linf", "l2", "l1")
+from ntkrobust.norms import Norm
 
 TINY = 1e-30
-"""A gradient shorter than this gives no direction."""
+"""Lengths are divided by this at least."""
 
 
 class Ball(NamedTuple):
@@ -38,17 +34,6 @@ class Ball(NamedTuple):
     def radii(self) -> jax.Array:
         """(n, 1) or (1, 1)."""
         return jnp.reshape(self.radius, (-1, 1))
-
-
-def check_norm(norm: object) -> Norm:
-    """The name of a norm.
-
-    Raises:
-        InputError: there is no such norm.
-    """
-    if not isinstance(norm, str) or norm not in NORMS:
-        raise InputError(f"norm must be one of {', '.join(map(repr, NORMS))}, got {norm!r}")
-    return norm  # type: ignore[return-value]
 
 
 def length(norm: Norm, difference: jax.Array) -> jax.Array:
@@ -89,7 +74,10 @@ def _onto_l1(difference: jax.Array, radius: jax.Array) -> jax.Array:
     kept = jnp.sum(falling > threshold, axis=-1, keepdims=True)
     level = jnp.take_along_axis(threshold, jnp.maximum(kept - 1, 0), axis=-1)
     inside = jnp.sum(size, axis=-1, keepdims=True) <= radius
-    return jnp.where(inside, difference, jnp.sign(difference) * jnp.maximum(size - level, 0))
+    left = jnp.maximum(size - level, 0)
+    # Far from the ball the threshold is rounded by more than the radius is.
+    left = left * jnp.minimum(1.0, radius / jnp.maximum(jnp.sum(left, axis=-1, keepdims=True), TINY))
+    return jnp.where(inside, difference, jnp.sign(difference) * left)
 
 
 def random_point(norm: Norm, ball: Ball, key: jax.Array) -> jax.Array:
@@ -116,6 +104,9 @@ def steepest(norm: Norm, gradient: jax.Array) -> jax.Array:
     if norm == "linf":
         return jnp.sign(gradient)
     if norm == "l2":
-        return gradient / jnp.maximum(jnp.linalg.norm(gradient, axis=-1, keepdims=True), TINY)
+        # Saturated networks have gradients whose squares underflow: the largest entry is divided out first.
+        most = jnp.max(jnp.abs(gradient), axis=-1, keepdims=True)
+        scaled = gradient / jnp.where(most > 0, most, 1)
+        return scaled / jnp.maximum(jnp.linalg.norm(scaled, axis=-1, keepdims=True), 1)
     largest = jax.nn.one_hot(jnp.argmax(jnp.abs(gradient), axis=-1), gradient.shape[-1], dtype=gradient.dtype)
     return largest * jnp.sign(gradient)

@@ -42,8 +42,8 @@ def zero_loss(loss: str, y: np.ndarray) -> float:
     return float(np.sum(y, dtype=np.float64) * np.log(y.shape[1]))
 
 
-def check_loss(loss: object, y: np.ndarray) -> str:
-    """The name of a loss that the targets (n, o) are fit for.
+def check_loss(loss: object, y: np.ndarray, name: str = "y_train") -> str:
+    """The name of a loss that the targets (n, o) of this name are fit for.
 
     Raises:
         InputError: there is no such loss; or targets of the cross entropy that are neither ±1 in one column nor rows
@@ -58,7 +58,7 @@ def check_loss(loss: object, y: np.ndarray) -> str:
                 raise InputError(f"cross_entropy with one output takes targets ±1, got {strange:g}")
         elif (y < 0).any() or (abs(y.sum(axis=1) - 1) > ROW_SUM).any():
             row = int(np.argmax((y < 0).any(axis=1) | (abs(y.sum(axis=1) - 1) > ROW_SUM)))
-            raise InputError(f"cross_entropy takes rows of class probabilities, but row {row} of y_train is {y[row]}")
+            raise InputError(f"cross_entropy takes rows of class probabilities, but row {row} of {name} is {y[row]}")
     return loss
 
 

@@ -21,6 +21,7 @@ from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
 from ntkrobust.finite import spectral, stability
 from ntkrobust.finite.arrays import single_precision
+from ntkrobust.finite.attacks import measures as attacks
 from ntkrobust.finite.models import Model, model_of
 from ntkrobust.finite.parameters import LayerScales, Parameters, Shapes, draw, layer_scales, stack
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
@@ -75,6 +76,13 @@ class Probe:
         self.x, self._y = data["x"], data.get("y")
         self._training = data.get("x_train"), data.get("y_train")
         self.key, self._epsilon, self.samples = key, data.get("epsilon"), samples
+        self._found: dict[Callable[[Probe], jax.Array], jax.Array] = {}
+
+    def once(self, compute: Callable[[Probe], jax.Array]) -> jax.Array:
+        """``compute`` of this network, computed for the first measure that asks."""
+        if compute not in self._found:
+            self._found[compute] = compute(self)
+        return self._found[compute]
 
     @property
     def labels(self) -> jax.Array:
@@ -230,6 +238,8 @@ def _accuracy(outputs: jax.Array, y: jax.Array) -> jax.Array:
 
 
 _ZHU = "Zhu et al., arXiv 2209.07263"
+_WU = "Wu et al., arXiv 2010.01279"
+_ATTACKED = f"two runs of PGD against the predicted class, {attacks.STEPS} steps each, one set of candidates for both"
 
 MEASURES: dict[str, Measure] = {
     measure.name: measure
@@ -376,9 +386,82 @@ MEASURES: dict[str, Measure] = {
             dims=(),
             needs=("y_test",),
         ),
+        *(
+            Measure(
+                f"robust_accuracy{suffix}",
+                rf"\text{{share of points whose true class is predicted, and kept at every PGD iterate in }} B_{ball}",
+                robust,
+                dims=(),
+                side="upper",
+                needs=("y_test", "epsilon"),
+                source=_ATTACKED,
+            )
+            for suffix, ball, robust in (
+                ("", r"\infty(x,\varepsilon)", attacks.robust_accuracy),
+                ("_l2", r"2(x,\varepsilon)", attacks.robust_accuracy_l2),
+            )
+        ),
+        Measure(
+            "stability_given_correct",
+            r"\mathrm{Rob}/\mathrm{Nat} \text{: of the points whose true class is predicted, the share that keeps it "
+            r"at every PGD iterate in } B_\infty(x,\varepsilon)",
+            attacks.stability_given_correct,
+            dims=(),
+            side="upper",
+            needs=("y_test", "epsilon"),
+            source=_ATTACKED,
+        ),
+        *(
+            Measure(
+                f"prediction_stability{suffix}",
+                rf"\text{{share of points whose predicted class is kept at every PGD iterate in }} B_{ball}",
+                stable,
+                dims=(),
+                side="upper",
+                needs=("epsilon",),
+                source=f"{_WU}; {_ATTACKED}",
+            )
+            for suffix, ball, stable in (
+                ("", r"\infty(x,\varepsilon)", attacks.prediction_stability),
+                ("_l2", r"2(x,\varepsilon)", attacks.prediction_stability_l2),
+            )
+        ),
+        Measure(
+            "local_lipschitz",
+            r"\max_{x' \in B_\infty(x,\varepsilon)} \|f(x) - f(x')\|_1/\|x - x'\|_\infty",
+            attacks.local_lipschitz,
+            side="lower",
+            needs=("epsilon",),
+            source=f"{_WU}; largest over two runs of {attacks.STEPS} steps that climb the numerator",
+        ),
+        Measure(
+            "kl_gradient",
+            r"\max_{x'} \|\nabla_{x'} \mathrm{KL}(p(x)\,\|\,p(x'))\|_1,\ p = \mathrm{softmax}\,f,\ "
+            r"x' \text{ the PGD iterates in } B_\infty(x,\varepsilon)",
+            attacks.kl_gradient,
+            side="lower",
+            needs=("epsilon",),
+            source=f"the local Lipschitz constant in the public code of {_WU}; two runs of {attacks.STEPS} steps",
+        ),
     )
 }
 """The measures that can be asked for by name."""
+
+MEASURES |= {
+    f"{name}_by_pgd": dataclasses.replace(
+        MEASURES[name],
+        name=f"{name}_by_pgd",
+        side="exact",
+        source=f"what this attack finds, in its own right: no bound on {name} is meant. {MEASURES[name].source}",
+    )
+    for name in (
+        "robust_accuracy",
+        "prediction_stability",
+        "stability_given_correct",
+        "local_lipschitz",
+        "kl_gradient",
+    )
+}
 
 
 def get(measure: str | Measure) -> Measure:

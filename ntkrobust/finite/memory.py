@@ -48,11 +48,12 @@ class MemoryEstimate(NamedTuple):
 
 
 def training_memory(
-    net: MLP, d_in: int, n: int, seeds: int, records: int, plan: Plan, copies: int = 0
+    net: MLP, d_in: int, n: int, seeds: int, records: int, plan: Plan, copies: int = 0, repeats: int = 1
 ) -> MemoryEstimate:
     """Peak memory of training ``seeds`` networks on n points, recorded so many times, with this plan.
 
-    ``copies``: arrays of the size of the parameters that the optimizer keeps for each network.
+    ``copies``: arrays of the size of the parameters that the optimizer keeps for each network. ``repeats``: rows that
+    each point takes on its way through the network: two beside its attacked twin.
     """
     parameters = 4 * net.count_parameters(d_in)
     pieces = plan.pieces(seeds)
@@ -60,7 +61,7 @@ def training_memory(
     # What is recorded is what came out of a single chunk; out of several it is copied together.
     chunks = at_once * (1 + (pieces.size < seeds)) * pieces.capacity
     spread = 1 if plan.shares_points(seeds) else plan.devices
-    activations = 4 * n * (LAYER_ARRAYS * net.activations + d_in)
+    activations = 4 * n * repeats * (LAYER_ARRAYS * net.activations + d_in)
     return MemoryEstimate(
         process=resident_bytes(),
         programs=at_once * PROGRAM_BYTES,
@@ -72,20 +73,28 @@ def training_memory(
 
 
 def check_training_memory(
-    net: MLP, d_in: int, n: int, seeds: int, records: int, plan: Plan, limit: int | None, copies: int = 0
+    net: MLP,
+    d_in: int,
+    n: int,
+    seeds: int,
+    records: int,
+    plan: Plan,
+    limit: int | None,
+    copies: int = 0,
+    repeats: int = 1,
 ) -> MemoryEstimate:
     """The estimate, if it fits.
 
     Raises:
         InputError: the peak exceeds ``limit`` bytes, or the machine's memory if no limit is given.
     """
-    estimate = training_memory(net, d_in, n, seeds, records, plan, copies)
+    estimate = training_memory(net, d_in, n, seeds, records, plan, copies, repeats)
     available = physical_bytes() if limit is None else limit
     if not available or estimate.peak <= available:
         return estimate
 
     def fits(seeds: int, records: int) -> bool:
-        return training_memory(net, d_in, n, seeds, records, plan, copies).peak <= available
+        return training_memory(net, d_in, n, seeds, records, plan, copies, repeats).peak <= available
 
     what_would = []
     if records > 1 and fits(seeds, 1):

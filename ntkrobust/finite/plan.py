@@ -119,24 +119,25 @@ def _power_of_two_from(smallest: int) -> int:
     return 2 ** math.ceil(math.log2(smallest))
 
 
-def choose_plan(net: MLP, d_in: int, n_points: int, copies: int = 0) -> Plan:
-    """The plan for an ensemble of ``net`` at ``n_points`` inputs of dimension ``d_in``.
+def choose_plan(net: MLP, d_in: int, n_points: int, copies: int = 0, repeats: int = 1) -> Plan:
+    """The plan for an ensemble of ``net`` at ``n_points`` inputs of dimension ``d_in``, each in so many rows at once.
 
     The estimate per seed: of every array of parameters, the value, its gradient, and one of each being made; as many
     more as an optimizer keeps (``copies``), going in and coming out; and at every layer, three arrays over the points
     for each output.
     """
     parameters = net.count_parameters(d_in)
-    activations = 3 * n_points * net.d_out * (d_in + net.activations)
+    rows = repeats * n_points
+    activations = 3 * rows * net.d_out * (d_in + net.activations)
     devices = jax.local_device_count()
     exact = 4 * parameters >= EXACT_FROM_BYTES
-    is_large = net.largest_product * n_points >= SHARED_PRODUCT
+    is_large = net.largest_product * rows >= SHARED_PRODUCT
     points = n_points if is_large and devices > 1 else 0
     if jax.default_backend() != "cpu":
         fitting = max(1, CHUNK_BYTES // (4 * ((4 + 2 * copies) * parameters + activations)))
         chunk = _powers_of_two(min(MAX_CHUNK, fitting))[-1]
         return Plan(chunk, chunk * devices, 1, devices, exact, points)
-    sharing = min(MAX_GROUP, PRODUCT_FLOATS // (net.widest * n_points), GROUP_PARAMETERS // parameters)
+    sharing = min(MAX_GROUP, PRODUCT_FLOATS // (net.widest * rows), GROUP_PARAMETERS // parameters)
     group = _powers_of_two(max(1, sharing))[-1]
     held = 2 * (1 + copies) * parameters
     fitting = max(1, (CHUNK_BYTES // 4 - group * (2 * parameters + activations)) // held)

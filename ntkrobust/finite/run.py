@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ntkrobust.adversary import Adversary
 from ntkrobust.errors import InputError
 from ntkrobust.finite.parameters import Parameters, initialize
 from ntkrobust.finite.seeds import seed_keys
@@ -20,6 +21,9 @@ STATUSES = ("converged", "budget", "diverged")
 
 _DESCRIBED = ("optimizer", "objective", "batch_size", "weight_decay", "tolerance")
 """What training was, stored in words and numbers; files without them hold full-batch gradient descent on ½Σ."""
+
+_OPTIONAL = ("flow_time", "validation_loss")
+"""Histories (seed, time) that some runs have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Run:
         learning_rate: (seed,) on a loss that is a sum over samples; NaN where a schedule set it, and the length of the
             first step tried for gradient flow.
         step: (seed, time) steps taken at each record; for gradient flow those tried.
-        loss: (seed, time) training loss over all samples, ½Σ‖f − y‖² unless ``objective`` is another.
+        loss: (seed, time) training loss over all samples, ½Σ‖f − y‖² unless ``objective`` is another; with an
+            adversary its whole objective, under the attack of that step.
         status: (seed,) each ``converged`` (the loss asked for was reached), ``budget`` (the steps or the time asked
             for were spent) or ``diverged``.
         snapshots: parameters at each record, arrays with a leading seed axis.
@@ -46,6 +51,8 @@ class Run:
         weight_decay: λ.
         tolerance: of gradient flow.
         flow_time: (seed, time) gradient-flow time where it is not ηk: for gradient flow, and where a schedule set η.
+        adversary: what was trained against; None for the loss alone.
+        validation_loss: (seed, time) what was minimized, on held-out points, a sum over them; None if none were given.
     """
 
     net: MLP
@@ -65,6 +72,8 @@ class Run:
     weight_decay: float = 0.0
     tolerance: float = 1e-3
     flow_time: np.ndarray | None = None
+    adversary: Adversary | None = None
+    validation_loss: np.ndarray | None = None
 
     @property
     def time(self) -> np.ndarray:
@@ -82,6 +91,36 @@ class Run:
     def parameters(self) -> Parameters:
         """Parameters at the last record, arrays with a leading seed axis."""
         return self.snapshots[-1]
+
+    @property
+    def best(self) -> np.ndarray:
+        """(seed,) index of the record with the lowest held-out loss, the first of several.
+
+        Raises:
+            InputError: the run has no held-out loss.
+        """
+        if self.validation_loss is None:
+            raise InputError("the run has no held-out loss: give train(..., validation=(x, y))")
+        # A network that has diverged was better before.
+        return np.argmin(np.where(np.isnan(self.validation_loss), np.inf, self.validation_loss), axis=1)
+
+    def at_best(self) -> Run:
+        """The run with one record: each network at its :attr:`best`. That is early stopping by held-out points.
+
+        Raises:
+            InputError: the run has no held-out loss.
+        """
+        best = self.best
+        rows = np.arange(len(best))
+
+        def chosen(history: np.ndarray | None) -> np.ndarray | None:
+            return None if history is None else history[rows, best][:, None]
+
+        snapshot = jax.tree.map(lambda *records: np.stack(records)[best, rows], *self.snapshots)
+        histories: dict[str, Any] = {
+            name: chosen(getattr(self, name)) for name in ("step", "loss", "flow_time", "validation_loss")
+        }
+        return dataclasses.replace(self, snapshots=(snapshot,), **histories)
 
     @property
     def d_in(self) -> int:
@@ -105,6 +144,7 @@ class Run:
             "initialization": initialization.known_as or {**scales._asdict(), "name": initialization.name},
             "key_implementation": str(jax.random.key_impl(self.key)),
             **{field: getattr(self, field) for field in ("plan", *_DESCRIBED)},
+            "adversary": None if self.adversary is None else self.adversary.as_json(),
         }
         arrays: dict[str, Any] = {
             f"{kind}_{time}_{layer}": array
@@ -112,8 +152,7 @@ class Run:
             for kind, group in snapshot._asdict().items()
             for layer, array in enumerate(group)
         }
-        if self.flow_time is not None:
-            arrays["flow_time"] = self.flow_time
+        arrays |= {name: getattr(self, name) for name in _OPTIONAL if getattr(self, name) is not None}
         with open(path, "wb") as file:
             np.savez(
                 file,
@@ -137,7 +176,7 @@ class Run:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 stored = {name: archive[name] for name in archive.files}
             described = json.loads(str(stored["description"]))
-            initialization = described["initialization"]
+            initialization, adversary = described["initialization"], described.get("adversary")
             net = MLP(
                 **{field: described[field] for field in ("depth", "width", "d_out", "parameterization", "bias_std")},
                 activation=described["activation"],
@@ -159,7 +198,8 @@ class Run:
                 status=stored["status"],
                 snapshots=tuple(groups),
                 plan=described["plan"],
-                flow_time=stored.get("flow_time"),
+                adversary=None if adversary is None else Adversary.from_json(adversary),
+                **{name: stored[name] for name in _OPTIONAL if name in stored},
                 **{field: described[field] for field in _DESCRIBED if field in described},
                 **{name: stored[name] for name in ("x_train", "y_train", "learning_rate", "step", "loss")},
             )
@@ -183,8 +223,7 @@ class Run:
             "step": (seeds, times),
             "loss": (seeds, times),
         }
-        if self.flow_time is not None:
-            expected["flow_time"] = (seeds, times)
+        expected |= {name: (seeds, times) for name in _OPTIONAL if getattr(self, name) is not None}
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape} instead of {shape}")

@@ -52,8 +52,9 @@ def check_key(key: jax.Array | None) -> jax.Array:
     return key
 
 
-ORDER_INDEX = 4
-"""What a network's own key is folded with for the order of its minibatches: its draws use 0 to 3."""
+ORDER_INDEX, ATTACK_INDEX = 4, 5
+"""What a network's own key is folded with for the order of its minibatches, and for attacks on it: its draws use 0 to
+3."""
 
 
 def order_keys(keys: jax.Array, shapes: tuple[tuple[int, int], ...]) -> jax.Array:
@@ -61,5 +62,14 @@ def order_keys(keys: jax.Array, shapes: tuple[tuple[int, int], ...]) -> jax.Arra
 
     Like draws, they depend on the shape of the network: seeds share no order, and neither do shapes.
     """
+    return _own_keys(keys, shapes, ORDER_INDEX)
+
+
+def attack_keys(keys: jax.Array, shapes: tuple[tuple[int, int], ...]) -> jax.Array:
+    """Keys (seed,) of the random starts of attacks in training, in the same way."""
+    return _own_keys(keys, shapes, ATTACK_INDEX)
+
+
+def _own_keys(keys: jax.Array, shapes: tuple[tuple[int, int], ...], index: int) -> jax.Array:
     shape = zlib.crc32(repr(shapes).encode())
-    return jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, shape), ORDER_INDEX))(keys)
+    return jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, shape), index))(keys)

@@ -7,6 +7,7 @@ the steps between two records are the same in one segment or in many.
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ import optax
 
 from ntkrobust.finite.losses import TrainingLoss
 from ntkrobust.finite.models import Model
+from ntkrobust.finite.objectives import Objective, Regularizer
 from ntkrobust.finite.optimizers import Optimizer
 from ntkrobust.finite.parameters import Parameters, packed
 
@@ -25,18 +27,19 @@ class GradientDescent:
 
     model: Model
     loss: str = "squared"
+    regularizer: Regularizer | None = None
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
         """Take one network to where ``one`` says; see :class:`~ntkrobust.finite.attempts.Work`.
 
         Parameters of deep networks come back stacked.
         """
-        training_loss = TrainingLoss(self.model, self.loss)
-        value_and_gradient = jax.value_and_grad(lambda parameters: training_loss(shared, parameters))
+        objective = Objective(self.model, self.loss, self.regularizer)
+        value_and_gradient = jax.value_and_grad(partial(objective.at_step, shared, one))
 
         def look_and_step(carry: tuple) -> tuple:
             parameters, step, _, ceiling, _ = carry
-            loss, gradient = value_and_gradient(parameters)
+            loss, gradient = value_and_gradient(parameters, step)
             # What counts as diverged is set by the network as it was drawn (or by f = 0, should that be worse).
             ceiling = jnp.where(step == 0, shared["tolerated_rise"] * jnp.maximum(loss, shared["zero_loss"]), ceiling)
             done = (step >= one["stop"]) | (loss <= shared["level"]) | ~(loss <= ceiling)
@@ -58,15 +61,16 @@ class FullBatch:
     model: Model
     loss: str
     optimizer: Optimizer
+    regularizer: Regularizer | None = None
 
     def __call__(self, shared: dict, one: dict) -> dict[str, Any]:
         """Take one network to where ``one`` says; see :class:`~ntkrobust.finite.attempts.Work`."""
-        training_loss = TrainingLoss(self.model, self.loss)
-        value_and_gradient = jax.value_and_grad(lambda parameters: training_loss(shared, parameters))
+        objective = Objective(self.model, self.loss, self.regularizer)
+        value_and_gradient = jax.value_and_grad(partial(objective.at_step, shared, one))
 
         def look_and_step(carry: tuple) -> tuple:
             parameters, memory, step, _, ceiling, _ = carry
-            loss, gradient = value_and_gradient(parameters)
+            loss, gradient = value_and_gradient(parameters, step)
             ceiling = jnp.where(step == 0, shared["tolerated_rise"] * jnp.maximum(loss, shared["zero_loss"]), ceiling)
             done = (step >= one["stop"]) | (loss <= shared["level"]) | ~(loss <= ceiling)
             moved = self.optimizer.move(gradient, memory, parameters, step, one["rate"], shared["weight_decay"])
@@ -86,21 +90,26 @@ class MiniBatches:
     An epoch is n // batch_size steps on as many batches of a fresh order of the samples, so that the samples of an
     incomplete batch, others in each epoch, are left out. The gradient of a batch is multiplied by n / batch_size: it
     estimates that of the full loss, and learning rates mean the same for every batch size.
+
+    With a regularizer it looks at the loss alone, since an attack on all samples would cost as much as the epoch; what
+    is recorded is the whole objective, attacked once where a segment ends.
     """
 
     model: Model
     loss: str
     optimizer: Optimizer
     batch_size: int
+    regularizer: Regularizer | None = None
 
     def __call__(self, shared: dict, one: dict) -> dict[str, Any]:
         """Take one network to where ``one`` says; see :class:`~ntkrobust.finite.attempts.Work`."""
         training_loss = TrainingLoss(self.model, self.loss)
+        objective = Objective(self.model, self.loss, self.regularizer)
         n = shared["x"].shape[0]
         per_epoch = n // self.batch_size
 
-        def of_batch(parameters: Parameters, rows: jax.Array) -> jax.Array:
-            whole = training_loss.on(shared, parameters, shared["x"][rows], shared["y"][rows])
+        def of_batch(parameters: Parameters, step: jax.Array, rows: jax.Array) -> jax.Array:
+            whole = objective.on(shared, one, parameters, step, shared["x"][rows], shared["y"][rows])
             return n / self.batch_size * whole
 
         def look_and_walk(carry: tuple) -> tuple:
@@ -116,7 +125,7 @@ class MiniBatches:
 
             def walk(inner: tuple) -> tuple:
                 parameters, memory, step = inner
-                gradient = jax.grad(of_batch)(parameters, batches[step % per_epoch])
+                gradient = jax.grad(of_batch)(parameters, step, batches[step % per_epoch])
                 moved = self.optimizer.move(gradient, memory, parameters, step, one["rate"], shared["weight_decay"])
                 return *moved, step + 1
 
@@ -126,6 +135,9 @@ class MiniBatches:
         zero = jnp.zeros((), jnp.float32)
         start = (one["parameters"], one["memory"], one["step"], zero, one["ceiling"], jnp.zeros((), bool))
         parameters, memory, step, loss, ceiling, _ = jax.lax.while_loop(lambda carry: ~carry[-1], look_and_walk, start)
+        if self.regularizer is not None:
+            # Where the loss alone has stopped a network, it is what tells why.
+            loss = jnp.where(loss <= ceiling, objective.at_step(shared, one, parameters, step), loss)
         return {"parameters": parameters, "memory": memory, "step": step, "loss": loss, "ceiling": ceiling}
 
 

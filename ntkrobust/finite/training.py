@@ -11,18 +11,19 @@ import jax
 import numpy as np
 import optax
 
+from ntkrobust.adversary import Adversary, check_adversary
 from ntkrobust.checks import check_integer
-from ntkrobust.data.checks import check_same_rows
-from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
-from ntkrobust.finite.arrays import single_precision
+from ntkrobust.finite.arrays import check_data, single_precision
 from ntkrobust.finite.attempts import Program, Work
 from ntkrobust.finite.checkpoints import Checkpoint, check_place, describe
 from ntkrobust.finite.derivatives import ntk_largest_eigenvalue
 from ntkrobust.finite.flow import GradientFlow, check_tolerance
-from ntkrobust.finite.losses import TrainingLoss, check_loss, zero_loss
+from ntkrobust.finite.held_out import held_out_loss
+from ntkrobust.finite.losses import check_loss, zero_loss
 from ntkrobust.finite.memory import check_training_memory
 from ntkrobust.finite.models import Model, model_of
+from ntkrobust.finite.objectives import Objective, Regularizer
 from ntkrobust.finite.optimizers import (
     Optimizer,
     Rates,
@@ -35,7 +36,7 @@ from ntkrobust.finite.parameters import Parameters, initialize, layer_scales
 from ntkrobust.finite.plan import choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
 from ntkrobust.finite.schedules import Schedule, check_schedule, log_spaced
-from ntkrobust.finite.seeds import check_key, check_seeds, order_keys, seed_keys
+from ntkrobust.finite.seeds import attack_keys, check_key, check_seeds, order_keys, seed_keys
 from ntkrobust.finite.segments import FullBatch, GradientDescent, MiniBatches
 from ntkrobust.networks import MLP
 from ntkrobust.precision import TRAINING_DTYPE
@@ -74,6 +75,8 @@ def train(
     batch_size: int | None = None,
     weight_decay: float = 0.0,
     tolerance: float = 1e-3,
+    adversary: Adversary | None = None,
+    validation: tuple[np.ndarray, np.ndarray] | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_every: int | None = None,
     memory_limit: int | None = None,
@@ -102,6 +105,7 @@ def train(
             initialization.
         record_losses: losses to record at instead, as fractions of the loss of f = 0 (½Σ‖y‖² for the squared loss);
             each network stops at the first step at or below each, under gradient flow less than ``tolerance`` below.
+            Under an adversary, values of its objective, which for f = 0 is the loss alone; not on minibatches then.
         key: a typed key, by default ``jax.random.key(0)``.
         optimizer: ``"gd"``, ``"momentum"`` (heavy ball, 0.9), ``"adam"``, ``"gradient_flow"``, or an
             ``optax.GradientTransformation``, whose updates are multiplied by ``learning_rate`` and added: one made by
@@ -114,6 +118,12 @@ def train(
         weight_decay: λ, decoupled for Adam (AdamW), λθ added to the gradient for gradient descent and heavy ball. It
             acts on all parameters; recorded losses leave it out.
         tolerance: of gradient flow, largest estimated error of a step relative to the distance from initialization.
+        adversary: what to train against; None for the loss alone. Then ``run.loss`` is the adversary's objective under
+            the attack of the step at which it is recorded, on all samples. ``"auto"`` takes λ_max of the natural loss
+            all the same, and halves where the objective rises. Not for gradient flow.
+        validation: held-out (x, y). After training the objective on them is evaluated at each record
+            (``run.validation_loss``, a sum over samples, all records under the same random starts), so that
+            ``run.best`` and ``run.at_best()`` stop each network where it was lowest. Training does not see them.
         checkpoint: a file to keep the state of training in. A call with the same arguments resumes from it and gives
             the same run, to the last bit on the same machine and versions. It stays when training is over.
         checkpoint_every: steps between two writes, 1000 by default.
@@ -126,7 +136,8 @@ def train(
     Raises:
         InputError: arrays of the wrong shape or with NaN, targets that the loss does not take, no seeds, a learning
             rate that is not positive, records that are not increasing, arguments that do not go together, a
-            checkpoint of other arguments, or more than fits into memory: the sentence says what would.
+            checkpoint of other arguments, inputs outside of the adversary's bounds, or more than fits into memory: the
+            sentence says what would.
     """
     x, y = check_training_data(net, x_train, y_train)
     seeds = check_seeds(seeds)
@@ -137,6 +148,10 @@ def train(
     weight_decay = check_weight_decay(weight_decay, moves)
     tolerance = check_tolerance(tolerance)
     batch = _check_batch_size(batch_size, len(x), moves)
+    adversary = check_adversary(adversary)
+    if adversary is not None:
+        _check_training_against(adversary, x, moves, batch, record_losses is not None)
+    held_out = None if validation is None else _check_validation(net, validation, x, loss, adversary)
     given = {
         "record_steps": record_steps,
         "record_times": record_times,
@@ -155,33 +170,48 @@ def train(
     auto = number is None
     is_flow = moves.name == "gradient_flow"
     copies = moves.copies(like)
-    plan = choose_plan(net, x.shape[1], x.shape[0], copies)
+    regularizer = Regularizer.of(adversary)
+    repeats = 1 if regularizer is None else regularizer.repeats(net.d_out)
+    plan = choose_plan(net, x.shape[1], x.shape[0], copies, repeats)
     if memory_limit is not None:
         memory_limit = check_integer("memory_limit", memory_limit, 1, "in bytes")
     records = schedule.records if steps else 0
-    check_training_memory(net, x.shape[1], len(x), len(seeds), records, plan, memory_limit, copies)
+    check_training_memory(net, x.shape[1], len(x), len(seeds), records, plan, memory_limit, copies, repeats)
     scales = layer_scales(net, x.shape[1])
     tolerated = np.float32(AUTO_CEILING if auto or is_flow else DIVERGED)
-    shared = {"scales": scales, "x": x, "y": y, "tolerated_rise": tolerated}
+    shared: dict[str, Any] = {"scales": scales, "x": x, "y": y, "tolerated_rise": tolerated}
     keys = seed_keys(key, seeds)
+    random_keys = {}
+    if batch is not None:
+        random_keys["order"] = order_keys(keys, net.layer_shapes(x.shape[1]))
+    if adversary is not None and regularizer is not None:
+        random_keys["attack"] = attack_keys(keys, net.layer_shapes(x.shape[1]))
+        shared["adversary"] = adversary.numbers()
     initial = initialize(net, x.shape[1], keys)
     made_of: dict[str, Any] = {
         "net": net, "seeds": seeds, "key": key, "x_train": x, "y_train": y, "plan": str(plan), "optimizer": moves.name,
         "objective": loss, "batch_size": batch, "weight_decay": weight_decay, "tolerance": tolerance,
+        "adversary": adversary,
     }  # fmt: skip
+
+    def finished(run: Run) -> Run:
+        return run if held_out is None else dataclasses.replace(run, validation_loss=held_out_loss(run, *held_out))
+
     if not steps:
-        return Run(
+        one = {"parameters": initial, **random_keys}
+        run = Run(
             # No step is taken, so any rate describes it.
             learning_rate=np.ones(len(seeds)),
             step=np.zeros((len(seeds), 1), dtype=np.int32),
-            loss=run_over_seeds(TrainingLoss(model, loss), plan, shared, initial)[:, None],
+            loss=run_over_seeds(Objective(model, loss, regularizer), plan, shared, one)[:, None],
             status=np.full(len(seeds), "budget", dtype="U9"),
             snapshots=(initial,),
             **made_of,
         )
+        return finished(run)
 
     work = Work(
-        _program(model, loss, moves, batch, weight_decay),
+        _program(model, loss, regularizer, moves, batch, weight_decay),
         moves,
         plan,
         shared,
@@ -199,6 +229,7 @@ def train(
         described = describe(
             net, x, y, seeds, key, schedule, moves, like, rates, steps=steps, loss=loss, batch_size=batch,
             learning_rate="auto" if auto else number, weight_decay=weight_decay, tolerance=tolerance,
+            adversary=None if adversary is None else adversary.as_json(),
         )  # fmt: skip
         file = Checkpoint(*place, described)
 
@@ -215,8 +246,8 @@ def train(
             times = np.tile(np.array(schedule.times), (len(seeds), 1))
         return _rate_that_meets(times, rate) if auto and not is_flow else rate, times
 
-    orders = order_keys(keys, net.layer_shapes(x.shape[1])) if batch is not None else None
-    history = _attempts(work, initial, like, orders, rates_and_times, RETRIES if auto and not is_flow else 0, file)
+    retries = RETRIES if auto and not is_flow else 0
+    history = _attempts(work, initial, like, random_keys, rates_and_times, retries, file)
 
     losses = history["loss"]
     reached = np.zeros(len(seeds), dtype=bool)
@@ -225,7 +256,7 @@ def train(
     flow_time = history.get("clock")
     if rates is not None and moves.name == "gd":
         flow_time = np.concatenate([[0.0], np.cumsum(rates)])[history["step"]]
-    return Run(
+    run = Run(
         learning_rate=history["rate"],
         step=history["step"],
         loss=losses,
@@ -234,24 +265,32 @@ def train(
         flow_time=flow_time,
         **made_of,
     )
+    return finished(run)
 
 
-def _program(model: Model, loss: str, optimizer: Optimizer, batch: int | None, weight_decay: float) -> Program:
+def _program(
+    model: Model,
+    loss: str,
+    regularizer: Regularizer | None,
+    optimizer: Optimizer,
+    batch: int | None,
+    weight_decay: float,
+) -> Program:
     """The program that does what is asked for and carries no more than that takes."""
     if optimizer.name == "gradient_flow":
         return GradientFlow(model, loss)
     if batch is not None:
-        return MiniBatches(model, loss, optimizer, batch)
+        return MiniBatches(model, loss, optimizer, batch, regularizer)
     if optimizer == Optimizer("gd") and not weight_decay:
-        return GradientDescent(model, loss)
-    return FullBatch(model, loss, optimizer)
+        return GradientDescent(model, loss, regularizer)
+    return FullBatch(model, loss, optimizer, regularizer)
 
 
 def _attempts(
     work: Work,
     initial: Parameters,
     like: Parameters,
-    orders: jax.Array | None,
+    keys: dict[str, jax.Array],
     rates_and_times: Callable[[], tuple[np.ndarray, np.ndarray]],
     retries: int,
     file: Checkpoint | None,
@@ -262,7 +301,7 @@ def _attempts(
         work: what to do.
         initial: parameters as they were drawn.
         like: shapes and types of those of one network.
-        orders: keys (seed,) of the orders of minibatches.
+        keys: by name, keys (seed,) of what is random in training: orders of minibatches, attacks.
         rates_and_times: gives η (seed,) and times (seed, record); not called on resuming.
         retries: how often.
         file: where to save, and to resume from.
@@ -298,7 +337,7 @@ def _attempts(
 
     while True:
         rows = held["rows"]
-        some = None if orders is None else orders[rows]
+        some = {name: of_all[rows] for name, of_all in keys.items()}
         begun = initial if len(rows) == len(rate) else jax.tree.map(lambda leaf, rows=rows: leaf[rows], initial)
         history = work.follow(held["course"], begun, rate[rows], times[rows], some, save)
         if held["history"] is not None:
@@ -337,6 +376,35 @@ def _check_batch_size(batch_size: object, n: int, optimizer: Optimizer) -> int |
     if optimizer.name == "gradient_flow":
         raise InputError("gradient flow is that of the full loss: batch_size must be None")
     return size
+
+
+def _check_training_against(
+    adversary: Adversary, x: np.ndarray, optimizer: Optimizer, batch: int | None, by_losses: bool
+) -> None:
+    """Raise InputError unless an adversary goes with the inputs (n, d), the optimizer and the records."""
+    if optimizer.name == "gradient_flow":
+        raise InputError("gradient flow is that of the loss alone: adversary must be None, or the optimizer another")
+    if batch is not None and by_losses:
+        raise InputError("on minibatches the adversary's objective is not followed: record_losses must be None")
+    adversary.check_inputs("x_train", x)
+
+
+def _check_validation(
+    net: MLP, validation: object, x_train: np.ndarray, loss: str, adversary: Adversary | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Held-out inputs (n', d) and targets (n', o) as float32 arrays.
+
+    Raises:
+        InputError: it is no pair of arrays that fit each other, the network, the loss and the adversary's bounds.
+    """
+    if not isinstance(validation, tuple | list) or len(validation) != 2:
+        raise InputError(f"validation must be a pair (x, y), got {type(validation).__name__}")
+    inputs, targets = validation
+    x, y = check_data(net, inputs, targets, "validation", x_train.shape[1])
+    check_loss(loss, y, "y_validation")
+    if adversary is not None:
+        adversary.check_inputs("x_validation", x)
+    return x, y
 
 
 def _check_records(schedule: Schedule, optimizer: Optimizer) -> None:
@@ -394,14 +462,5 @@ def largest_kernel_eigenvalue(
 
 
 def check_training_data(net: MLP, x_train: np.ndarray, y_train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs (n, d) and targets (n, o) as float32 arrays.
-
-    Raises:
-        InputError: a shape is wrong, something is no finite number, or the targets do not have ``net.d_out`` columns.
-    """
-    x = single_precision("x_train", x_train)
-    y = single_precision("y_train", encode([("y_train", y_train)])[0])
-    check_same_rows("x_train", x, "y_train", y)
-    if y.shape[1] != net.d_out:
-        raise InputError(f"y_train has {y.shape[1]} output column(s) and the network has d_out={net.d_out}")
-    return x, y
+    """Inputs (n, d) and targets (n, o) as float32 arrays; InputError as for :func:`check_data`."""
+    return check_data(net, x_train, y_train, "train")

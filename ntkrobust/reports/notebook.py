@@ -41,7 +41,7 @@ def _row(verdict: Mapping[str, Any]) -> str:
     rest = (
         words.factor(verdict["effect"]),
         words.p_value(verdict["p_value"]),
-        words.short_reading(verdict["reading"]),
+        words.short_reading(verdict),
         words.integer(verdict["seeds"]),
     )
     cells = (escape(words.base_id(verdict["claim"])), badge, *map(escape, rest))

@@ -51,7 +51,7 @@ def draw_overview(document: Mapping[str, Any]) -> Figure:
 
 def _name(verdict: Mapping[str, Any]) -> str:
     subject = words.base_id(verdict["claim"]).partition("/")[2] or verdict["claim"]
-    return f"{subject}, {words.short_reading(verdict['reading'])}"
+    return f"{subject}, {words.short_reading(verdict)}"
 
 
 def _limits(verdicts: Sequence[Mapping[str, Any]]) -> tuple[float, float]:

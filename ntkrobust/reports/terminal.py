@@ -33,7 +33,7 @@ def verdict_table(document: Mapping[str, Any]) -> Table:
             escape(words.factor(verdict["effect"])),
             words.p_value(verdict["p_value"]),
             str(verdict["seeds"]),
-            escape(words.short_reading(verdict["reading"])),
+            escape(words.short_reading(verdict)),
         )
     return table
 

@@ -232,8 +232,9 @@ def base_id(claim_id: str) -> str:
     return claim_id.partition("@")[0]
 
 
-def short_reading(reading: Mapping[str, Any]) -> str:
+def short_reading(verdict: Mapping[str, Any]) -> str:
     """When networks are compared, in as few characters as say it."""
+    reading = verdict["reading"]
     value = reading["value"]
     when = {
         "initialization": "untrained",
@@ -243,7 +244,19 @@ def short_reading(reading: Mapping[str, Any]) -> str:
         "fixed steps": f"{value} steps",
         "converged": "t = ∞",
     }.get(reading["time"]) or reading["text"]
-    # Documents of before there was a choice hold no optimizer.
-    if reading.get("optimizer", "gd") != "gd":
+    # Documents of before there was a choice hold no optimizer and no adversary.
+    adversary = reading.get("adversary")
+    if adversary:
+        when += f" of {_short_adversary(adversary, verdict['grid'].get('strength', [adversary['strength']]))}"
+    elif reading.get("optimizer", "gd") != "gd":
         when += f" of {reading['optimizer'].replace('_', ' ')}"
     return when if reading["functional"] == "mean" else f"{when}, {reading['functional']}"
+
+
+def _short_adversary(adversary: Mapping[str, Any], strengths: Sequence[float]) -> str:
+    """``PGD, λ = 1``; a range where the strength varies."""
+    name, symbol = {"generalized": ("PGD", "λ"), "trades": ("TRADES", "β"), "jacobian": ("‖J‖²", "λ")}[
+        adversary["objective"]
+    ]
+    ends = " to ".join(f"{end:g}" for end in dict.fromkeys((strengths[0], strengths[-1])))
+    return f"{name}, {symbol} = {ends}"

@@ -29,7 +29,8 @@ def catalogue(preset: str = "quick") -> tuple[Claim, ...]:
         *zhu2022.width.measured(sizes),
         *zhu2022.bounds(),
         *zhu2022.orders(sizes),
-        *wu2021.claims(sizes),
+        *wu2021.natural.claims(sizes),
+        *wu2021.adversarial.claims(sizes),
         *wu2021.bounds(),
         *bubeck2021.claims(),
         *regimes.claims(sizes),
@@ -38,9 +39,31 @@ def catalogue(preset: str = "quick") -> tuple[Claim, ...]:
     )
 
 
+OVERVIEW = (
+    "law",
+    "limit",
+    "zhu2022/depth-lecun/measured",
+    "zhu2022/depth-he/measured",
+    "zhu2022/depth-ntk/measured",
+    "zhu2022/depth-he/infinite@converged",
+    "zhu2022/width-under/measured",
+    "zhu2022/width-over/measured",
+    "zhu2022/nonlazy-width/measured@equal-scaled-time",
+    "wu2021/lipschitz/measured@initialization",
+    "wu2021/lipschitz-supremum/measured@initialization",
+    "wu2021/natural/measured@trades-32",
+    "wu2021/stability/measured@trades-2",
+    "wu2021/stability/measured@trades-32",
+    "wu2021/local-lipschitz/measured@trades-32",
+    "wu2021/war/measured@stability",
+    "bubeck2021/universal-law/bound@equal-loss",
+)
+"""What a first look at the papers shows: their main statements, in readings that take a few minutes together."""
+
+
 def default_claims(preset: str = "quick") -> tuple[Claim, ...]:
-    """The catalogue without what is known from recollection only: that is examined when it is asked for."""
-    return tuple(claim for claim in catalogue(preset) if claim.provenance != "recollection")
+    """The :data:`OVERVIEW`: what is judged where nothing is named."""
+    return select(OVERVIEW, preset)
 
 
 def load(claim_id: str, preset: str = "quick") -> Claim:

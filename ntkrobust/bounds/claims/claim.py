@@ -73,6 +73,8 @@ class Claim:
         theory: a formula for the measure on the same cells, drawn as a line; not judged.
         theory_label: what that line is.
         draws: networks per seed asked for; statements at initialization can afford many.
+        points: test points that each network is measured on, as far as there are so many; None for as many as the
+            verification takes. Shares of points want more of them than gradients do.
 
     Raises:
         InputError: an unknown axis, an empty one, a relation along an axis that isn't on the grid, has no order, or
@@ -92,6 +94,7 @@ class Claim:
     theory: Formula | None = None
     theory_label: str = ""
     draws: int = 1
+    points: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id or any(character.isspace() for character in self.id):
@@ -101,6 +104,10 @@ class Claim:
                 raise self._error(f"its {name} is a text, got {getattr(self, name)!r}")
         if not isinstance(self.draws, int) or isinstance(self.draws, bool) or self.draws < 1:
             raise self._error(f"draws is an integer of at least 1, got {self.draws!r}")
+        if self.points is not None and (
+            not isinstance(self.points, int) or isinstance(self.points, bool) or self.points < 1
+        ):
+            raise self._error(f"points is None or an integer of at least 1, got {self.points!r}")
         if self.provenance not in PROVENANCES:
             raise self._error(f"provenance is one of {', '.join(PROVENANCES)}, got {self.provenance!r}")
         if type(self.relation) not in KINDS:

@@ -13,25 +13,27 @@ import numpy as np
 from ntkrobust.errors import InputError
 
 AXES = ("initialization", "depth", "width", "activation", "parameterization", "bias_std", "d_out", "n", "epsilon",
-        "scale", "alpha", "label_noise")  # fmt: skip
+        "scale", "alpha", "label_noise", "strength")  # fmt: skip
 """What a grid can range over: the fields of a network; n, the number of training points; ε, a radius; a factor on all
-inputs; the share of training labels that are wrong; and a factor on the output scale α of the initialization (α itself
-for those that have α = 1, all but ``mean_field``).
+inputs; the share of training labels that are wrong; λ of the reading's adversary; and a factor on the output scale α of
+the initialization (α itself for those that have α = 1, all but ``mean_field``).
 """
 
-NUMERIC_AXES = ("depth", "width", "n", "d_out", "bias_std", "epsilon", "scale", "alpha", "label_noise")
+NUMERIC_AXES = ("depth", "width", "n", "d_out", "bias_std", "epsilon", "scale", "alpha", "label_noise",
+                "strength")  # fmt: skip
 """The axes along which there is more and less."""
 
 COORDINATES = ("d_in", "d_out", "n", "depth", "width", "initialization", "activation", "parameterization", "bias_std",
-               "parameters", "net", "epsilon", "scale", "label_noise", "time", "beta_first", "beta", "beta_last",
-               "alpha", "exact_law", "infinite_width")  # fmt: skip
+               "parameters", "net", "epsilon", "scale", "label_noise", "strength", "time", "beta_first", "beta",
+               "beta_last", "alpha", "exact_law", "infinite_width")  # fmt: skip
 """What a formula or an assumption can ask for by name.
 
 The fields of the network and ``net`` itself; ``d_in``, the number of training points ``n`` (1 for untrained networks)
 and of ``parameters``; the radius ``epsilon`` (None unless the grid has one), the factor ``scale`` on all inputs and the
-share ``label_noise`` of wrong labels; ``time``, the value of the reading (0 at initialization); β₁, β, β_L and α of the
-network as numbers at this width; and two predictions of the claim's own measure: ``exact_law``, its mean at
-initialization, and ``infinite_width``, its mean over the infinite ensemble.
+share ``label_noise`` of wrong labels; λ of the adversary, ``strength`` (None without one); ``time``, the value of the
+reading (0 at initialization); β₁, β, β_L and α of the network as numbers at this width; and two predictions of the
+claim's own measure: ``exact_law``, its mean at initialization, and ``infinite_width``, its mean over the infinite
+ensemble.
 """
 
 

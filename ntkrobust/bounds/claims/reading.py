@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from ntkrobust.adversary import Adversary
 from ntkrobust.checks import check_integer, check_positive
 from ntkrobust.errors import InputError
 
@@ -14,6 +15,7 @@ OPTIMIZERS = ("gd", "momentum", "adam", "gradient_flow")
 FOLLOW_FLOW = ("gd", "gradient_flow")
 """The optimizers whose steps have a time, and for which ``"auto"`` finds a learning rate."""
 FUNCTIONALS = ("mean", "geometric mean")
+LOSSES = ("squared", "cross_entropy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +37,14 @@ class Reading:
         optimizer: ``"gd"``, ``"momentum"``, ``"adam"`` or ``"gradient_flow"``; see :func:`ntkrobust.train`.
         learning_rate: of that optimizer, on a loss that is a sum over samples; ``"auto"`` for ``"gd"`` and
             ``"gradient_flow"``.
+        loss: ``"squared"`` or ``"cross_entropy"``.
+        batch_size: samples per step; None for all.
+        adversary: what networks are trained against, if they are: an :class:`~ntkrobust.Adversary`, or its fields. An
+            axis ``strength`` of the grid takes the place of its strength.
 
     Raises:
-        InputError: an unknown time, functional or optimizer, a value that is missing or not positive, or a rate or time
-            that the optimizer does not know.
+        InputError: an unknown time, functional, optimizer or loss, a value that is missing or not positive, a rate or
+            time that the optimizer does not know, or an adversary without a number of steps at which to look.
     """
 
     time: str = "initialization"
@@ -47,6 +53,9 @@ class Reading:
     budget: int = 2000
     optimizer: str = "gd"
     learning_rate: float | str = "auto"
+    loss: str = "squared"
+    batch_size: int | None = None
+    adversary: Adversary | None = None
 
     def __post_init__(self) -> None:
         if self.time not in TIMES:
@@ -61,6 +70,21 @@ class Reading:
             object.__setattr__(self, "value", check_integer("the value of the reading 'fixed steps'", self.value, 1))
             object.__setattr__(self, "budget", self.value)
         self._check_optimizer()
+        if self.loss not in LOSSES:
+            raise InputError(f"the loss of a reading is one of {', '.join(LOSSES)}, got {self.loss!r}")
+        if self.batch_size is not None:
+            check_integer("the batch size of a reading", self.batch_size, 1)
+        self._check_adversary()
+
+    def _check_adversary(self) -> None:
+        if self.adversary is None:
+            return
+        if isinstance(self.adversary, Mapping):
+            object.__setattr__(self, "adversary", Adversary.from_json(dict(self.adversary)))
+        if not isinstance(self.adversary, Adversary):
+            raise InputError(f"the adversary of a reading must be an Adversary or None, got {self.adversary!r}")
+        if self.time != "fixed steps":
+            raise InputError("networks trained against an adversary are read after fixed steps")
 
     def _check_optimizer(self) -> None:
         if self.optimizer not in OPTIMIZERS:
@@ -92,6 +116,12 @@ class Reading:
             when += f" of {self.optimizer.replace('_', ' ')}"
         if self.learning_rate != "auto":
             when += f" at rate {self.learning_rate:g}"
+        if self.loss != "squared":
+            when += f" on the {self.loss.replace('_', ' ')}"
+        if self.batch_size is not None:
+            when += f" in batches of {self.batch_size}"
+        if self.adversary is not None:
+            when += f" against {self.adversary.in_words()}"
         return when if self.functional == "mean" else f"{when}, {self.functional}"
 
 

@@ -43,7 +43,8 @@ _RELATIONS: dict[str, tuple[Callable[..., Relation], tuple[str, ...], tuple[str,
 _OF_RELATIONS = tuple(dict.fromkeys(name for _, needs, may in _RELATIONS.values() for name in (*needs, *may)))
 _FORMULAS = ("value", "bound", "at")
 _REQUIRED = ("id", "relation", "measure", "grid")
-_OPTIONAL = ("statement", "reading", "source", "provenance", "assumptions", "theory", "theory_label", "draws")
+_OPTIONAL = ("statement", "reading", "source", "provenance", "assumptions", "theory", "theory_label", "draws",
+             "points")  # fmt: skip
 
 
 def claims_in_toml(path: str | Path) -> list[Claim]:
@@ -88,11 +89,13 @@ def _claim(table: Mapping[str, Any]) -> Claim:
     for name in table:
         if name not in known:
             raise InputError(f"{said}: unknown entry {name!r}, expected some of {', '.join(known)}")
-    for name, kind in (("grid", dict), ("reading", dict), ("assumptions", list), ("measure", str), ("draws", int)):
+    for name, kind in (
+        ("grid", dict), ("reading", dict), ("assumptions", list), ("measure", str), ("draws", int), ("points", int),
+    ):  # fmt: skip
         if name in table and not isinstance(table[name], kind):
             raise InputError(f"{said}: {name} must be {_KINDS[kind]}, got {table[name]!r}")
     fields: dict[str, Any] = {
-        name: table[name] for name in ("source", "provenance", "theory_label", "draws") if name in table
+        name: table[name] for name in ("source", "provenance", "theory_label", "draws", "points") if name in table
     }
     try:
         if "reading" in table:

@@ -31,6 +31,10 @@ class Sizes:
     control_widths: tuple[int, ...]
     n_turn: int
     turn_steps: int
+    adversarial_widths: tuple[int, ...]
+    strengths: tuple[float, ...]
+    n_adversarial: int
+    adversarial_steps: int
     scaled_time: float
     budget: int
     draws: int
@@ -58,6 +62,10 @@ SIZES = {
         control_widths=(8, 32, 128),
         n_turn=256,
         turn_steps=4000,
+        adversarial_widths=(16, 48, 128),
+        strengths=(0.5, 2.0, 8.0),
+        n_adversarial=256,
+        adversarial_steps=300,
         scaled_time=30.0,
         budget=1000,
         draws=64,
@@ -83,6 +91,10 @@ SIZES = {
         control_widths=(8, 16, 32, 64, 128),
         n_turn=256,
         turn_steps=10_000,
+        adversarial_widths=(16, 32, 64, 128, 256),
+        strengths=(0.5, 1.0, 2.0, 4.0, 8.0),
+        n_adversarial=512,
+        adversarial_steps=500,
         scaled_time=100.0,
         budget=10_000,
         draws=256,
@@ -108,6 +120,10 @@ SIZES = {
         control_widths=(8, 16, 32, 64, 128, 256),
         n_turn=1024,
         turn_steps=50_000,
+        adversarial_widths=(32, 64, 128, 256, 512, 1024, 2048),
+        strengths=(0.5, 1.0, 2.0, 4.0, 8.0, 16.0),
+        n_adversarial=1437,
+        adversarial_steps=2000,
         scaled_time=300.0,
         budget=100_000,
         draws=256,

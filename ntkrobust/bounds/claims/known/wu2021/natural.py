@@ -1,4 +1,4 @@
-"""Wu et al. 2021: width and local Lipschitzness, on untrained and on naturally trained networks."""
+"""Width and local Lipschitzness, on untrained and on naturally trained networks; and the bound's own dependence."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ from typing import Any
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.known.shared import at_initialization
 from ntkrobust.bounds.claims.known.sizes import Sizes
+from ntkrobust.bounds.claims.known.wu2021.source import ABSTRACT, SOURCE
 from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.claims.reading import Reading
 from ntkrobust.bounds.claims.relations import IncreasesIn
 from ntkrobust.bounds.formulas import wu2021
 
-SOURCE = "Wu, Chen, Cai, He, Gu 2021, Do wider neural networks really help adversarial robustness? (arXiv 2010.01279)"
-
 
 def claims(sizes: Sizes) -> list[Claim]:
     """Width and local Lipschitzness in the mean, on untrained and on trained networks (Wu et al.)."""
-    paper: dict[str, Any] = {"source": f"{SOURCE}, abstract", "provenance": "abstract"}
     subject = "wu2021/lipschitz/measured"
     said = r"wider networks have larger local Lipschitz constants: the mean of $\|J(x)\|_F$ grows with width"
     supremum = r"wider networks have larger local Lipschitz constants: $\max_x \|J(x)\|_F$ grows with width"
     trained: dict[str, Any] = {
         "grid": {"initialization": ("he",), "depth": (2,), "width": sizes.over_widths, "n": (sizes.n,)},
         "reading": Reading("equal loss", 0.2, budget=sizes.budget),
-        **paper,
+        **ABSTRACT,
     }
     untrained = {"depth": (4,), "width": sizes.init_widths}
     return [
@@ -35,7 +33,7 @@ def claims(sizes: Sizes) -> list[Claim]:
             sizes,
             measure="jacobian_frobenius",
             grid={"initialization": ("he",), **untrained},
-            **paper,
+            **ABSTRACT,
         ),
         at_initialization(
             "wu2021/lipschitz-ntk/measured",
@@ -44,7 +42,7 @@ def claims(sizes: Sizes) -> list[Claim]:
             sizes,
             measure="jacobian_frobenius",
             grid={"initialization": ("ntk",), **untrained},
-            **paper,
+            **ABSTRACT,
         ),
         at_initialization(
             "wu2021/lipschitz-supremum/measured",
@@ -54,7 +52,7 @@ def claims(sizes: Sizes) -> list[Claim]:
             measure="jacobian_frobenius_max",
             theory=None,
             grid={"initialization": ("he",), **untrained},
-            **paper,
+            **ABSTRACT,
         ),
         Claim(
             f"{subject}@equal-loss",

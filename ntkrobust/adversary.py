@@ -1,0 +1,145 @@
+"""What adversarial training is asked to do: the adversary, as a description that nothing has to be computed for."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import numpy as np
+
+from ntkrobust.checks import check_integer, check_not_negative, check_number, check_positive
+from ntkrobust.errors import InputError
+from ntkrobust.norms import Norm, check_norm
+
+RegularizerKind = Literal["generalized", "trades", "jacobian"]
+
+OBJECTIVES = ("generalized", "trades", "jacobian")
+
+REACH = 2.5
+"""By default the steps of the attack add up to this many radii, so that it can cross the ball (Madry et al. 2018)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Adversary:
+    """An adversary to train against, and how much it counts.
+
+    With x' the last iterate of projected gradient ascent in the ball ‖x' − x‖ ≤ ε, and all sums over samples, training
+    minimizes
+
+    - ``"generalized"``: L_nat + λ·(L(f(x'), y) − L_nat), where x' ascends the loss. λ = 0 is natural training, λ = 1
+      adversarial training (Madry et al., arXiv 1706.06083), other λ generalized adversarial training (Wu et al., arXiv
+      2010.01279).
+    - ``"trades"``: L_nat + λ·KL(f(x) ‖ f(x')), where x' ascends the divergence (Zhang et al., arXiv 1901.08573, their
+      1/λ). For the squared loss ½‖f(x) − f(x')‖², the divergence of Gaussians of variance 1 about the outputs, of
+      which ½‖f − y‖² is the likelihood.
+    - ``"jacobian"``: L_nat + λ·Σ‖J(x)‖_F² (Drucker and Le Cun 1992; Hoffman et al., arXiv 1908.02729). No point is
+      attacked: norm, radius and steps are not used.
+
+    Attributes:
+        epsilon: radius ε ≥ 0 in the units of x.
+        strength: λ ≥ 0.
+        norm: ``"linf"``, ``"l2"`` or ``"l1"``.
+        objective: one of the three.
+        steps: of projected ascent, at least 1.
+        step_size: length of each, in the norm; None for 2.5·ε/steps.
+        random_start: whether ascent begins at a uniform point of the ball, or at x.
+        bounds: smallest and largest value that an entry of an input may have; None for no bounds.
+
+    Raises:
+        InputError: a number is out of its range, a name is unknown, or ``"trades"`` is to start at x, where the
+            divergence has no gradient.
+    """
+
+    epsilon: float
+    strength: float = 1.0
+    norm: Norm = "linf"
+    objective: RegularizerKind = "generalized"
+    steps: int = 7
+    step_size: float | None = None
+    random_start: bool = True
+    bounds: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        checked: dict[str, Any] = {
+            "epsilon": check_not_negative("epsilon", self.epsilon),
+            "strength": check_not_negative("strength", self.strength),
+            "norm": check_norm(self.norm),
+            "steps": check_integer("steps of an adversary", self.steps, 1),
+            "bounds": _check_bounds(self.bounds),
+        }
+        if self.step_size is not None:
+            checked["step_size"] = check_positive("step_size", self.step_size)
+        if not isinstance(self.objective, str) or self.objective not in OBJECTIVES:
+            names = ", ".join(map(repr, OBJECTIVES))
+            raise InputError(f"objective of an adversary must be one of {names}, got {self.objective!r}")
+        if not isinstance(self.random_start, bool):
+            raise InputError(f"random_start must be True or False, got {self.random_start!r}")
+        if self.objective == "trades" and not self.random_start:
+            raise InputError("'trades' needs random_start=True: at x itself its divergence has no gradient")
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def length_of_step(self) -> float:
+        """``step_size``, or its default."""
+        return REACH * self.epsilon / self.steps if self.step_size is None else self.step_size
+
+    def numbers(self) -> dict[str, np.float32]:
+        """What enters programs at run time: another value needs no other program."""
+        lower, upper = self.bounds or (-np.inf, np.inf)
+        found = {
+            "strength": self.strength, "epsilon": self.epsilon, "step_size": self.length_of_step,
+            "lower": lower, "upper": upper,
+        }  # fmt: skip
+        return {name: np.float32(value) for name, value in found.items()}
+
+    def check_inputs(self, name: str, x: np.ndarray) -> None:
+        """Raise InputError unless the inputs (n, d) lie within the bounds."""
+        if self.bounds is None or self.objective == "jacobian":
+            return
+        lower, upper = np.asarray(self.bounds, dtype=np.float32)
+        outside = (x < lower) | (x > upper)
+        if outside.any():
+            value = x[outside][0]
+            raise InputError(f"{name} must lie within the adversary's bounds {self.bounds}, got an entry {value:g}")
+
+    def in_words(self) -> str:
+        """The adversary without its strength, for sentences."""
+        if self.objective == "jacobian":
+            return "the gradient norm"
+        norm = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}[self.norm]
+        return f"{self.steps} steps of {norm} ascent to {self.epsilon:g}" + (
+            " of TRADES" if self.objective == "trades" else ""
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Its fields, as JSON has them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Adversary:
+        """What :meth:`as_json` gave."""
+        bounds = fields.get("bounds")
+        return cls(**{**fields, "bounds": None if bounds is None else tuple(bounds)})
+
+
+def check_adversary(adversary: object) -> Adversary | None:
+    """An adversary, or None.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if adversary is None or isinstance(adversary, Adversary):
+        return adversary
+    raise InputError(f"adversary must be None or an ntkrobust.Adversary, got {adversary!r}")
+
+
+def _check_bounds(bounds: object) -> tuple[float, float] | None:
+    if bounds is None:
+        return None
+    if not isinstance(bounds, tuple) or len(bounds) != 2:
+        raise InputError(f"bounds must be None or a pair (lower, upper), got {bounds!r}")
+    lower, upper = (check_number("each of the bounds", bound) for bound in bounds)
+    if not lower < upper:
+        raise InputError(f"the lower of the bounds must be below the upper, got {bounds!r}")
+    return lower, upper

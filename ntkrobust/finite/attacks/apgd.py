@@ -1,0 +1,125 @@
+"""Auto-PGD: PGD that chooses its own steps (Croce & Hein, arXiv 2003.01690, algorithm 1)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ntkrobust.finite.attacks.found import Seen
+from ntkrobust.finite.attacks.gradient import Look, State, Track, climb
+from ntkrobust.finite.balls import Ball, project
+from ntkrobust.norms import Norm
+
+MOMENTUM = 0.75
+"""α: weight of the new step; the rest is the last move."""
+
+RISING = 0.75
+"""ρ: a step is halved when fewer than this share of the steps since the last checkpoint raised the loss."""
+
+FIRST_CHECKPOINT = 0.22
+"""p_1, as a share of the steps; then p_{j+1} = p_j + max(p_j − p_{j−1} − 0.03, 0.06)."""
+
+
+class Progress(NamedTuple):
+    """Where the iteration stands.
+
+    Attributes:
+        now, before: the iterate as seen, and x of the one before (n, d).
+        best: what was seen where the loss was largest.
+        size: η (n, 1).
+        rises: (n,) steps since the last checkpoint that raised the loss.
+        best_loss, was_halved: (n,) the largest loss at the last checkpoint, and whether η was halved there.
+        checkpoint, last: (), steps after which the next is due, and after which the last was.
+        share, gap: (), p_j and p_j − p_{j−1}.
+    """
+
+    now: Seen
+    before: jax.Array
+    best: Seen
+    size: jax.Array
+    rises: jax.Array
+    best_loss: jax.Array
+    was_halved: jax.Array
+    checkpoint: jax.Array
+    last: jax.Array
+    share: jax.Array
+    gap: jax.Array
+
+
+def choose(condition: jax.Array, this: Any, that: Any) -> Any:
+    """``this`` for the points where the condition (n,) holds, ``that`` for the others; arrays with a leading axis n."""
+    return jax.tree.map(lambda a, b: jnp.where(condition.reshape(-1, *[1] * (a.ndim - 1)), a, b), this, that)
+
+
+def _steps_until(share: jax.Array, steps: jax.Array) -> jax.Array:
+    """w = ⌈p N⌉; products that are whole numbers up to rounding stay."""
+    return jnp.ceil(share * steps - 1e-3).astype(jnp.int32)
+
+
+def _start(ball: Ball, seen: Seen, steps: jax.Array) -> Progress:
+    none = jnp.zeros(len(seen.x), bool)
+    share = jnp.float32(FIRST_CHECKPOINT)
+    return Progress(
+        now=seen,
+        before=seen.x,
+        best=seen,
+        size=jnp.broadcast_to(2 * ball.radii, (len(seen.x), 1)),
+        rises=none.astype(jnp.int32),
+        best_loss=seen.loss,
+        was_halved=none,
+        checkpoint=_steps_until(share, steps),
+        last=jnp.int32(0),
+        share=share,
+        gap=share,
+    )
+
+
+def _at_checkpoint(progress: Progress, steps: jax.Array) -> Progress:
+    """Halve η where it is too long (conditions 1 and 2), go on from the best point there, and set the next date."""
+    taken = progress.checkpoint - progress.last
+    rises_seldom = progress.rises < RISING * taken
+    is_stuck = ~progress.was_halved & (progress.best.loss == progress.best_loss)
+    is_halved = rises_seldom | is_stuck
+    gap = jnp.maximum(progress.gap - 0.03, 0.06)
+    share = progress.share + gap
+    return progress._replace(
+        now=choose(is_halved, progress.best, progress.now),
+        size=jnp.where(is_halved[:, None], progress.size / 2, progress.size),
+        rises=jnp.zeros_like(progress.rises),
+        best_loss=progress.best.loss,
+        was_halved=is_halved,
+        checkpoint=jnp.maximum(_steps_until(share, steps), progress.checkpoint + 1),
+        last=progress.checkpoint,
+        share=share,
+        gap=gap,
+    )
+
+
+def apgd(
+    norm: Norm, look: Look, ball: Ball, start: jax.Array, steps: jax.Array, track: Track[State], state: State
+) -> State:
+    """``steps`` steps from ``start`` (n, d), the first of them 2ε long, every iterate tracked."""
+
+    def step(index: jax.Array, carry: tuple[Progress, State]) -> tuple[Progress, State]:
+        progress, state = carry
+        x = progress.now.x
+        # z = Π(x + η v), x' = Π(x + α(z − x) + (1 − α)(x − x_before)); the first step has no move before it.
+        weight = jnp.where(index == 0, 1.0, MOMENTUM).astype(x.dtype)
+        z = climb(norm, ball, progress.now, progress.size)
+        new = look(project(norm, ball, x + weight * (z - x) + (1 - weight) * (x - progress.before)))
+        progress = progress._replace(
+            now=new,
+            before=x,
+            best=choose(new.loss > progress.best.loss, new, progress.best),
+            rises=progress.rises + (new.loss > progress.now.loss).astype(jnp.int32),
+        )
+        is_due = index + 1 == progress.checkpoint
+        checked = _at_checkpoint(progress, steps)
+        progress = jax.tree.map(lambda a, b: jnp.where(is_due, a, b), checked, progress)
+        return progress, track(state, new)
+
+    seen = look(start)
+    steps = jnp.asarray(steps, jnp.int32)
+    return jax.lax.fori_loop(jnp.int32(0), steps, step, (_start(ball, seen, steps), track(state, seen)))[1]

@@ -1,0 +1,161 @@
+"""What users give to :func:`ntkrobust.attack`, checked before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ntkrobust.checks import check_integer, check_not_negative
+from ntkrobust.data.checks import as_numeric
+from ntkrobust.errors import InputError
+from ntkrobust.finite.arrays import single_precision
+from ntkrobust.finite.attacks.objectives import TARGETED_OUTPUTS
+from ntkrobust.finite.attacks.programs import METHODS, Method
+from ntkrobust.finite.attacks.square import ImageShape
+from ntkrobust.finite.parameters import Parameters
+from ntkrobust.finite.run import Run
+from ntkrobust.norms import Norm
+
+WITHOUT_L1 = ("apgd-ce", "apgd-dlr", "apgd-t", "square")
+"""Methods whose steps are made for ℓ∞ and ℓ2."""
+
+
+def check_methods(methods: str | Sequence[str], norm: Norm, d_out: int) -> tuple[Method, ...]:
+    """The methods.
+
+    Raises:
+        InputError: there are none, one is unknown or repeated, or does not work for this norm or so few outputs.
+    """
+    chosen = (methods,) if isinstance(methods, str) else tuple(methods)
+    if not chosen:
+        raise InputError(f"at least one method is needed, out of {', '.join(METHODS)}")
+    for method in chosen:
+        if method not in METHODS:
+            raise InputError(f"unknown method {method!r}: expected one of {', '.join(METHODS)}")
+        if norm == "l1" and method in WITHOUT_L1:
+            raise InputError(f"the method {method!r} works in linf and l2: for l1 take fgsm, pgd or random")
+        if method == "apgd-t" and d_out < TARGETED_OUTPUTS:
+            raise InputError(f"the method 'apgd-t' needs at least {TARGETED_OUTPUTS} outputs, the network has {d_out}")
+    if len(set(chosen)) != len(chosen):
+        raise InputError(f"methods must be different from each other, got {chosen!r}")
+    return chosen  # type: ignore[return-value]
+
+
+def check_radii(epsilon: float | Sequence[float]) -> npt.NDArray[np.float64]:
+    """Radii (E,).
+
+    Raises:
+        InputError: one is negative or not a finite number, or there are none.
+    """
+    if np.ndim(epsilon) == 0:
+        return np.array([check_not_negative("epsilon", _plain(epsilon))])
+    if np.ndim(epsilon) != 1 or np.size(epsilon) == 0:
+        raise InputError(f"epsilon must be a number or a sequence of numbers, got shape {np.shape(epsilon)}")
+    return np.array([check_not_negative("epsilon", _plain(one)) for one in np.asarray(epsilon)])
+
+
+def _plain(number: object) -> object:
+    """A numpy scalar, or array of shape (), as a Python number."""
+    return number.item() if isinstance(number, np.generic | np.ndarray) else number
+
+
+def check_range(
+    bounds: tuple[npt.ArrayLike, npt.ArrayLike] | None, x: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Lower and upper ends of the data's range, () or (d,); ∓∞ without.
+
+    Raises:
+        InputError: they are not a pair of numbers or of d numbers in order, or an input is outside.
+    """
+    if bounds is None:
+        return np.float32(-np.inf), np.float32(np.inf)  # type: ignore[return-value]
+    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
+        raise InputError(f"bounds must be None or a pair (lowest, highest), got {bounds!r}")
+    ends = [as_numeric("bounds", end).astype(np.float32) for end in bounds]
+    for end in ends:
+        if end.shape not in ((), (x.shape[1],)) or np.isnan(end).any():
+            raise InputError(f"each of bounds must be a number, or {x.shape[1]} of them, got {end!r}")
+    lower, upper = ends
+    if not (lower < upper).all():
+        raise InputError("the first of bounds must be below the second")
+    outside = np.argwhere((x < lower) | (x > upper))
+    if outside.size:
+        row, column = outside[0]
+        raise InputError(f"x must be within bounds, but row {row}, column {column} (from 0) is {x[row, column]:g}")
+    return lower, upper
+
+
+def check_labels(y: npt.ArrayLike, n: int, d_out: int) -> npt.NDArray[np.int32]:
+    """True classes (n,): ±1 for one output, 0 … o−1 for several.
+
+    ``y`` holds integers (n,), 0 and 1 or −1 and 1 for one output; or targets (n, o), ±1 or one-hot rows.
+
+    Raises:
+        InputError: it has another shape, or names a class that the network has no output for.
+    """
+    array = as_numeric("y", y)
+    if array.ndim == 2 and array.shape == (n, d_out) and d_out > 1:
+        one_hot = np.isin(array, (0, 1)).all(axis=1) & (array.sum(axis=1) == 1)
+        if not one_hot.all():
+            row = int(np.argmin(one_hot))
+            raise InputError(f"y must hold one-hot rows or integer labels, but row {row} (from 0) is {array[row]}")
+        return np.argmax(array, axis=1).astype(np.int32)
+    if array.shape not in ((n,), (n, 1)):
+        raise InputError(f"y must have shape ({n},) or ({n}, {d_out}), got {array.shape}")
+    labels = array.reshape(n)
+    if d_out == 1:
+        low = 0 if (labels == 0).any() else -1
+        allowed, words = np.isin(labels, (low, 1)), "-1 and 1, or 0 and 1, for a network with one output"
+    else:
+        allowed, words = np.isin(labels, np.arange(d_out)), f"integers from 0 to {d_out - 1}"
+    if not allowed.all():
+        row = int(np.argmin(allowed))
+        raise InputError(f"y must hold labels {words}, but row {row} (from 0) is {labels[row]:g}")
+    return np.where(labels == 0, -1, labels).astype(np.int32) if d_out == 1 else labels.astype(np.int32)
+
+
+def check_image_shape(image_shape: Sequence[int] | None, d: int) -> ImageShape:
+    """(rows, columns) or (rows, columns, channels) of d numbers; () for None.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if image_shape is None:
+        return ()
+    shape = tuple(check_integer("each entry of image_shape", size, 1) for size in image_shape)
+    if len(shape) not in (2, 3) or np.prod(shape) != d:
+        raise InputError(f"image_shape must be (rows, columns[, channels]) of {d} numbers, got {tuple(image_shape)!r}")
+    return shape
+
+
+def check_points(x: npt.ArrayLike, d: int) -> npt.NDArray[np.float32]:
+    """Inputs (n, d) in single precision; InputError otherwise."""
+    points = single_precision("x", x)
+    if points.shape[1] != d:
+        raise InputError(f"x must have shape (n, {d}), got {points.shape}")
+    return points
+
+
+def snapshot(run: Run, record: int) -> tuple[Parameters, npt.NDArray[np.bool_]]:
+    """Parameters at a record, and which seeds (seed,) can be attacked: those that have not diverged.
+
+    Raises:
+        InputError: there is no such record, weights of a network that has not diverged are not finite, or all diverged.
+    """
+    records = len(run.snapshots)
+    if isinstance(record, bool) or not isinstance(record, int | np.integer) or not -records <= record < records:
+        raise InputError(
+            f"record must be one of the run's {records} records, counted from 0 or from -1, got {record!r}"
+        )
+    parameters = run.snapshots[record]
+    leaves = [*parameters.weights, *parameters.biases]
+    is_finite = np.all([np.isfinite(leaf).reshape(len(leaf), -1).all(axis=1) for leaf in leaves], axis=0)
+    has_diverged = np.asarray(run.status) == "diverged"
+    broken = [seed for seed, bad in zip(run.seeds, ~is_finite & ~has_diverged, strict=True) if bad]
+    if broken:
+        raise InputError(f"weights must be finite, but those of seed(s) {', '.join(map(str, broken))} are not")
+    if has_diverged.all():
+        raise InputError("every network of the run has diverged: there is nothing to attack")
+    return parameters, ~has_diverged

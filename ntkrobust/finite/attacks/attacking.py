@@ -1,0 +1,334 @@
+"""``attack``: the worst case over methods for every network of an ensemble, and how far to believe it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from ntkrobust.checks import check_integer
+from ntkrobust.errors import InputError
+from ntkrobust.finite.attacks import arguments, strength
+from ntkrobust.finite.attacks.programs import SCORE_BASED, Attack, Inputs, Method
+from ntkrobust.finite.attacks.square import ImageShape
+from ntkrobust.finite.models import Model, model_of
+from ntkrobust.finite.parameters import Parameters, layer_scales
+from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
+from ntkrobust.finite.run import Run
+from ntkrobust.finite.seeds import check_key, seed_keys
+from ntkrobust.machine import physical_bytes, resident_bytes
+from ntkrobust.norms import Norm, check_norm
+
+BATCH_BYTES = 2**28
+"""Attacked points that are held at once, where they aren't to be kept."""
+
+KEY_INDEX = 2**32 - 2
+"""What a network's own key is folded with, so that attacks are independent of its weights and of measures."""
+
+NAMES = {"true": "robust_accuracy", "predicted": "prediction_stability"}
+"""What the share of points that keep their class is called, by the class that is attacked."""
+
+
+def attack(
+    run: Run,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike | None = None,
+    *,
+    epsilon: float | Sequence[float],
+    norm: Norm = "linf",
+    methods: str | Sequence[str] = ("fgsm", "pgd", "apgd-ce", "apgd-dlr", "square"),
+    steps: int = 50,
+    restarts: int = 1,
+    queries: int = 500,
+    against: Literal["true", "predicted"] = "true",
+    bounds: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    image_shape: Sequence[int] | None = None,
+    key: jax.Array | None = None,
+    record: int = -1,
+    keep_examples: bool = False,
+    memory_limit: int | None = None,
+) -> xr.Dataset:
+    """Attack every network of a run at every point and radius.
+
+    A point counts as robust only if no iterate of any method, at this radius or a smaller one, has lost the class; the
+    input itself is the first candidate. So the shares are upper bounds of the true ones. Every result comes with checks
+    of the attack's strength (:class:`ntkrobust.finite.attacks.strength.Strength`), for which random search, and a
+    gradient method with twice the steps, run too.
+
+    Args:
+        run: what :func:`ntkrobust.train` returned.
+        x: (n, d) inputs.
+        y: (n,) labels, or (n, o) targets; needed against true classes. For one output the class is the sign.
+        epsilon: radius in the units of x, or several.
+        norm: ``"linf"``, ``"l2"`` or ``"l1"`` (FGSM, PGD and random search only).
+        methods: out of ``"fgsm"``, ``"pgd"``, ``"apgd-ce"``, ``"apgd-dlr"``, ``"apgd-t"`` (targeted DLR, at least four
+            outputs), ``"square"`` and ``"random"``.
+        steps: gradients that PGD and APGD take in each run.
+        restarts: runs of PGD and APGD, the first from the input, others from random points.
+        queries: forward passes of Square and random search.
+        against: the classes that are to be lost: the true ones, or those the network predicts at x.
+        bounds: the range of the data, numbers or (d,) arrays; attacked points stay in it.
+        image_shape: (rows, columns) or (rows, columns, channels), the last index fastest: Square then has square
+            windows.
+        key: a typed key, by default the run's own; seed i uses ``fold_in(key, i)``.
+        record: which of the run's recorded times.
+        keep_examples: whether to return the worst points, ``example`` (seed, epsilon, point, feature).
+        memory_limit: bytes that the process may take; by default the machine's memory.
+
+    Returns:
+        A dataset with dimensions ``seed``, ``epsilon`` (a scalar coordinate for a single radius), ``point``, ``attack``
+        (the methods) and ``loss``. Networks that diverged are NaN, and −1 in ``masks_gradients``.
+
+        - ``robust_accuracy``, or ``prediction_stability`` against predicted classes: (seed, epsilon) share of points
+          that keep their class.
+        - ``is_robust``, ``margin`` (seed, epsilon, point): 1 or 0, and the smallest margin found, c·f for one output,
+          f_c − max f_k for several.
+        - ``is_robust_by_method`` (seed, epsilon, attack, point): with each method alone, at each radius alone.
+        - ``natural_accuracy`` (seed): the share at x itself; 1 against predicted classes unless an output is 0.
+        - ``zero_gradient`` (seed, loss), ``doubling_gain``, ``random_gain``, ``square_gain``, ``monotonicity`` (seed,
+          epsilon): the checks.
+        - ``outside`` (seed, epsilon): points that left their ball or the range, 0; ``excess`` (seed, epsilon): the
+          largest ‖x' − x‖ − ε in float64.
+        - ``masks_gradients`` (seed): 1 if a check says so, and ``masking_reasons`` (seed) why, in words.
+
+    Raises:
+        InputError: an argument is not what it should be, an input is outside ``bounds``, weights are not finite, or the
+            examples do not fit into memory.
+    """
+    norm = check_norm(norm)
+    points = arguments.check_points(x, run.d_in)
+    chosen = arguments.check_methods(methods, norm, run.net.d_out)
+    radii = arguments.check_radii(epsilon)
+    lower, upper = arguments.check_range(bounds, points)
+    if against not in NAMES:
+        raise InputError(f"against must be 'true' or 'predicted', got {against!r}")
+    shared: dict[str, Any] = {
+        "scales": layer_scales(run.net, run.d_in),
+        "x": points, "lower": lower, "upper": upper,
+        "steps": np.int32(check_integer("steps", steps, 1)),
+        "restarts": np.int32(check_integer("restarts", restarts, 1)),
+        "queries": np.int32(check_integer("queries", queries, 1)),
+    }  # fmt: skip
+    if against == "true":
+        if y is None:
+            raise InputError("attacks against true classes need y")
+        shared["label"] = arguments.check_labels(y, len(points), run.net.d_out)
+    shape = arguments.check_image_shape(image_shape, run.d_in)
+    keys = seed_keys(run.key if key is None else check_key(key), run.seeds)
+    parameters, is_sound = arguments.snapshot(run, record)
+    _check_memory(len(run.seeds), len(radii), points, keep_examples, memory_limit)
+
+    plan = choose_plan(run.net, run.d_in, len(points))
+    battle = _Battle(model_of(run.net), norm, shape, chosen, plan, shared, radii)
+    outcomes = [battle.fight(*batch) for batch in _batches(parameters, keys, radii, points)]
+    outcome = _Outcome(*(np.concatenate(parts) for parts in zip(*outcomes, strict=True)))
+    return _labelled(run, outcome, battle, against, is_sound, keep_examples, np.ndim(epsilon) == 0, record)
+
+
+def _check_memory(
+    seeds: int, radii: int, points: npt.NDArray[np.float32], keep_examples: bool, limit: int | None
+) -> None:
+    """Raise InputError if the worst points of all networks are to be kept and don't fit."""
+    available = physical_bytes() if limit is None else check_integer("memory_limit", limit, 1, "in bytes")
+    # Kept, and once more as they are put together.
+    needed = resident_bytes() + 3 * BATCH_BYTES + 2 * keep_examples * seeds * radii * points.nbytes
+    if available and needed > available:
+        raise InputError(
+            f"attacking {seeds} networks at {radii} radii needs about {needed / 2**30:.2f} GiB and "
+            f"{available / 2**30:.2f} GiB are there{': leave keep_examples out' if keep_examples else ''}"
+        )
+
+
+def _batches(
+    parameters: Parameters, keys: jax.Array, radii: npt.NDArray[np.float64], x: npt.NDArray[np.float32]
+) -> Iterator[tuple[Parameters, jax.Array]]:
+    """Seeds, so many at a time that their attacked points fit into ``BATCH_BYTES``."""
+    size = max(1, BATCH_BYTES // (len(radii) * x.nbytes))
+    for start in range(0, len(keys), size):
+        part = slice(start, start + size)
+        yield jax.tree.map(lambda leaf, part=part: leaf[part], parameters), keys[part]
+
+
+class _Outcome(NamedTuple):
+    """What a battle came to; axes seed, E radii, M methods, n points.
+
+    Attributes:
+        x: (seed, E, n, d) the worst points.
+        margin, is_kept: (seed, E, n), worst over methods and smaller radii.
+        is_kept_by_method: (seed, E, M, n).
+        is_natural: (seed, n).
+        outside, excess: (seed, E).
+        zero_gradient, doubling_gain, random_gain, square_gain, monotonicity: see :class:`~.strength.Strength`.
+    """
+
+    x: np.ndarray
+    margin: np.ndarray
+    is_kept: np.ndarray
+    is_kept_by_method: np.ndarray
+    is_natural: np.ndarray
+    outside: np.ndarray
+    excess: np.ndarray
+    zero_gradient: np.ndarray
+    doubling_gain: np.ndarray
+    random_gain: np.ndarray
+    square_gain: np.ndarray
+    monotonicity: np.ndarray
+
+
+@dataclasses.dataclass
+class _Battle:
+    """All methods against some seeds."""
+
+    model: Model
+    norm: Norm
+    image_shape: ImageShape
+    methods: tuple[Method, ...]
+    plan: Plan
+    shared: dict[str, Any]
+    radii: npt.NDArray[np.float64]
+
+    def fight(self, parameters: Parameters, keys: jax.Array) -> _Outcome:
+        """The outcome for these seeds."""
+        known = {name: self.shared[name] for name in ("scales", "x", "label") if name in self.shared}
+        inputs = run_over_seeds(Inputs(self.model), self.plan, known, {"parameters": parameters})
+        per_seed = {"parameters": parameters, "key": _fold_in(keys), "label": inputs["label"]}
+        by_method = {method: self._run(method, per_seed, self.shared) for method in self.methods}
+        twice = {**self.shared, "steps": 2 * self.shared["steps"]}
+        doubled = self._run(self.doubled_method, per_seed, twice)
+        random = by_method.get("random") or self._run("random", per_seed, self.shared)
+
+        is_kept_by_method = np.stack([by_method[method]["is_kept"] for method in self.methods], axis=2)
+        is_kept = np.all(is_kept_by_method, axis=2)
+        x, margin = self._worst(list(by_method.values()))
+        inside = [self._containment(one["x"]) for one in (*by_method.values(), doubled, random)]
+        natural = inputs["is_kept"]
+
+        def gain(broken: np.ndarray, left: np.ndarray) -> np.ndarray:
+            return strength.share(~broken & left, natural[:, None])
+
+        gradient_methods = [by_method[one]["is_kept"] for one in self.methods if one not in SCORE_BASED]
+        by_gradients = np.all([doubled["is_kept"], *gradient_methods], axis=0)
+        square_gain = (
+            gain(by_method["square"]["is_kept"], by_gradients)
+            if "square" in by_method
+            else np.full(is_kept.shape[:2], np.nan)
+        )
+        zero = [strength.share(inputs[name], natural) for name in ("zero_cross_entropy", "zero_margin")]
+        return _Outcome(
+            x=x,
+            margin=margin,
+            is_kept=is_kept & ~strength.broken_at_smaller(is_kept, self.radii),
+            is_kept_by_method=is_kept_by_method,
+            is_natural=natural,
+            outside=np.sum([one.is_outside for one in inside], axis=(0, 3)),
+            excess=np.max([one.excess for one in inside], axis=(0, 3)),
+            zero_gradient=np.stack(zero, axis=-1),
+            doubling_gain=gain(doubled["is_kept"], is_kept),
+            random_gain=gain(random["is_kept"], by_gradients),
+            square_gain=square_gain,
+            monotonicity=strength.share(strength.broken_at_smaller(is_kept, self.radii) & is_kept, natural[:, None]),
+        )
+
+    @property
+    def doubled_method(self) -> Method:
+        """The gradient method that is given twice the steps, whichever were asked for.
+
+        Networks trained on squared loss have nearly equal class probabilities, and the cross entropy then climbs the
+        mean of the other outputs: Square beats it on networks that mask nothing. The DLR climbs the largest.
+        """
+        return "pgd" if self.norm == "l1" else "apgd-dlr"
+
+    def _run(self, method: Method, per_seed: dict[str, Any], shared: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Arrays (seed, E, …). Radius after radius, so that other numbers of them need no other program."""
+        program = Attack(self.model, self.norm, method, self.image_shape if method == "square" else ())
+        given = {name: value for name, value in shared.items() if name != "label"}
+        each = [
+            run_over_seeds(program, self.plan, given | {"epsilon": np.float32(radius)}, per_seed)
+            for radius in self.radii
+        ]
+        return {name: np.stack([one[name] for one in each], axis=1) for name in each[0]}
+
+    def _worst(self, results: list[dict[str, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+        """x (seed, E, n, d) and margin (seed, E, n) of the worst points over methods and over smaller radii."""
+        x, margin, is_kept = (results[0][name].copy() for name in ("x", "margin", "is_kept"))
+
+        def take(at: tuple, other: dict[str, np.ndarray], other_at: tuple) -> None:
+            new, kept = other["margin"][other_at], other["is_kept"][other_at]
+            is_worse = (new < margin[at]) | ((new == margin[at]) & is_kept[at] & ~kept)
+            margin[at] = np.where(is_worse, new, margin[at])
+            x[at] = np.where(is_worse[..., None], other["x"][other_at], x[at])
+            is_kept[at] &= kept
+
+        everything = (slice(None),)
+        for one in results[1:]:
+            take(everything, one, everything)
+        rising = np.argsort(self.radii, kind="stable")
+        here = {"x": x, "margin": margin, "is_kept": is_kept}
+        for small, large in itertools.pairwise(rising):
+            take((slice(None), large), here, (slice(None), small))
+        return x, margin
+
+    def _containment(self, x: np.ndarray) -> strength.Containment:
+        """Of points (seed, E, n, d), one seed after the other: float64 takes twice the memory."""
+        lower, upper = self.shared["lower"], self.shared["upper"]
+        each = [strength.containment(self.norm, one, self.shared["x"], self.radii[:, None], lower, upper) for one in x]
+        return strength.Containment(*(np.stack(parts) for parts in zip(*each, strict=True)))
+
+
+_fold_in = jax.jit(jax.vmap(lambda key: jax.random.fold_in(key, KEY_INDEX)))
+
+
+def _labelled(
+    run: Run,
+    outcome: _Outcome,
+    battle: _Battle,
+    against: str,
+    is_sound: npt.NDArray[np.bool_],
+    keep_examples: bool,
+    is_single: bool,
+    record: int,
+) -> xr.Dataset:
+    def numbers(values: np.ndarray) -> np.ndarray:
+        """As float32, NaN where a network has diverged."""
+        return np.where(is_sound.reshape(-1, *[1] * (values.ndim - 1)), values, np.nan).astype(np.float32)
+
+    checks = strength.Strength(*(getattr(outcome, name) for name in strength.Strength._fields))
+    reasons = ["; ".join(checks.reasons(seed)) if is_sound[seed] else "" for seed in range(len(run.seeds))]
+    masks = [int(bool(reason)) if sound else -1 for reason, sound in zip(reasons, is_sound, strict=True)]
+    upper = {"side": "upper"}
+    variables: dict[str, Any] = {
+        NAMES[against]: (("seed", "epsilon"), numbers(outcome.is_kept.mean(axis=-1)), upper),
+        "natural_accuracy": ("seed", numbers(outcome.is_natural.mean(axis=-1)), {"side": "exact"}),
+        "is_robust": (("seed", "epsilon", "point"), numbers(outcome.is_kept), upper),
+        "margin": (("seed", "epsilon", "point"), numbers(outcome.margin), upper),
+        "is_robust_by_method": (("seed", "epsilon", "attack", "point"), numbers(outcome.is_kept_by_method), upper),
+        "zero_gradient": (("seed", "loss"), numbers(checks.zero_gradient)),
+        **{
+            name: (("seed", "epsilon"), numbers(getattr(outcome, name)))
+            for name in ("doubling_gain", "random_gain", "square_gain", "monotonicity", "excess")
+        },
+        "outside": (("seed", "epsilon"), outcome.outside.astype(np.int64) * is_sound[:, None]),
+        "masks_gradients": ("seed", np.array(masks, dtype=np.int8)),
+        "masking_reasons": ("seed", np.array(reasons, dtype=object)),
+    }
+    if keep_examples:
+        variables["example"] = (("seed", "epsilon", "point", "feature"), numbers(outcome.x))
+    attributes = {
+        "network": repr(run.net), "norm": battle.norm, "against": against, "record": record,
+        "doubled_method": battle.doubled_method, "plan": str(battle.plan),
+        **{name: int(battle.shared[name]) for name in ("steps", "restarts", "queries")},
+    }  # fmt: skip
+    result = xr.Dataset(variables, attrs=attributes).assign_coords(
+        seed=list(run.seeds),
+        epsilon=battle.radii,
+        attack=list(battle.methods),
+        loss=["cross_entropy", "margin"],
+        status=("seed", run.status),
+    )
+    return result.isel(epsilon=0) if is_single else result

@@ -1,0 +1,35 @@
+"""Classes, and how far outputs are from changing them.
+
+One output has the classes −1 and 1, the sign of f; several have the classes 0 … o−1, the largest output (the first of
+equals), as in ``natural_accuracy``. An output of exactly 0 has no class.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+
+def predicted(outputs: jax.Array) -> jax.Array:
+    """Classes (n,) of outputs (n, o), int32."""
+    if outputs.shape[-1] == 1:
+        return jnp.sign(outputs[:, 0]).astype(jnp.int32)
+    return jnp.argmax(outputs, axis=-1).astype(jnp.int32)
+
+
+def is_kept(outputs: jax.Array, label: jax.Array) -> jax.Array:
+    """Whether outputs (n, o) have the classes ``label`` (n,)."""
+    return (predicted(outputs) == label) & ((label != 0) if outputs.shape[-1] == 1 else True)
+
+
+def output_of(outputs: jax.Array, label: jax.Array) -> jax.Array:
+    """f_c (n,) for the classes c = ``label`` (n,), several outputs."""
+    return jnp.take_along_axis(outputs, label[:, None], axis=-1)[:, 0]
+
+
+def margin(outputs: jax.Array, label: jax.Array) -> jax.Array:
+    """c f for one output, f_c − max_{k≠c} f_k for several, (n,): negative where the class is lost."""
+    if outputs.shape[-1] == 1:
+        return label * outputs[:, 0]
+    is_own = jax.nn.one_hot(label, outputs.shape[-1], dtype=bool)
+    return output_of(outputs, label) - jnp.max(jnp.where(is_own, -jnp.inf, outputs), axis=-1)

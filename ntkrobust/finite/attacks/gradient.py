@@ -1,0 +1,59 @@
+"""Steps along the steepest direction: FGSM (Goodfellow et al., arXiv 1412.6572) and PGD (Madry et al., 1706.06083)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from ntkrobust.finite.attacks.found import Seen
+from ntkrobust.finite.balls import Ball, project, steepest
+from ntkrobust.norms import Norm
+
+State = TypeVar("State")
+
+Look = Callable[[jax.Array], Seen]
+"""What is seen at points x (n, d)."""
+
+Track = Callable[[State, Seen], State]
+"""What is kept of what was seen before, and of what is seen now."""
+
+STEP = 2.5
+"""Steps of PGD are this times ε over their number, so that they reach the boundary from anywhere in the ball."""
+
+
+def climb(norm: Norm, ball: Ball, seen: Seen, size: jax.Array) -> jax.Array:
+    """x' = Π(x + size · v), v the steepest direction of length 1, (n, d)."""
+    gradient = seen.gradient
+    if norm == "l1":
+        # One coordinate moves: not one that the range holds back.
+        is_free = jnp.where(gradient > 0, seen.x < ball.upper, seen.x > ball.lower)
+        gradient = jnp.where(is_free, gradient, 0)
+    return project(norm, ball, seen.x + size * steepest(norm, gradient))
+
+
+def fgsm(norm: Norm, look: Look, ball: Ball, track: Track[State], state: State) -> State:
+    """One step of length ε from the input."""
+    return track(state, look(climb(norm, ball, look(ball.centre), ball.radii)))
+
+
+def pgd(
+    norm: Norm,
+    look: Look,
+    ball: Ball,
+    start: jax.Array,
+    steps: int | jax.Array,
+    track: Track[State],
+    state: State,
+) -> State:
+    """``steps`` steps of length 2.5 ε/``steps`` from ``start`` (n, d), every iterate tracked, the last one too."""
+    size = STEP * ball.radii / jnp.asarray(steps, ball.radii.dtype)
+
+    def step(_: jax.Array, carry: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
+        seen = look(carry[0])
+        return climb(norm, ball, seen, size), track(carry[1], seen)
+
+    x, state = jax.lax.fori_loop(0, steps, step, (start, state))
+    return track(state, look(x))

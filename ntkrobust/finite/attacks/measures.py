@@ -1,0 +1,194 @@
+"""Measures by attacks of fixed strength: shares of points that keep their class, and local Lipschitz constants.
+
+Robust accuracy and prediction stability (Wu et al., arXiv 2010.01279) share their candidates: the iterates of PGD that
+climbs minus the margin of the *predicted* class, from the input and from a random point. A point is stable if no
+candidate has another class than the input; it is robust if no candidate, the input included, has another class than the
+true one. Where the input has the true class the two are one condition, and where it hasn't the point is not robust, so
+
+    {robust} = {natural} ∩ {stable},    Nat + Stab − 1 ≤ Rob ≤ min(Nat, Stab),
+
+exactly and for every network. Attacks find some points and not all: both shares are upper bounds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from ntkrobust.finite.attacks import classes
+from ntkrobust.finite.attacks.found import Found, Function, Seen, at_input, look, worse_of
+from ntkrobust.finite.attacks.gradient import Track, pgd
+from ntkrobust.finite.balls import TINY, Ball, length, random_point
+from ntkrobust.norms import Norm
+from ntkrobust.precision import TRAINING_DTYPE
+
+if TYPE_CHECKING:
+    from ntkrobust.finite.measures import Probe
+
+State = TypeVar("State")
+
+STEPS = 20
+"""Steps of PGD in each run."""
+
+NEAR = 0.05
+"""Share of ε at which the second run of the local Lipschitz constant starts, so that short distances are seen too."""
+
+
+class Points(NamedTuple):
+    """What an attack says about each test point, (n',).
+
+    Attributes:
+        is_natural: whether the network gives the true class; absent without labels.
+        is_stable: whether no candidate has another class than the input.
+    """
+
+    is_natural: jax.Array | None
+    is_stable: jax.Array
+
+    @property
+    def is_robust(self) -> jax.Array:
+        """Whether every candidate, the input included, has the true class."""
+        assert self.is_natural is not None
+        return self.is_natural & self.is_stable
+
+
+def points_linf(probe: Probe, has_labels: bool = True) -> Points:
+    """In ℓ∞, each test point."""
+    return Points(_is_natural(probe) if has_labels else None, probe.once(_stable_linf))
+
+
+def points_l2(probe: Probe, has_labels: bool = True) -> Points:
+    """In ℓ2, each test point."""
+    return Points(_is_natural(probe) if has_labels else None, probe.once(_stable_l2))
+
+
+def robust_accuracy(probe: Probe) -> jax.Array:
+    """Share of points that no candidate in ℓ∞ takes from the true class."""
+    return _share(points_linf(probe).is_robust)
+
+
+def robust_accuracy_l2(probe: Probe) -> jax.Array:
+    """The same in ℓ2."""
+    return _share(points_l2(probe).is_robust)
+
+
+def prediction_stability(probe: Probe) -> jax.Array:
+    """Share of points that no candidate in ℓ∞ takes from the predicted class."""
+    return _share(points_linf(probe, has_labels=False).is_stable)
+
+
+def prediction_stability_l2(probe: Probe) -> jax.Array:
+    """The same in ℓ2."""
+    return _share(points_l2(probe, has_labels=False).is_stable)
+
+
+def stability_given_correct(probe: Probe) -> jax.Array:
+    """Share, among the points with the true class, of those that no candidate in ℓ∞ takes from it: Rob/Nat."""
+    points = points_linf(probe)
+    assert points.is_natural is not None
+    return _share(points.is_robust) / _share(points.is_natural)
+
+
+def local_lipschitz(probe: Probe) -> jax.Array:
+    """max ‖f(x) − f(x')‖₁/‖x − x'‖_∞ over the iterates of two runs that climb the numerator, (n',)."""
+    f, ball = probe.f, _ball(probe)
+    clean = probe.outputs
+    key_far, key_near = jax.random.split(jax.random.fold_in(probe.key, 3))
+    far = random_point("linf", ball, key_far)
+    near = random_point("linf", ball._replace(radius=NEAR * ball.radius), key_near)
+
+    def change(outputs: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.abs(outputs - clean), axis=-1)
+
+    def track(largest: jax.Array, seen: Seen) -> jax.Array:
+        away = length("linf", seen.x - ball.centre)
+        return jnp.maximum(largest, jnp.where(away > 0, seen.loss / jnp.maximum(away, TINY), 0))
+
+    none = jnp.zeros(len(probe.x), TRAINING_DTYPE)
+    return _two_runs(f, change, ball, (far, near), track, none)
+
+
+def kl_gradient(probe: Probe) -> jax.Array:
+    """max ‖∇_{x'} KL(p(x)‖p(x'))‖₁ over the iterates of two runs of PGD that climb it from random points, (n',).
+
+    p is the softmax of f, and for one output the logistic probabilities (σ(f), σ(−f)).
+    """
+    f, ball = probe.f, _ball(probe)
+    clean = _log_probabilities(probe.outputs)
+
+    def divergence(outputs: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.exp(clean) * (clean - _log_probabilities(outputs)), axis=-1)
+
+    def track(largest: jax.Array, seen: Seen) -> jax.Array:
+        return jnp.maximum(largest, jnp.sum(jnp.abs(seen.gradient), axis=-1))
+
+    keys = jax.random.split(jax.random.fold_in(probe.key, 4))
+    # At x itself the divergence is least and has no gradient.
+    starts = (random_point("linf", ball, keys[0]), random_point("linf", ball, keys[1]))
+    none = jnp.zeros(len(probe.x), TRAINING_DTYPE)
+    return _two_runs(f, divergence, ball, starts, track, none)
+
+
+def _log_probabilities(outputs: jax.Array) -> jax.Array:
+    if outputs.shape[-1] == 1:
+        return jnp.concatenate([jax.nn.log_sigmoid(outputs), jax.nn.log_sigmoid(-outputs)], axis=-1)
+    return jax.nn.log_softmax(outputs, axis=-1)
+
+
+def _stable_linf(probe: Probe) -> jax.Array:
+    return _is_stable("linf", probe)
+
+
+def _stable_l2(probe: Probe) -> jax.Array:
+    return _is_stable("l2", probe)
+
+
+def _is_stable(norm: Norm, probe: Probe) -> jax.Array:
+    """Whether no candidate leaves the predicted class, (n',)."""
+    f, ball = probe.f, _ball(probe)
+    label = classes.predicted(probe.outputs)
+    start = random_point(norm, ball, jax.random.fold_in(probe.key, 1 if norm == "linf" else 2))
+
+    def track(found: Found, seen: Seen) -> Found:
+        return worse_of(found, label, seen.x, seen.outputs)
+
+    def loss(outputs: jax.Array) -> jax.Array:
+        return -classes.margin(outputs, label)
+
+    found = at_input(f, label, ball.centre)
+    return _two_runs(f, loss, ball, (ball.centre, start), track, found, norm).is_kept
+
+
+def _two_runs(
+    f: Function,
+    loss: Function,
+    ball: Ball,
+    starts: tuple[jax.Array, jax.Array],
+    track: Track[State],
+    state: State,
+    norm: Norm = "linf",
+) -> State:
+    """PGD from two starts, one after the other, as one loop."""
+
+    both = jnp.stack(starts)
+
+    def run(index: jax.Array, state: State) -> State:
+        return pgd(norm, lambda x: look(f, loss, x), ball, both[index], STEPS, track, state)
+
+    return jax.lax.fori_loop(0, 2, run, state)
+
+
+def _ball(probe: Probe) -> Ball:
+    """Test data have no range here: the balls are whole."""
+    return Ball(probe.x, probe.epsilon, jnp.float32(-jnp.inf), jnp.float32(jnp.inf))
+
+
+def _is_natural(probe: Probe) -> jax.Array:
+    """Whether the class is the target's, as ``natural_accuracy`` has it, (n',)."""
+    return classes.is_kept(probe.outputs, classes.predicted(probe.labels))
+
+
+def _share(holds: jax.Array) -> jax.Array:
+    return jnp.mean(holds, dtype=TRAINING_DTYPE)
