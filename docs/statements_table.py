@@ -108,7 +108,7 @@ def _reading(claim: str, verdicts: Verdicts) -> str:
     """When networks are compared; where that depends on the preset, for each."""
     if "@" not in claim and "/bound" in claim:
         return "arithmetic"
-    said = [words.short_reading(of_preset[claim]["reading"]) for of_preset in verdicts.values() if claim in of_preset]
+    said = [words.short_reading(of_preset[claim]) for of_preset in verdicts.values() if claim in of_preset]
     return " / ".join(dict.fromkeys(said))
 
 
