@@ -177,4 +177,5 @@ class Work:
 def _is_packed(parameters: Parameters) -> bool:
     """Whether a program that packs the parameters of an ensemble gives them back in other shapes."""
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), parameters)
-    return bool(jax.tree.structure(jax.eval_shape(packed, one)) != jax.tree.structure(one))
+    before: Any = jax.tree.structure(one)
+    return bool(before != jax.tree.structure(jax.eval_shape(packed, one)))

@@ -56,17 +56,24 @@ def training_memory(
     """
     parameters = 4 * net.count_parameters(d_in)
     pieces = plan.pieces(seeds)
-    at_once = min(plan.streams, len(list(pieces)))
-    # What is recorded is what came out of a single chunk; out of several it is copied together.
-    chunks = at_once * (1 + (pieces.size < seeds)) * pieces.capacity
+    number = len(list(pieces))
+    several = number > 1
+    at_once = min(plan.streams, number)
+    # Threads side by side keep what they freed for themselves.
+    chunks = at_once * (1 + (at_once > 1))
+    # Records of a single piece are what its program gave, room for missing seeds included.
+    held = seeds if several else pieces.capacity
+    # What is donated is held once; a piece with room for missing seeds is put together from what is still held.
+    padded = pieces.capacity > pieces.size
+    in_place = several or plan.keeps_on_device(seeds)
     spread = 1 if plan.shares_points(seeds) else plan.devices
     activations = 4 * n * (LAYER_ARRAYS * net.activations + d_in)
     return MemoryEstimate(
         process=resident_bytes(),
         programs=at_once * PROGRAM_BYTES,
-        # What the optimizer keeps is held as it went into a segment and as it came out.
-        kept=(1 + records + 2 * copies) * seeds * parameters,
-        chunk=chunks * (1 + copies) * parameters,
+        # Unless programs work on it in place, what the optimizer keeps is held as it went in and as it came out.
+        kept=(1 + records + (1 if in_place else 2) * copies) * held * parameters,
+        chunk=chunks * (1 + copies * (several or padded)) * pieces.capacity * parameters,
         group=at_once * pieces.group * (plan.devices * (GROUP_ARRAYS + copies) * parameters + spread * activations),
     )
 
@@ -91,7 +98,7 @@ def check_training_memory(
     if records > 1 and fits(seeds, 1):
         most = max(number for number in range(1, records) if fits(seeds, number))
         what_would.append(f"recorded {most} time{'s' * (most > 1)} instead of {records}")
-    # The largest number that fits, by bisection: memory grows with it.
+    # A number that fits next to one that doesn't, by bisection: memory grows with it but for the rounding of chunks.
     some = bisect.bisect_left(range(1, seeds + 1), True, key=lambda number: not fits(number, records))
     if some:
         what_would.append(f"{some} seed{'s' * (some > 1)} at a time")

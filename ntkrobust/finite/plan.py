@@ -269,8 +269,9 @@ def _run_here(
 
     def run(part: slice) -> None:
         used = part.stop - part.start
-        piece = _apart(_padded(per_seed, part, pieces.capacity), donated)
-        whole.put(part, program(shared, *piece, np.int32(used)))
+        # No name for the piece: while the program runs it has a copy of what was put together for it.
+        results = program(shared, *_apart(_padded(per_seed, part, pieces.capacity), donated), np.int32(used))
+        whole.put(part, results)
 
     with _RUNNING:
         if plan.streams == 1 or len(parts) == 1:
