@@ -14,11 +14,13 @@ X = np.linspace(-1, 1, 12).reshape(4, 3)
 Y = np.sin(X[:, :1])
 
 PEAK = """
+import dataclasses
 import sys
 from pathlib import Path
 import numpy as np
 from ntkrobust import MLP, train
 from ntkrobust.finite.memory import training_memory
+from ntkrobust.finite.parameters import layers_to_recompute
 from ntkrobust.finite.plan import choose_plan
 seeds, depth, width, n, records, copies = map(int, sys.argv[1:7])
 optimizer = sys.argv[7]
@@ -31,11 +33,18 @@ x, y = rng.standard_normal((n, 64)) / 8, rng.standard_normal((n, 1))
 # What any first call brings with it is the process's, not the ensemble's.
 train(MLP(2, 8), x[:8], y[:8], seeds=2, steps=1, learning_rate=1e-3)
 net = MLP(depth, width)
-estimate = training_memory(net, 64, n, seeds, records, choose_plan(net, 64, n, copies), copies)
+plan, limit = choose_plan(net, 64, n, copies), None
+estimate = training_memory(net, 64, n, seeds, records, plan, copies)
+if "recomputing" in sys.argv:
+    # Halfway between both ways: one fits, the other does not.
+    less = dataclasses.replace(plan, recomputed=layers_to_recompute(net))
+    plain, estimate = estimate, training_memory(net, 64, n, seeds, records, less, copies)
+    limit = (plain.peak + estimate.peak) // 2
 how = {"steps": records, "record_steps": range(1, records + 1)}
 if optimizer == "gradient_flow":
     how = {"steps": 10, "record_times": [1e-7 * (1 + record) for record in range(records)]}
-train(net, x, y, seeds=seeds, learning_rate=1e-7, optimizer=optimizer, **how)
+run = train(net, x, y, seeds=seeds, learning_rate=1e-7, optimizer=optimizer, memory_limit=limit, **how)
+assert ("computed again" in run.plan) == (limit is not None)
 # What getrusage says may be the peak of the process that started this one.
 (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 peak = 1024 * int(line.split()[1])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import bisect
+import dataclasses
 from typing import NamedTuple
 
 from ntkrobust.errors import InputError
+from ntkrobust.finite.parameters import layers_to_recompute
 from ntkrobust.finite.plan import Plan
 from ntkrobust.machine import physical_bytes, resident_bytes
 from ntkrobust.networks import MLP
@@ -67,7 +69,7 @@ def training_memory(
     padded = pieces.capacity > pieces.size
     in_place = several or plan.keeps_on_device(seeds)
     spread = 1 if plan.shares_points(seeds) else plan.devices
-    activations = 4 * n * (LAYER_ARRAYS * net.activations + d_in)
+    activations = 4 * n * (_kept_activations(net, plan) + d_in)
     return MemoryEstimate(
         process=resident_bytes(),
         programs=at_once * PROGRAM_BYTES,
@@ -76,6 +78,30 @@ def training_memory(
         chunk=chunks * (1 + copies * (several or padded)) * pieces.capacity * parameters,
         group=at_once * pieces.group * (plan.devices * (GROUP_ARRAYS + copies) * parameters + spread * activations),
     )
+
+
+def _kept_activations(net: MLP, plan: Plan) -> int:
+    """Numbers per point that the forward pass leaves for the way back."""
+    if not plan.recomputed:
+        return LAYER_ARRAYS * net.activations
+    pieces = (net.depth - 2) // plan.recomputed
+    # Where pieces begin, what the layers of one leave; and likewise of the first and the last layer.
+    return net.widest * (pieces + LAYER_ARRAYS * (plan.recomputed + 2))
+
+
+def plan_that_fits(
+    net: MLP, d_in: int, n: int, seeds: int, records: int, plan: Plan, limit: int | None, copies: int = 0
+) -> Plan:
+    """The plan; or, where only that fits, one under which backward passes compute activations again.
+
+    Raises:
+        InputError: neither fits; see :func:`check_training_memory`.
+    """
+    available = physical_bytes() if limit is None else limit
+    if available and training_memory(net, d_in, n, seeds, records, plan, copies).peak > available:
+        plan = dataclasses.replace(plan, recomputed=layers_to_recompute(net))
+        check_training_memory(net, d_in, n, seeds, records, plan, limit, copies)
+    return plan
 
 
 def check_training_memory(

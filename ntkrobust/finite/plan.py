@@ -58,6 +58,7 @@ class Plan:
         devices: local devices that share the seeds of a chunk.
         exact: whether chunks hold just the seeds they need, instead of a power of two.
         points: points that the devices share instead where there are fewer seeds than devices; 0 for none.
+        recomputed: layers that a backward pass computes again at once to save memory; 0 where activations are kept.
     """
 
     group: int
@@ -66,11 +67,13 @@ class Plan:
     devices: int = 1
     exact: bool = False
     points: int = 0
+    recomputed: int = 0
 
     def __str__(self) -> str:
         return (
             f"{self.group} seed(s) per product, {self.chunk} per chunk, {self.streams} stream(s), "
             f"{self.devices} device(s)"
+            + (f", activations of {self.recomputed} layer(s) at a time computed again" if self.recomputed else "")
         )
 
     def shares_points(self, n_seeds: int) -> bool:
