@@ -1,5 +1,6 @@
 """Memory of training: estimated before, met, and refused where it does not fit."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -8,7 +9,8 @@ import pytest
 
 import ntkrobust as ntr
 from ntkrobust.finite import memory
-from ntkrobust.finite.plan import Plan
+from ntkrobust.finite.parameters import layers_to_recompute
+from ntkrobust.finite.plan import Plan, choose_plan
 
 X = np.linspace(-1, 1, 12).reshape(4, 3)
 Y = np.sin(X[:, :1])
@@ -76,6 +78,9 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the peak is read 
         pytest.param("16 4 512 256 2 1 gradient_flow", marks=pytest.mark.slow),
         pytest.param("4 4 4096 1437 1 0 gd", marks=pytest.mark.slow),
         pytest.param("2 20 1024 1437 1 0 gd", marks=pytest.mark.slow),
+        "1 30 512 4000 1 0 gd recomputing",
+        pytest.param("1 30 512 4000 1 0 gd", marks=pytest.mark.slow),
+        pytest.param("4 30 512 1437 1 0 gd recomputing", marks=pytest.mark.slow),
     ],
 )
 def test_the_peak_is_within_a_fifth_of_the_estimate(ensemble: str) -> None:
@@ -92,6 +97,52 @@ def test_copies_that_programs_do_not_make_would_be_seen() -> None:
     more = 2 * 8 * 4 * ntr.MLP(4, 1024).count_parameters(64)
     assert peak - process > estimate - process + 0.8 * more
     assert estimate / peak < 0.9
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"optimizer": "adam"}, {"optimizer": "gradient_flow"}, {"batch_size": 4}],
+    ids=["gd", "adam", "flow", "minibatches"],
+)
+def test_activations_are_computed_again_where_only_that_fits(changes: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "resident_bytes", lambda: 0)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((64, 3)), rng.standard_normal((64, 1))
+    net = ntr.MLP(30, 12, activation="tanh", initialization="lecun", bias_std=0.1)
+    steps = {"record_times": [0.01]} if changes.get("optimizer") == "gradient_flow" else {"record_steps": [20]}
+
+    def train(limit: int | None, net: ntr.MLP = net) -> ntr.Run:
+        return ntr.train(net, x, y, seeds=2, steps=20, learning_rate=1e-3, memory_limit=limit, **steps, **changes)
+
+    def peaks(net: ntr.MLP) -> tuple[int, int]:
+        copies = {"adam": 2, "gradient_flow": 1}.get(changes.get("optimizer", ""), 0)
+        plan = choose_plan(net, 3, 64, copies)
+        less = dataclasses.replace(plan, recomputed=layers_to_recompute(net))
+        plain, again = (memory.training_memory(net, 3, 64, 2, 1, which, copies).peak for which in (plan, less))
+        return plain, again
+
+    plain, again = peaks(net)
+    assert again < plain
+    kept, recomputed, other = train(plain), train(plain - 1), train(plain, ntr.MLP(**{**vars(net), "depth": 29}))
+    assert "computed again" not in kept.plan
+    assert "activations of 4 layer(s) at a time computed again" in recomputed.plan
+    # Roundings of 6e-8, in 20 small steps.
+    np.testing.assert_allclose(recomputed.loss, kept.loss, rtol=1e-5)
+    for one, same in zip(recomputed.parameters.weights, kept.parameters.weights, strict=True):
+        np.testing.assert_allclose(one, same, atol=1e-5)
+    # A layer less, or a network that has not moved, would be seen.
+    assert not np.allclose(other.loss, kept.loss, rtol=1e-4)
+    assert abs(kept.parameters.weights[5] - ntr.train(net, x, y, seeds=2, steps=0).parameters.weights[5]).max() > 1e-4
+    with pytest.raises(ntr.InputError, match="needs about .* GiB and .* GiB are there: "):
+        train(again - 1)
+    # Programs of few layers have no such way.
+    with pytest.raises(ntr.InputError, match="needs about"):
+        shallow = ntr.MLP(8, 12)
+        train(peaks(shallow)[0] - 1, shallow)
+
+
+def test_the_layers_computed_again_at_once_take_the_least_memory() -> None:
+    assert [layers_to_recompute(ntr.MLP(depth, 8)) for depth in (2, 8, 9, 20, 30, 31, 50)] == [0, 0, 1, 3, 4, 1, 4]
 
 
 def test_what_does_not_fit_is_refused_with_what_would() -> None:
