@@ -1,6 +1,7 @@
 """Training and measuring ensembles, against PyTorch, plain JAX and the machine's matmul rate.
 
     python benchmarks/training.py [--quick] [--out benchmarks/results/training_cpu.txt]
+    python benchmarks/training.py --row 1 4 4096 1437     # one row only
 
 Runs under google-benchmark (pip install google-benchmark), with its repetitions randomly interleaved; PyTorch (CPU
 build) is optional. Each row is one process: all its columns are measured within the same seconds, and only ratios
@@ -254,10 +255,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two rows")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--torch-threads", type=int, nargs="*", default=[1, os.cpu_count() or 1])
-    parser.add_argument("--row", type=int, nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--row", type=int, nargs=4, metavar=("SEEDS", "DEPTH", "WIDTH", "POINTS"), help="one row only")
     parser.add_argument("--target", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.row:
+    if options.target:
         measure_row(tuple(options.row), options.torch_threads, options.target)
         return
     try:
@@ -266,7 +267,7 @@ def main() -> None:
         options.torch_threads = []
     lines = [hardware(), f"GFLOP/s, medians of {REPETITIONS} interleaved repetitions; ratios within a row.", "", HEADER]
     print("\n".join(lines), flush=True)
-    for row in QUICK if options.quick else ROWS:
+    for row in [tuple(options.row)] if options.row else QUICK if options.quick else ROWS:
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "row.json"
             threads = [str(number) for number in dict.fromkeys(options.torch_threads)]
@@ -277,8 +278,6 @@ def main() -> None:
                 *map(str, row),
                 "--target",
                 str(target),
-                "--torch-threads",
-                *threads,
             ]
             subprocess.run([*command, "--torch-threads", *threads], check=True, stdout=subprocess.DEVNULL)
             lines.append(line(row, json.loads(target.read_text())))

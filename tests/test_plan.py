@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+import ntkrobust.finite.attempts
 import ntkrobust.finite.measures
 import ntkrobust.finite.plan
 import ntkrobust.finite.training
@@ -198,6 +199,58 @@ def check_every_seed(n_seeds: int, plan: Plan) -> None:
 def test_every_seed_once_and_in_order(group, chunk, streams, exact):
     for n_seeds in (1, 4, 5, 11):
         check_every_seed(n_seeds, Plan(group, chunk, streams, exact=exact))
+
+
+def accumulate(shared, one):
+    return {"total": jax.tree.map(lambda leaf: leaf + one["a"], one["total"]), "seen": shared["factor"] * one["a"]}
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+@pytest.mark.parametrize(("group", "chunk"), [(1, 1), (1, 4), (2, 4), (4, 4), (4, 16)])
+def test_programs_work_in_place(group, chunk, streams):
+    plan = Plan(group, chunk, streams)
+    for n_seeds in (1, 4, 5, 11):
+        a = np.arange(n_seeds, dtype=np.float32)
+        total = {"x": a.repeat(64).reshape(n_seeds, 64), "y": 3 * a}
+        before = jax.tree.map(np.copy, total)
+        one, shared = {"a": a, "total": total}, {"factor": np.float32(2)}
+        kept = run_over_seeds(accumulate, plan, shared, one, ("total",))
+        # the caller's arrays stay as they are unless they are given up
+        jax.tree.map(np.testing.assert_array_equal, total, before)
+        results = kept
+        for _ in range(2):
+            given_up = jax.tree.leaves(results["total"])
+            one["total"] = results["total"]
+            results = run_over_seeds(accumulate, plan, shared, one, ("total",), ("total",))
+        if plan.keeps_on_device(n_seeds):
+            assert all(leaf.is_deleted() for leaf in given_up)
+        elif len(list(plan.pieces(n_seeds))) > 1:
+            assert all(new is old for new, old in zip(jax.tree.leaves(results["total"]), given_up, strict=True))
+        np.testing.assert_array_equal(results["seen"], 2 * a)
+        np.testing.assert_array_equal(results["total"]["x"], 4 * a.repeat(64).reshape(n_seeds, 64))
+        np.testing.assert_array_equal(results["total"]["y"], 6 * a)
+
+
+@pytest.mark.parametrize(("optimizer", "arrays"), [("gd", 1), ("momentum", 2), ("adam", 3)])
+def test_training_holds_parameters_and_memory_once(optimizer, arrays, monkeypatch):
+    net = MLP(2, 12, 2, "tanh", "he")
+    size = 4 * net.count_parameters(3) * 4
+    use_plan(monkeypatch, Plan(4, 4))
+
+    def aliased() -> list[int]:
+        ntkrobust.finite.plan._COMPILED.clear()
+        run = train(net, X, Y, seeds=4, steps=2, learning_rate=0.02, record_steps=[1, 2], optimizer=optimizer)
+        assert not np.array_equal(run.snapshots[0].weights[0], run.snapshots[1].weights[0])
+        return [
+            program.memory_analysis().alias_size_in_bytes
+            for (function, *_), program in ntkrobust.finite.plan._COMPILED.items()
+            if hasattr(function, "loss")
+        ]
+
+    (in_place,) = aliased()
+    assert arrays * size <= in_place < arrays * size + 100
+    monkeypatch.setattr(ntkrobust.finite.attempts, "run_over_seeds", lambda *given, **_: run_over_seeds(*given[:4]))
+    assert aliased() == [0]
 
 
 def test_pieces_share_the_seeds_evenly():

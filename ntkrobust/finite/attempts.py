@@ -11,7 +11,7 @@ import numpy as np
 
 from ntkrobust.finite.flow import GradientFlow
 from ntkrobust.finite.optimizers import Optimizer, Start
-from ntkrobust.finite.parameters import Parameters, unpacked
+from ntkrobust.finite.parameters import Parameters, packed, unpacked
 from ntkrobust.finite.plan import Plan, run_over_seeds
 from ntkrobust.finite.schedules import Schedule
 from ntkrobust.finite.segments import FullBatch, GradientDescent, MiniBatches
@@ -63,7 +63,7 @@ class Work:
             "loss": np.zeros(n_seeds, np.float32),
         }
         if self.has_memory:
-            state["memory"] = run_over_seeds(Start(self.optimizer), self.plan, {}, initial)
+            state |= run_over_seeds(Start(self.optimizer), self.plan, {}, initial, resident=("memory",))
         if self.is_flow:
             state |= {name: np.zeros(n_seeds, np.float32) for name in ("clock", "late")}
             state["size"] = np.float32(rate)
@@ -166,5 +166,15 @@ class Work:
         if self.is_flow:
             one["until"] = np.float32(until)
         shared = {**self.shared, "level": np.float32(level), "zero_loss": np.float32(self.zero_loss)}
-        found = run_over_seeds(self.program, self.plan, shared, one)
+        resident = ("memory",) if self.has_memory else ()
+        is_packed = isinstance(self.program, GradientDescent) and _is_packed(one["parameters"])
+        donated = resident if is_packed else ("parameters", *resident)
+        found = run_over_seeds(self.program, self.plan, shared, one, donated, resident)
         return found | {"parameters": unpacked(found["parameters"], axis=1)}
+
+
+def _is_packed(parameters: Parameters) -> bool:
+    """Whether a program that packs the parameters of an ensemble gives them back in other shapes."""
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), parameters)
+    before: Any = jax.tree.structure(one)
+    return bool(before != jax.tree.structure(jax.eval_shape(packed, one)))

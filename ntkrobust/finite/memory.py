@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import bisect
+import dataclasses
 from typing import NamedTuple
 
 from ntkrobust.errors import InputError
+from ntkrobust.finite.parameters import layers_to_recompute
 from ntkrobust.finite.plan import Plan
 from ntkrobust.machine import physical_bytes, resident_bytes
 from ntkrobust.networks import MLP
@@ -16,6 +18,9 @@ GROUP_ARRAYS = 2
 LAYER_ARRAYS = 2
 """Arrays over the points that each layer leaves for the way back: its input, and which units are active."""
 
+LOOPED_ARRAYS = {"relu": 1, "leaky_relu": 1, "linear": 1, "gelu": 4}
+"""The same in programs that loop over layers, by activation, two for others (measured: 1.0 for relu, 1.8 for tanh, 3.8
+for gelu). There it is only the layer's input where that says which units are active."""
 
 PROGRAM_BYTES = 48 * 2**20
 """What a program that runs takes beside its arrays, and compiling it leaves behind (0 to 70 MiB were measured)."""
@@ -57,19 +62,63 @@ def training_memory(
     """
     parameters = 4 * net.count_parameters(d_in)
     pieces = plan.pieces(seeds)
-    at_once = min(plan.streams, len(list(pieces)))
-    # What is recorded is what came out of a single chunk; out of several it is copied together.
-    chunks = at_once * (1 + (pieces.size < seeds)) * pieces.capacity
+    number = len(list(pieces))
+    several = number > 1
+    at_once = min(plan.streams, number)
+    # Threads side by side keep what they freed for themselves.
+    chunks = at_once * (1 + (at_once > 1))
+    # Records of a single piece are what its program gave, room for missing seeds included.
+    held = seeds if several else pieces.capacity
+    # What is donated is held once; a piece with room for missing seeds is put together from what is still held.
+    padded = pieces.capacity > pieces.size
+    in_place = several or plan.keeps_on_device(seeds)
     spread = 1 if plan.shares_points(seeds) else plan.devices
-    activations = 4 * n * repeats * (LAYER_ARRAYS * net.activations + d_in)
+    activations = 4 * n * repeats * (_kept_activations(net, plan) + d_in)
+    # Programs that loop over layers have put them together in an array of their own.
+    group_arrays = GROUP_ARRAYS + (layers_to_recompute(net) > 0) + copies
     return MemoryEstimate(
         process=resident_bytes(),
         programs=at_once * PROGRAM_BYTES,
-        # What the optimizer keeps is held as it went into a segment and as it came out.
-        kept=(1 + records + 2 * copies) * seeds * parameters,
-        chunk=chunks * (1 + copies) * parameters,
-        group=at_once * pieces.group * (plan.devices * (GROUP_ARRAYS + copies) * parameters + spread * activations),
+        # Unless programs work on it in place, what the optimizer keeps is held as it went in and as it came out.
+        kept=(1 + records + (1 if in_place else 2) * copies) * held * parameters,
+        chunk=chunks * (1 + copies * (several or padded)) * pieces.capacity * parameters,
+        group=at_once * pieces.group * (plan.devices * group_arrays * parameters + spread * activations),
     )
+
+
+def _kept_activations(net: MLP, plan: Plan) -> int:
+    """Numbers per point that the forward pass leaves for the way back."""
+    if not layers_to_recompute(net):
+        return LAYER_ARRAYS * net.activations
+    arrays = LOOPED_ARRAYS.get(str(net.phi).partition("(")[0], LAYER_ARRAYS)
+    if not plan.recomputed:
+        return arrays * net.activations
+    pieces = (net.depth - 2) // plan.recomputed
+    # Where pieces begin, what the layers of one leave; and likewise of the first and the last layer.
+    return net.widest * (pieces + arrays * (plan.recomputed + 2))
+
+
+def plan_that_fits(
+    net: MLP,
+    d_in: int,
+    n: int,
+    seeds: int,
+    records: int,
+    plan: Plan,
+    limit: int | None,
+    copies: int = 0,
+    repeats: int = 1,
+) -> Plan:
+    """The plan; or, where only that fits, one under which backward passes compute activations again.
+
+    Raises:
+        InputError: neither fits; see :func:`check_training_memory`.
+    """
+    available = physical_bytes() if limit is None else limit
+    if available and training_memory(net, d_in, n, seeds, records, plan, copies, repeats).peak > available:
+        plan = dataclasses.replace(plan, recomputed=layers_to_recompute(net))
+        check_training_memory(net, d_in, n, seeds, records, plan, limit, copies, repeats)
+    return plan
 
 
 def check_training_memory(
@@ -100,7 +149,7 @@ def check_training_memory(
     if records > 1 and fits(seeds, 1):
         most = max(number for number in range(1, records) if fits(seeds, number))
         what_would.append(f"recorded {most} time{'s' * (most > 1)} instead of {records}")
-    # The largest number that fits, by bisection: memory grows with it.
+    # A number that fits next to one that doesn't, by bisection: memory grows with it but for the rounding of chunks.
     some = bisect.bisect_left(range(1, seeds + 1), True, key=lambda number: not fits(number, records))
     if some:
         what_would.append(f"{some} seed{'s' * (some > 1)} at a time")

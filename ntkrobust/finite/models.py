@@ -35,13 +35,19 @@ class Model(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class FullyConnected:
-    """f(x) = (1/α) W_L φ(W_{L−1} φ(… φ(W_1 x + b_1))) + b_L; see :class:`Model`."""
+    """f(x) = (1/α) W_L φ(W_{L−1} φ(… φ(W_1 x + b_1))) + b_L; see :class:`Model`.
+
+    Attributes:
+        phi: φ.
+        recomputed: layers that a backward pass computes again at once; 0 where activations are kept.
+    """
 
     phi: Activation
+    recomputed: int = 0
 
     def outputs(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
         """f(x) (n, o)."""
-        return forward(self.phi, scales, parameters, x)
+        return forward(self.phi, scales, parameters, x, self.recomputed)
 
     def jacobian(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
         """J(x) = ∂f/∂x (n, o, d)."""
@@ -52,6 +58,6 @@ class FullyConnected:
         return derivatives.empirical_ntk(self.phi, scales, parameters, x)
 
 
-def model_of(net: MLP) -> Model:
-    """The model of a network."""
-    return FullyConnected(net.phi)
+def model_of(net: MLP, recomputed: int = 0) -> Model:
+    """The model of a network; a backward pass computes so many layers again at once (see :class:`FullyConnected`)."""
+    return FullyConnected(net.phi, recomputed)

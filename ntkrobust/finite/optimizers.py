@@ -108,9 +108,9 @@ class Start:
 
     optimizer: Optimizer
 
-    def __call__(self, shared: dict, parameters: Parameters) -> Any:
+    def __call__(self, shared: dict, parameters: Parameters) -> dict[str, Any]:
         """The memory; nothing is shared."""
-        return self.optimizer.start(parameters)
+        return {"memory": self.optimizer.start(parameters)}
 
 
 def check_optimizer(optimizer: object, learning_rate: object) -> tuple[Optimizer, float | None]:

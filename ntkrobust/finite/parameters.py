@@ -199,22 +199,28 @@ def unpacked(parameters: Parameters | Stacked, axis: int = 0) -> Parameters:
     return Parameters((first, *layers(hidden), last), (biases[0], *layers(biases[1]), biases[2]) if biases else ())
 
 
-def forward(phi: Activation, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
+def forward(
+    phi: Activation, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array, recomputed: int = 0
+) -> jax.Array:
     """f(x) (n, o) of one network at x (n, d).
 
-    f(x) = (1/α) W_L φ(W_{L−1} φ(… φ(W_1 x + b_1))) + b_L, each weight and bias times its gain.
+    f(x) = (1/α) W_L φ(W_{L−1} φ(… φ(W_1 x + b_1))) + b_L, each weight and bias times its gain. For ``recomputed`` see
+    :func:`layers_to_recompute`.
     """
-    return outputs_in_columns(phi, scales, parameters, x.T).T
+    return outputs_in_columns(phi, scales, parameters, x.T, recomputed).T
 
 
 def outputs_in_columns(
-    phi: Activation, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array
+    phi: Activation, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array, recomputed: int = 0
 ) -> jax.Array:
     """f (o, n) for x (d, n), one point per column."""
     parameters = packed(parameters)
     if isinstance(parameters, Parameters):
         return pre_activations(phi, scales, parameters, x)[0][-1]
-    z, _ = hidden_pre_activations(phi, scales, parameters, x)
+    if recomputed:
+        z = _last_hidden_recomputed(phi, scales, parameters, x, recomputed)
+    else:
+        z, _ = hidden_pre_activations(phi, scales, parameters, x)
     last = parameters.biases[-1] if parameters.biases else None
     return affine(scales, scales.weight_gain[-1], parameters.weights[-1], last, phi(z))
 
@@ -232,6 +238,41 @@ def hidden_pre_activations(
 
     z = affine(scales, scales.weight_gain[0], first, b_first, x)
     return jax.lax.scan(up, z, (scales.weight_gain[1:-1], hidden, b_hidden))
+
+
+def layers_to_recompute(net: MLP) -> int:
+    """Layers k that a backward pass computes again at once where memory is short; 0 where that is not offered.
+
+    The L − 2 hidden layers are cut into equal pieces of k. The forward pass keeps z where a piece begins; the way back
+    computes the two arrays that each layer of a piece leaves (its input, and which units are active), piece after
+    piece: (L − 2)/k + 2k arrays in place of 2(L − 2), least at k near √((L − 2)/2) (Chen et al., arXiv 1604.06174).
+    Programs written out layer by layer are not deep enough to need it.
+    """
+    if net.depth <= SHALLOW:
+        return 0
+    hidden = net.depth - 2
+    return min((k for k in range(1, hidden + 1) if hidden % k == 0), key=lambda k: hidden // k + 2 * k)
+
+
+def _last_hidden_recomputed(
+    phi: Activation, scales: LayerScales, parameters: Stacked, x: jax.Array, at_once: int
+) -> jax.Array:
+    """z_{L−1} (m, n); what the way back needs is computed again there, ``at_once`` layers at a time."""
+    (first, hidden, _), biases = parameters
+    b_first, b_hidden, _ = biases or (None, None, None)
+
+    def up(z: jax.Array, one: tuple) -> tuple[jax.Array, None]:
+        gain, weight, bias = one
+        return affine(scales, gain, weight, bias, phi(z)), None
+
+    def piece(z: jax.Array, layers: tuple) -> tuple[jax.Array, None]:
+        return jax.lax.scan(up, z, layers)
+
+    layers = (scales.weight_gain[1:-1], hidden, b_hidden)
+    pieces = jax.tree.map(lambda leaf: leaf.reshape(-1, at_once, *leaf.shape[1:]), layers)
+    z = affine(scales, scales.weight_gain[0], first, b_first, x)
+    # Inside a loop nothing is shared with the forward pass anyway, so it needs no protection from being merged with it.
+    return jax.lax.scan(jax.checkpoint(piece, prevent_cse=False), z, pieces)[0]
 
 
 def affine(scales: LayerScales, gain: jax.Array, weight: jax.Array, bias: jax.Array | None, h: jax.Array) -> jax.Array:

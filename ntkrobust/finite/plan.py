@@ -58,6 +58,7 @@ class Plan:
         devices: local devices that share the seeds of a chunk.
         exact: whether chunks hold just the seeds they need, instead of a power of two.
         points: points that the devices share instead where there are fewer seeds than devices; 0 for none.
+        recomputed: layers that a backward pass computes again at once to save memory; 0 where activations are kept.
     """
 
     group: int
@@ -66,16 +67,22 @@ class Plan:
     devices: int = 1
     exact: bool = False
     points: int = 0
+    recomputed: int = 0
 
     def __str__(self) -> str:
         return (
             f"{self.group} seed(s) per product, {self.chunk} per chunk, {self.streams} stream(s), "
             f"{self.devices} device(s)"
+            + (f", activations of {self.recomputed} layer(s) at a time computed again" if self.recomputed else "")
         )
 
     def shares_points(self, n_seeds: int) -> bool:
         """Whether devices share the points, each working on all seeds."""
         return self.points > 0 and n_seeds < self.devices
+
+    def keeps_on_device(self, n_seeds: int) -> bool:
+        """Whether results that no one else looks at stay on the device, where the next program works on them."""
+        return self.devices == 1 and self.pieces(n_seeds).capacity == n_seeds
 
     def pieces(self, n_seeds: int) -> Pieces:
         """How so many seeds are split."""
@@ -149,6 +156,8 @@ def choose_plan(net: MLP, d_in: int, n_points: int, copies: int = 0, repeats: in
 _RUNNING = threading.Lock()
 """One call runs at a time: other programs on the same threads could starve it of them forever."""
 
+Names = tuple[str, ...]
+
 Layout = tuple[int, int]
 """Devices, and the points that they share (0 where they share seeds)."""
 
@@ -156,28 +165,46 @@ _COMPILED: dict[tuple, Callable[..., Any]] = {}
 _COMPILING: defaultdict[tuple, threading.Lock] = defaultdict(threading.Lock)
 
 
-def _compile(function: Callable[..., Any], group: int, layout: Layout, shared: Any, piece: Any) -> Callable[..., Any]:
+def _compile(
+    function: Callable[..., Any], group: int, layout: Layout, shared: Any, piece: Any, donated: Names = ()
+) -> Callable[..., Any]:
     """``function(shared, per_seed)`` of one seed, as a compiled program of arrays with a leading seed axis.
 
-    Compiling apart from running lets other threads compile while a program runs.
+    The program takes what is shared, a pair of the seeds' arrays without and with only those that are donated, and how
+    many seeds are used. Compiling apart from running lets other threads compile while a program runs.
     """
     devices, points = layout
     leaves, structure = jax.tree.flatten((shared, piece))
     shapes = tuple((np.shape(leaf), leaf.dtype) for leaf in leaves)
     # The x64 flag decides what unnamed types come to while tracing.
-    signature = (function, group, layout, structure, shapes, jax.dtypes.canonicalize_dtype(np.float64))
+    signature = (function, group, layout, donated, structure, shapes, jax.dtypes.canonicalize_dtype(np.float64))
     with _COMPILING[signature], full_matmul_precision():
         if signature not in _COMPILED:
-            program: Program = functools.partial(_over_groups, function, group)
+            program: Program = functools.partial(_over_groups, function, group, donated)
             if points:
                 program = sharing_points(program, devices, points)
             elif devices > 1:
                 program = sharing_seeds(program, devices)
-            _COMPILED[signature] = jax.jit(program).lower(shared, piece, np.int32(0)).compile()
+
+            def apart(shared: Any, kept: Any, given: dict[str, Any], used: jax.Array) -> Any:
+                return program(shared, {**kept, **given} if donated else kept, used)
+
+            donating = jax.jit(apart, donate_argnums=2)
+            _COMPILED[signature] = donating.lower(shared, *_apart(piece, donated), np.int32(0)).compile()
     return _COMPILED[signature]
 
 
-def _over_groups(function: Callable[..., Any], group: int, shared: Any, per_seed: Any, used: jax.Array) -> Any:
+def _apart(per_seed: Any, donated: Names) -> tuple[Any, dict[str, Any]]:
+    """Arrays of seeds that a program reads, and those that it works on in place."""
+    if not donated:
+        return per_seed, {}
+    kept = {name: value for name, value in per_seed.items() if name not in donated}
+    return kept, {name: per_seed[name] for name in donated}
+
+
+def _over_groups(
+    function: Callable[..., Any], group: int, donated: Names, shared: Any, per_seed: Any, used: jax.Array
+) -> Any:
     """Group after group, as far as seeds are used: how many is known at run time only."""
 
     def of_group(one: Any) -> Any:
@@ -191,17 +218,27 @@ def _over_groups(function: Callable[..., Any], group: int, shared: Any, per_seed
 
     def step(index: jax.Array, results: Any) -> Any:
         start = index * group
-        one = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, group), per_seed)
+        now = {**per_seed, **_apart(results, donated)[1]} if donated else per_seed
+        one = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, group), now)
         return jax.tree.map(
             lambda all_of, new: jax.lax.dynamic_update_slice_in_dim(all_of, new, start, 0), results, of_group(one)
         )
 
     shapes = jax.eval_shape(of_group, jax.tree.map(lambda leaf: leaf[:group], per_seed))
     empty = jax.tree.map(lambda leaf: jax.numpy.zeros((capacity, *leaf.shape[1:]), leaf.dtype), shapes)
-    return jax.lax.fori_loop(0, -(-used // group), step, empty)
+    # Results of a group take the place of what it was given: each group is read before it is written.
+    into = {**empty, **_apart(per_seed, donated)[1]} if donated else empty
+    return jax.lax.fori_loop(0, -(-used // group), step, into)
 
 
-def run_over_seeds(function: Callable[[Any, Any], Any], plan: Plan, shared: Any, per_seed: Any) -> Any:
+def run_over_seeds(
+    function: Callable[[Any, Any], Any],
+    plan: Plan,
+    shared: Any,
+    per_seed: Any,
+    donated: Names = (),
+    resident: Names = (),
+) -> Any:
     """Evaluate ``function(shared, one_seed)`` for every seed.
 
     Matrix products keep all of float32.
@@ -211,25 +248,34 @@ def run_over_seeds(function: Callable[[Any, Any], Any], plan: Plan, shared: Any,
         plan: how to lay the seeds out.
         shared: pytree of arrays that every seed sees.
         per_seed: pytree of arrays with a leading seed axis.
+        donated: names in ``per_seed``, a dict then, that ``function`` returns with the same shapes and types. Programs
+            work on these in place. What the caller holds in numpy arrays stays as it is.
+        resident: names of results, in a dict then, that are only ever given back here. They stay on the device where
+            one program holds all seeds, and are given to it, or overwritten, if they are donated.
 
     Returns:
-        What ``function`` returns, as numpy arrays with a leading seed axis.
+        What ``function`` returns, with a leading seed axis, as numpy arrays where it is not ``resident``.
     """
-    return over_processes(functools.partial(_run_here, function, plan, shared), per_seed)
+    return over_processes(functools.partial(_run_here, function, plan, shared, donated, resident), per_seed)
 
 
-def _run_here(function: Callable[[Any, Any], Any], plan: Plan, shared: Any, per_seed: Any) -> Any:
+def _run_here(
+    function: Callable[[Any, Any], Any], plan: Plan, shared: Any, donated: Names, resident: Names, per_seed: Any
+) -> Any:
     """The seeds of this process."""
     n_seeds = jax.tree.leaves(per_seed)[0].shape[0]
     pieces = plan.pieces(n_seeds)
     parts = list(pieces)
     layout = (plan.devices, plan.points if plan.shares_points(n_seeds) else 0)
-    program = _compile(function, pieces.group, layout, shared, _padded(per_seed, parts[0], pieces.capacity))
-    whole = _Whole(n_seeds)
+    program = _compile(function, pieces.group, layout, shared, _padded(per_seed, parts[0], pieces.capacity), donated)
+    given_up = tuple(name for name in donated if name in resident)
+    whole = _Whole(n_seeds, resident, _apart(per_seed, given_up)[1], on_device=plan.keeps_on_device(n_seeds))
 
     def run(part: slice) -> None:
         used = part.stop - part.start
-        whole.put(part, program(shared, _padded(per_seed, part, pieces.capacity), np.int32(used)))
+        # No name for the piece: while the program runs it has a copy of what was put together for it.
+        results = program(shared, *_apart(_padded(per_seed, part, pieces.capacity), donated), np.int32(used))
+        whole.put(part, results)
 
     with _RUNNING:
         if plan.streams == 1 or len(parts) == 1:
@@ -244,22 +290,30 @@ def _run_here(function: Callable[[Any, Any], Any], plan: Plan, shared: Any, per_
 class _Whole:
     """Results of all seeds; what a piece gives goes to its place at once, so that large networks aren't held twice."""
 
-    def __init__(self, n_seeds: int) -> None:
+    def __init__(self, n_seeds: int, resident: Names, overwritten: dict[str, Any], *, on_device: bool) -> None:
         self.results: Any = None
         self._n_seeds = n_seeds
+        self._resident = resident
+        self._overwritten = overwritten
+        self._on_device = on_device
         self._making = threading.Lock()
 
     def put(self, part: slice, results: Any) -> None:
         if part == slice(0, self._n_seeds):
-            self.results = jax.tree.map(lambda leaf: np.asarray(leaf)[part], results)
+            stay = {name: results[name] for name in self._resident} if self._on_device else {}
+            moved = {name: value for name, value in results.items() if name not in stay} if stay else results
+            moved = jax.tree.map(lambda leaf: np.asarray(leaf)[part], moved)
+            self.results = {**moved, **stay} if stay else moved
             return
         with self._making:
             if self.results is None:
-                self.results = jax.tree.map(
-                    lambda leaf: np.empty((self._n_seeds, *leaf.shape[1:]), leaf.dtype), results
-                )
+                self.results = self._room(results)
         for all_of, leaf in zip(jax.tree.leaves(self.results), jax.tree.leaves(results), strict=True):
             all_of[part] = np.asarray(leaf)[: part.stop - part.start]
+
+    def _room(self, results: Any) -> Any:
+        room = jax.tree.map(lambda leaf: np.empty((self._n_seeds, *leaf.shape[1:]), leaf.dtype), results)
+        return {**room, **self._overwritten} if self._overwritten else room
 
 
 def _padded(per_seed: Any, part: slice, capacity: int) -> Any:

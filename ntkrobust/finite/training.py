@@ -21,7 +21,7 @@ from ntkrobust.finite.derivatives import ntk_largest_eigenvalue
 from ntkrobust.finite.flow import GradientFlow, check_tolerance
 from ntkrobust.finite.held_out import held_out_loss
 from ntkrobust.finite.losses import check_loss, zero_loss
-from ntkrobust.finite.memory import check_training_memory
+from ntkrobust.finite.memory import plan_that_fits
 from ntkrobust.finite.models import Model, model_of
 from ntkrobust.finite.objectives import Objective, Regularizer
 from ntkrobust.finite.optimizers import (
@@ -127,7 +127,8 @@ def train(
         checkpoint: a file to keep the state of training in. A call with the same arguments resumes from it and gives
             the same run, to the last bit on the same machine and versions. It stays when training is over.
         checkpoint_every: steps between two writes, 1000 by default.
-        memory_limit: bytes the process may take; by default the machine's memory.
+        memory_limit: bytes the process may take; by default the machine's memory. Where networks deeper than eight
+            layers fit only if backward passes compute activations again, they do (``run.plan`` says so).
 
     Returns:
         A :class:`Run`. ``status`` says for each seed whether it reached the last loss asked for (``converged``), spent
@@ -166,7 +167,6 @@ def train(
     check_transformation(moves, like)
     rates = None if moves.rates is None else scheduled_rates(moves.rates, steps)
 
-    model = model_of(net)
     auto = number is None
     is_flow = moves.name == "gradient_flow"
     copies = moves.copies(like)
@@ -176,7 +176,8 @@ def train(
     if memory_limit is not None:
         memory_limit = check_integer("memory_limit", memory_limit, 1, "in bytes")
     records = schedule.records if steps else 0
-    check_training_memory(net, x.shape[1], len(x), len(seeds), records, plan, memory_limit, copies, repeats)
+    plan = plan_that_fits(net, x.shape[1], len(x), len(seeds), records, plan, memory_limit, copies, repeats)
+    model = model_of(net, plan.recomputed)
     scales = layer_scales(net, x.shape[1])
     tolerated = np.float32(AUTO_CEILING if auto or is_flow else DIVERGED)
     shared: dict[str, Any] = {"scales": scales, "x": x, "y": y, "tolerated_rise": tolerated}
