@@ -15,7 +15,7 @@ from ntkrobust.finite.parameters import Parameters, layer_scales
 from ntkrobust.finite.plan import CHUNK_BYTES, Plan, choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
 from ntkrobust.machine import physical_bytes
-from ntkrobust.networks import MLP
+from ntkrobust.networks import Network
 
 _COPIES = 3
 """Arrays of the size of a kernel that a program holds at once: the sum so far, one layer's part, and the transpose."""
@@ -74,7 +74,7 @@ class _Kernel:
         return self.model.kernel(scales, one, x)
 
 
-def _kernel_plan(net: MLP, d_in: int, n: int) -> Plan:
+def _kernel_plan(net: Network, d_in: int, n: int) -> Plan:
     """The plan for n points, with no more kernels at once than a chunk may take."""
     plan = choose_plan(net, d_in, n)
     fitting = max(1, CHUNK_BYTES // (4 * _COPIES * (n * net.d_out) ** 2))

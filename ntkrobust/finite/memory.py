@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ntkrobust.errors import InputError
 from ntkrobust.finite.plan import Plan
 from ntkrobust.machine import physical_bytes, resident_bytes
-from ntkrobust.networks import MLP
+from ntkrobust.networks import Network
 
 GROUP_ARRAYS = 2
 """Arrays of parameters of a group while it trains: the values, and their gradient."""
@@ -48,7 +48,7 @@ class MemoryEstimate(NamedTuple):
 
 
 def training_memory(
-    net: MLP, d_in: int, n: int, seeds: int, records: int, plan: Plan, copies: int = 0
+    net: Network, d_in: int, n: int, seeds: int, records: int, plan: Plan, copies: int = 0
 ) -> MemoryEstimate:
     """Peak memory of training ``seeds`` networks on n points, recorded so many times, with this plan.
 
@@ -72,7 +72,7 @@ def training_memory(
 
 
 def check_training_memory(
-    net: MLP, d_in: int, n: int, seeds: int, records: int, plan: Plan, limit: int | None, copies: int = 0
+    net: Network, d_in: int, n: int, seeds: int, records: int, plan: Plan, limit: int | None, copies: int = 0
 ) -> MemoryEstimate:
     """The estimate, if it fits.
 

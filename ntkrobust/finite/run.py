@@ -11,10 +11,10 @@ import jax
 import numpy as np
 
 from ntkrobust.errors import InputError
+from ntkrobust.finite.descriptions import described_network, restored_network
 from ntkrobust.finite.parameters import Parameters, initialize
 from ntkrobust.finite.seeds import seed_keys
-from ntkrobust.initializations import Initialization, as_initialization
-from ntkrobust.networks import MLP
+from ntkrobust.networks import Network
 
 STATUSES = ("converged", "budget", "diverged")
 
@@ -48,7 +48,7 @@ class Run:
         flow_time: (seed, time) gradient-flow time where it is not ηk: for gradient flow, and where a schedule set η.
     """
 
-    net: MLP
+    net: Network
     seeds: tuple[int, ...]
     key: jax.Array
     x_train: np.ndarray
@@ -97,12 +97,8 @@ class Run:
 
         An initialization given as functions is stored as the numbers they came to.
         """
-        net = self.net
-        scales, initialization = net.scales(self.d_in), as_initialization(net.initialization)
         described = {
-            **{field: getattr(net, field) for field in ("depth", "width", "d_out", "parameterization", "bias_std")},
-            "activation": str(net.activation),
-            "initialization": initialization.known_as or {**scales._asdict(), "name": initialization.name},
+            **described_network(self.net, self.d_in),
             "key_implementation": str(jax.random.key_impl(self.key)),
             **{field: getattr(self, field) for field in ("plan", *_DESCRIBED)},
         }
@@ -137,16 +133,12 @@ class Run:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 stored = {name: archive[name] for name in archive.files}
             described = json.loads(str(stored["description"]))
-            initialization = described["initialization"]
-            net = MLP(
-                **{field: described[field] for field in ("depth", "width", "d_out", "parameterization", "bias_std")},
-                activation=described["activation"],
-                initialization=initialization if isinstance(initialization, str) else Initialization(**initialization),
-            )
+            net = restored_network(described)
+            count = len(net.layer_shapes(stored["x_train"].shape[1]))
             groups = [
                 Parameters(
-                    tuple(stored[f"weights_{time}_{layer}"] for layer in range(net.depth)),
-                    tuple(stored[f"biases_{time}_{layer}"] for layer in range(net.depth))
+                    tuple(stored[f"weights_{time}_{layer}"] for layer in range(count)),
+                    tuple(stored[f"biases_{time}_{layer}"] for layer in range(count))
                     if net.bias_std is not None
                     else (),
                 )
