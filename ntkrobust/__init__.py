@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ntkrobust.bounds.formulas.exact_law import ExactLaw, exact_law
     from ntkrobust.bounds.verdict import Verdict
     from ntkrobust.comparison import Comparison, compare
+    from ntkrobust.convolutional import ConvNet, WideResNet
     from ntkrobust.errors import InputError
     from ntkrobust.finite import measures
     from ntkrobust.finite.empirical_kernel import empirical_ntk
@@ -54,6 +55,7 @@ _HOMES = {
     "AtMost": "ntkrobust.bounds.claims",
     "Claim": "ntkrobust.bounds.claims",
     "Comparison": "ntkrobust.comparison",
+    "ConvNet": "ntkrobust.convolutional",
     "DecreasesIn": "ntkrobust.bounds.claims",
     "EnsembleAt": "ntkrobust.kernels.ensemble_at",
     "Equals": "ntkrobust.bounds.claims",
@@ -74,6 +76,7 @@ _HOMES = {
     "ScalesAs": "ntkrobust.bounds.claims",
     "Verdict": "ntkrobust.bounds.verdict",
     "Verdicts": "ntkrobust.workflow",
+    "WideResNet": "ntkrobust.convolutional",
     "claim": "ntkrobust.bounds.claims.decorator",
     "claims": "ntkrobust.bounds.claims",
     "compare": "ntkrobust.comparison",
@@ -100,6 +103,7 @@ __all__ = [
     "AtMost",
     "Claim",
     "Comparison",
+    "ConvNet",
     "DecreasesIn",
     "EnsembleAt",
     "Equals",
@@ -119,6 +123,7 @@ __all__ = [
     "ScalesAs",
     "Verdict",
     "Verdicts",
+    "WideResNet",
     "claim",
     "claims",
     "compare",

@@ -258,4 +258,3 @@ def _output(body: tuple[Layer, ...], image: ImageShape) -> ImageShape:
         elif isinstance(layer, Residual):
             image = _output(layer.main, image)
     return image
-

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "ntkrobust"
 LAYERS = (
     ("errors", "checks", "special", "folders", "machine"),
     ("activations", "initializations", "precision"),
-    ("networks",),
+    ("layers", "networks", "convolutional"),
     ("data",),
     ("kernels",),
     ("finite",),

@@ -245,8 +245,11 @@ def exact_law(net: MLP, d_in: int) -> ExactLaw:
         d_in: input dimension d ≥ 1.
 
     Raises:
-        InputError: the activation is another one, the width is None, or d_in is not a positive integer.
+        InputError: the network isn't fully connected, the activation is another one, the width is None, or d_in is not
+            a positive integer.
     """
+    if not isinstance(net, MLP):
+        raise InputError(f"the exact law is about fully connected networks, got {net!r}")
     slope = net.phi.negative_slope
     if slope is None:
         raise InputError(f"the exact law needs relu, leaky_relu or linear (positively homogeneous), got {net.phi}")
