@@ -25,7 +25,7 @@ from ntkrobust.layers import (
     Residual,
     weighted,
 )
-from ntkrobust.networks import Network, Parameterization
+from ntkrobust.networks import MLP, Network, Parameterization
 
 Pooling = Literal["global_average", "flatten"]
 
@@ -258,3 +258,9 @@ def _output(body: tuple[Layer, ...], image: ImageShape) -> ImageShape:
         elif isinstance(layer, Residual):
             image = _output(layer.main, image)
     return image
+
+
+ARCHITECTURES: dict[str, type[MLP] | type[ConvNet] | type[WideResNet]] = {
+    kind.architecture: kind for kind in (MLP, ConvNet, WideResNet)
+}
+"""Networks by the name of their architecture."""

@@ -6,13 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from ntkrobust.convolutional import ConvNet, WideResNet
+from ntkrobust.convolutional import ARCHITECTURES
 from ntkrobust.initializations import Initialization
 from ntkrobust.networks import MLP, Network
-
-_KINDS: dict[str, type[MLP] | type[ConvNet] | type[WideResNet]] = {
-    kind.architecture: kind for kind in (MLP, ConvNet, WideResNet)
-}
 
 
 def described_fields(net: Network) -> dict[str, Any]:
@@ -37,7 +33,7 @@ def described_network(net: Network, d_in: int) -> dict[str, Any]:
 def restored_network(described: Mapping[str, Any]) -> Network:
     """The network that :func:`described_network` told of; entries that are none of its fields are left alone."""
     # Files written before there were others hold fully connected networks, and don't say so.
-    kind = _KINDS[described.get("architecture", MLP.architecture)]
+    kind = ARCHITECTURES[described.get("architecture", MLP.architecture)]
     fields = {field.name: described[field.name] for field in dataclasses.fields(kind)}
     told = fields["initialization"]
     if isinstance(told, Mapping) and "gains" in told:

@@ -29,6 +29,8 @@ class Sizes:
     turn_widths: tuple[int, ...]
     control_widths: tuple[int, ...]
     n_turn: int
+    channels: tuple[int, ...]
+    n_images: int
     turn_steps: int
     scaled_time: float
     budget: int
@@ -55,6 +57,8 @@ SIZES = {
         turn_widths=(1, 2, 4, 8, 16, 32),
         control_widths=(8, 32, 128),
         n_turn=256,
+        channels=(4, 8, 16),
+        n_images=64,
         turn_steps=4000,
         scaled_time=30.0,
         budget=1000,
@@ -79,6 +83,8 @@ SIZES = {
         turn_widths=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128),
         control_widths=(8, 16, 32, 64, 128),
         n_turn=256,
+        channels=(4, 8, 16, 32, 64),
+        n_images=128,
         turn_steps=20_000,
         scaled_time=100.0,
         budget=10_000,
@@ -103,6 +109,8 @@ SIZES = {
         turn_widths=(1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 128, 256),
         control_widths=(8, 16, 32, 64, 128, 256),
         n_turn=1024,
+        channels=(4, 8, 16, 32, 64, 128),
+        n_images=256,
         turn_steps=50_000,
         scaled_time=300.0,
         budget=100_000,
