@@ -98,7 +98,7 @@ class InfiniteWidth:
             time = 0.0 if cell.value is None else cell.value / unit.conditioning.largest
         return float(np.mean(_OF_THE_ENSEMBLE[measure](ensemble.at(time), cell.scale * self.x_test)))
 
-    def _factorized(self, net: Network, n: int, scale: float, label_noise: float) -> InfiniteEnsemble:
+    def _factorized(self, net: Any, n: int, scale: float, label_noise: float) -> InfiniteEnsemble:
         y: Any = self.data.noisy_targets(n, label_noise)
         if y.shape[1] != net.d_out:  # an untrained network of other outputs: targets don't matter
             y = np.zeros((n, net.d_out))

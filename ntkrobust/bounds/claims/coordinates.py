@@ -16,8 +16,8 @@ AXES = ("initialization", "depth", "width", "activation", "parameterization", "b
         "scale", "alpha", "label_noise", "architecture")  # fmt: skip
 """What a grid can range over: the fields of a network, and its ``architecture``, ``fully_connected``, ``convolutional``
 or ``wide_resnet`` (for these two the width is the number of channels, and data that are no images are out of scope); n,
-the number of training points; ε, a radius; a factor on all inputs; the share of training labels that are wrong; and a factor on the output scale α of the initialization (α itself
-for those that have α = 1, all but ``mean_field``).
+the number of training points; ε, a radius; a factor on all inputs; the share of training labels that are wrong; and a
+factor on the output scale α of the initialization (α itself for those that have α = 1, all but ``mean_field``).
 """
 
 NUMERIC_AXES = ("depth", "width", "n", "d_out", "bias_std", "epsilon", "scale", "alpha", "label_noise")

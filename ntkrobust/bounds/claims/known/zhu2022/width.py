@@ -142,7 +142,7 @@ def _features(sizes: Sizes) -> list[Claim]:
 
 
 def _convolutional(sizes: Sizes) -> list[Claim]:
-    """The statement asked of networks that the paper doesn't treat: two convolutions and an average over positions."""
+    """The statement asked of networks that the paper doesn't treat: a convolution and an average over positions."""
     return [
         Claim(
             "zhu2022/width-over-convolutional/measured@equal-scaled-time",
@@ -153,7 +153,7 @@ def _convolutional(sizes: Sizes) -> list[Claim]:
             {
                 "architecture": ("convolutional",),
                 "initialization": ("he",),
-                "depth": (3,),
+                "depth": (2,),
                 "width": sizes.channels,
                 "n": (sizes.n_images,),
             },
