@@ -40,7 +40,7 @@ class Convolutional:
 
     def jacobian(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
         """J(x) = ∂f/∂x (n, o, d)."""
-        return derivatives.input_jacobian(lambda x: self._in_columns(scales, parameters, x), x)
+        return derivatives.jacobian_of_columns(lambda x: self._in_columns(scales, parameters, x), x)
 
     def kernel(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
         """The empirical NTK Θ(x, x) (n, o, n, o)."""

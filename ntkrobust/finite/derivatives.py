@@ -13,18 +13,24 @@ from ntkrobust.finite.parameters import (
     Parameters,
     Stacked,
     hidden_pre_activations,
+    outputs_in_columns,
     stack,
 )
 
 
-def input_jacobian(outputs_in_columns: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+def input_jacobian(phi: Activation, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
+    """J(x) = ∂f/∂x (n, o, d) of one fully connected network at x (n, d)."""
+    return jacobian_of_columns(lambda x: outputs_in_columns(phi, scales, parameters, x), x)
+
+
+def jacobian_of_columns(outputs: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
     """J(x) = ∂f/∂x (n, o, d) at x (n, d), at the cost of one forward pass and o backward passes.
 
     Args:
-        outputs_in_columns: x (d, n) ↦ f (o, n), each column of one point.
+        outputs: x (d, n) ↦ f (o, n), each column of one point.
         x: the points.
     """
-    f, pull_back = jax.vjp(outputs_in_columns, x.T)
+    f, pull_back = jax.vjp(outputs, x.T)
     # f at one point depends on x at that point only, so a row of ones pulls back an output's gradients at all points.
     each = jnp.broadcast_to(jnp.eye(len(f), dtype=f.dtype)[:, :, None], (len(f), *f.shape))
     return jax.vmap(lambda of: pull_back(of)[0], out_axes=1)(each).transpose(2, 1, 0)

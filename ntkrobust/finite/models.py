@@ -16,7 +16,7 @@ from ntkrobust.activations import Activation
 from ntkrobust.convolutional import ImageNetwork
 from ntkrobust.finite import derivatives, spectral
 from ntkrobust.finite.convolutions import Convolutional
-from ntkrobust.finite.parameters import LayerScales, Parameters, Stacked, forward, outputs_in_columns
+from ntkrobust.finite.parameters import LayerScales, Parameters, Stacked, forward
 from ntkrobust.networks import Network
 
 
@@ -54,7 +54,7 @@ class FullyConnected:
 
     def jacobian(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
         """J(x) = ∂f/∂x (n, o, d)."""
-        return derivatives.input_jacobian(lambda x: outputs_in_columns(self.phi, scales, parameters, x), x)
+        return derivatives.input_jacobian(self.phi, scales, parameters, x)
 
     def kernel(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
         """The empirical NTK Θ(x, x) (n, o, n, o)."""
