@@ -11,6 +11,7 @@ import pytest
 import ntkrobust as ntr
 import ntkrobust.finite.training as training
 from ntkrobust import ConvNet, Initialization, InputError, WideResNet
+from ntkrobust.finite import empirical_kernel
 from ntkrobust.finite.checkpoints import Checkpoint
 from ntkrobust.finite.measures import measure_untrained
 from ntkrobust.finite.models import model_of
@@ -281,6 +282,15 @@ def test_closed_forms_of_fully_connected_networks_are_refused():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(InputError, match=r"training 5 × ConvNet\(.*\) needs about .* GiB .* would not fit"):
         ntr.train(NET, X, Y, seeds=5, steps=3, memory_limit=1000)
+
+
+def test_kernels_that_do_not_fit_are_refused(run, monkeypatch):
+    derivatives = 4 * len(X) * NET.count_parameters(D)
+    monkeypatch.setattr(empirical_kernel, "physical_bytes", lambda: 2 * derivatives)
+    assert ntr.empirical_ntk(run, X).shape == (5, 2, 4, 1, 4, 1)
+    monkeypatch.setattr(empirical_kernel, "physical_bytes", lambda: derivatives)
+    with pytest.raises(InputError, match=r"kernels of shape \(5, 2, 4, 1, 4, 1\) need"):
+        ntr.empirical_ntk(run, X)
 
 
 @pytest.mark.parametrize(
