@@ -126,12 +126,8 @@ class ImageNetwork(Network):
 
     @property
     def activations(self) -> int:
-        """Numbers per point in all patches, and in what convolutions give before and after φ.
-
-        The widest patches count twice: on the way back there is their gradient too.
-        """
-        each = (layer.positions * (layer.fan_in + 2 * layer.fan_out) for layer in self._convolutions)
-        return sum(each) + self.widest
+        """Numbers per point in all patches, and in what convolutions give before and after φ."""
+        return sum(layer.positions * (layer.fan_in + 2 * layer.fan_out) for layer in self._convolutions)
 
     @property
     def largest_product(self) -> int:
