@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ntkrobust.bounds.formulas.exact_law import ExactLaw, exact_law
     from ntkrobust.bounds.verdict import Verdict
     from ntkrobust.comparison import Comparison, compare
+    from ntkrobust.convolutional import ConvNet, WideResNet
     from ntkrobust.errors import InputError
     from ntkrobust.finite import measures
     from ntkrobust.finite.attacks.attacking import attack
@@ -64,6 +65,7 @@ _HOMES = {
     "AtMost": "ntkrobust.bounds.claims",
     "Claim": "ntkrobust.bounds.claims",
     "Comparison": "ntkrobust.comparison",
+    "ConvNet": "ntkrobust.convolutional",
     "DecreasesIn": "ntkrobust.bounds.claims",
     "EnsembleAt": "ntkrobust.kernels.ensemble_at",
     "Equals": "ntkrobust.bounds.claims",
@@ -86,6 +88,7 @@ _HOMES = {
     "StrengthSchedule": "ntkrobust.finite.width_adjusted",
     "Verdict": "ntkrobust.bounds.verdict",
     "Verdicts": "ntkrobust.workflow",
+    "WideResNet": "ntkrobust.convolutional",
     "WidthAdjustment": "ntkrobust.finite.width_adjusted",
     "attack": "ntkrobust.finite.attacks.attacking",
     "claim": "ntkrobust.bounds.claims.decorator",
@@ -118,6 +121,7 @@ __all__ = [
     "AtMost",
     "Claim",
     "Comparison",
+    "ConvNet",
     "DecreasesIn",
     "EnsembleAt",
     "Equals",
@@ -139,6 +143,7 @@ __all__ = [
     "StrengthSchedule",
     "Verdict",
     "Verdicts",
+    "WideResNet",
     "WidthAdjustment",
     "attack",
     "claim",

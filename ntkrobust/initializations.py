@@ -122,11 +122,16 @@ class Initialization:
         return dataclasses.replace(self, alpha=alpha)
 
     @property
-    def gains(self) -> tuple[float, float, float] | None:
-        """σ_1², σ² and σ_L², if the initialization is made of gains (see :meth:`from_gains`) and scales no output."""
+    def fan_in_gains(self) -> tuple[float, float, float] | None:
+        """σ_1², σ² and σ_L², if the weights are made of gains (see :meth:`from_gains`), whatever α is."""
         betas = (self.beta_first, self.beta, self.beta_last)
         variances = [beta.variance for beta in betas if isinstance(beta, _FanInGain)]
-        return (variances[0], variances[1], variances[2]) if len(variances) == 3 and self.alpha == 1.0 else None
+        return (variances[0], variances[1], variances[2]) if len(variances) == 3 else None
+
+    @property
+    def gains(self) -> tuple[float, float, float] | None:
+        """The same, if the initialization also scales no output."""
+        return self.fan_in_gains if self.alpha == 1.0 else None
 
     @property
     def known_as(self) -> str | None:

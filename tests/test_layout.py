@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "ntkrobust"
 LAYERS = (
     ("errors", "checks", "special", "folders", "machine"),
     ("activations", "initializations", "precision", "norms"),
-    ("networks", "adversary"),
+    ("layers", "networks", "convolutional", "adversary"),
     ("data",),
     ("kernels",),
     ("finite",),

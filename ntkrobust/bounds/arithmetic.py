@@ -40,7 +40,7 @@ def decide_arithmetic(claim: Claim, cells: tuple[CellSample, ...]) -> Verdict:
     common = {"claim": claim, "p_value": None, "cells": cells, "seeds": 0, "points": 0}
     if not usable:
         assumed = " and ".join(one.text for one in claim.assumptions)
-        reason = f"none of {len(cells)} cells meets “{assumed}”"
+        reason = cells[0].outside or f"none of {len(cells)} cells meets “{assumed}”"
         return Verdict(label="out of scope", reason=reason, effect=None, **common)  # type: ignore[arg-type]
     found = [
         _examine(relation, [usable[position] for position in facet]) for facet in facets_along(relation.axis, usable)

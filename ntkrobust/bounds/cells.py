@@ -11,10 +11,11 @@ from ntkrobust.adversary import Adversary
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.relations import ScalesAs, Trend, Turns
 from ntkrobust.checks import check_positive
+from ntkrobust.convolutional import ARCHITECTURES, ConvNet, WideResNet
 from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError
 from ntkrobust.initializations import as_initialization
-from ntkrobust.networks import MLP
+from ntkrobust.networks import MLP, Network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,14 +35,15 @@ class Cell:
         optimizer, learning_rate, loss, batch_size: of the reading.
         adversary: what is trained against, at the strength of this cell.
         points: test points of the claim, if it has a number of its own.
+        outside: why there can be no such networks on these data, or "".
     """
 
-    net: MLP
+    net: Network
     n: int
     time: str
     value: float | None = None
     budget: int = 0
-    reference: MLP | None = None
+    reference: Network | None = None
     epsilon: float | None = None
     scale: float = 1.0
     label_noise: float = 0.0
@@ -51,6 +53,7 @@ class Cell:
     batch_size: int | None = None
     adversary: Adversary | None = None
     points: int | None = None
+    outside: str = ""
 
 
 def coordinates(cell: Cell, data: Dataset) -> dict[str, Any]:
@@ -60,6 +63,7 @@ def coordinates(cell: Cell, data: Dataset) -> dict[str, Any]:
         "d_in": data.d,
         "d_out": net.d_out,
         "n": cell.n,
+        "architecture": net.architecture,
         "depth": net.depth,
         "width": net.width,
         "initialization": _name(net),
@@ -77,7 +81,7 @@ def coordinates(cell: Cell, data: Dataset) -> dict[str, Any]:
     }
 
 
-def _name(net: MLP) -> str:
+def _name(net: Network) -> str:
     return getattr(net.initialization, "name", None) or repr(net.initialization)
 
 
@@ -101,25 +105,25 @@ def cells_of(claim: Claim, data: Dataset) -> Iterator[tuple[dict[str, Any], Cell
         reading = claim.reading
         budget = 0 if untrained else reading.budget
         try:
-            fields = {"d_out": 1 if untrained else data.o} | _of_network(shown)
+            outside, fields = _outside(shown, data), {"d_out": 1 if untrained else data.o} | shown
             if reading.time == "equal time":
                 first = {axis: options[0] for axis, options in claim.grid.items()}
                 if isinstance(claim.relation, Trend | Turns | ScalesAs):
                     # Each facet of a trend has its own unit of time.
                     first = shown | {claim.relation.axis: first[claim.relation.axis]}
-                reference = MLP(**(fields | _of_network(first)))
-            net = MLP(**fields)
+                reference = _network(fields | first, data)
+            net = _network(fields, data)
             net.scales(data.d)
         except InputError as error:
             raise InputError(f"claim {claim.id}: at {shown_as(shown)}, {error}") from None
-        more: dict[str, Any] = _positive(claim, shown) | _noise(claim, shown, data)
+        more: dict[str, Any] = {"outside": outside} | _positive(claim, shown) | _noise(claim, shown, data)
         if not untrained:
             more |= {name: getattr(reading, name) for name in ("optimizer", "learning_rate", "loss", "batch_size")}
         more |= {"adversary": _adversary(claim, shown), "points": claim.points}
         yield shown, Cell(net, n, reading.time, reading.value, budget, reference, **more)
 
 
-_NOT_OF_NETWORKS = ("n", "epsilon", "scale", "alpha", "label_noise", "strength")
+_NOT_OF_NETWORKS = ("architecture", "n", "epsilon", "scale", "alpha", "label_noise", "strength")
 
 
 def _adversary(claim: Claim, shown: Mapping[str, Any]) -> Adversary | None:
@@ -145,13 +149,37 @@ def _noise(claim: Claim, shown: Mapping[str, Any], data: Dataset) -> dict[str, f
     return {"label_noise": float(share)}
 
 
-def _of_network(shown: Mapping[str, Any]) -> dict[str, Any]:
-    """Those values of axes that are fields of the network; a factor on α becomes part of its initialization."""
+def _network(shown: Mapping[str, Any], data: Dataset) -> Network:
+    """The network that values of axes describe; a factor on α becomes part of its initialization.
+
+    For data that are no images its inputs are one column of d positions: a description to be left out of scope.
+
+    Raises:
+        InputError: there is no such network.
+    """
     fields = {axis: value for axis, value in shown.items() if axis not in _NOT_OF_NETWORKS}
     if "alpha" in shown:
         plain = as_initialization(fields.get("initialization", MLP.initialization))
         fields["initialization"] = plain.with_alpha_times(shown["alpha"])
-    return fields
+    kind = _kind(shown)
+    if issubclass(kind, MLP):
+        return kind(**fields)
+    return kind(**fields, image_shape=data.image_shape or (data.d, 1, 1))
+
+
+def _kind(shown: Mapping[str, Any]) -> type[MLP] | type[ConvNet] | type[WideResNet]:
+    name = shown.get("architecture", MLP.architecture)
+    if name not in ARCHITECTURES:
+        raise InputError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {name!r}")
+    return ARCHITECTURES[name]
+
+
+def _outside(shown: Mapping[str, Any], data: Dataset) -> str:
+    """Why there can be no such networks on these data, or an empty text."""
+    kind = _kind(shown)
+    if kind is MLP or data.image_shape is not None:
+        return ""
+    return f"{kind.architecture} networks need images, and {data.name} has no image_shape"
 
 
 def _positive(claim: Claim, shown: Mapping[str, Any]) -> dict[str, float]:

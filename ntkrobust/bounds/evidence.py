@@ -27,8 +27,8 @@ from ntkrobust.finite.measures import Measure
 SCHEMA_VERSION = 1
 PACKAGES = ("ntkrobust", "jax", "jaxlib", "numpy", "scipy", "xarray")
 CELL_COORDINATES = (
-    "initialization", "depth", "width", "activation", "parameterization", "d_out", "n", "parameters", "alpha",
-    "label_noise",
+    "architecture", "initialization", "depth", "width", "activation", "parameterization", "d_out", "n", "parameters",
+    "alpha", "label_noise",
 )  # fmt: skip
 
 

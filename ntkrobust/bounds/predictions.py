@@ -15,7 +15,7 @@ from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError
 from ntkrobust.kernels.ensemble import InfiniteEnsemble
 from ntkrobust.kernels.ensemble_at import EnsembleAt
-from ntkrobust.networks import MLP
+from ntkrobust.networks import Network
 
 KEPT = 8
 """Factorized kernels that are kept: claims about one network at several times share them."""
@@ -46,7 +46,7 @@ def _normalized(now: EnsembleAt, x: np.ndarray) -> float:
     return float(np.sqrt(np.mean(now.gradient_second_moment(x)) / np.mean(values)))
 
 
-def law_mean(measure: str, net: MLP, d_in: int) -> float:
+def law_mean(measure: str, net: Network, d_in: int) -> float:
     """E[measure] of untrained networks by the exact law, at any points.
 
     Raises:
@@ -101,7 +101,7 @@ class InfiniteWidth:
         x = cell.scale * self.data.x_test[: cell.points or self.points]
         return float(np.mean(_OF_THE_ENSEMBLE[measure](ensemble.at(time), x)))
 
-    def _factorized(self, net: MLP, n: int, scale: float, label_noise: float) -> InfiniteEnsemble:
+    def _factorized(self, net: Any, n: int, scale: float, label_noise: float) -> InfiniteEnsemble:
         y: Any = self.data.noisy_targets(n, label_noise)
         if y.shape[1] != net.d_out:  # an untrained network of other outputs: targets don't matter
             y = np.zeros((n, net.d_out))

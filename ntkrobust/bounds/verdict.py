@@ -59,6 +59,7 @@ class CellSample:
         problem: why the cell can't be used (networks diverged, the loss was not reached), or "".
         in_scope: whether all assumptions hold here.
         checked: averages of the measures that the assumptions looked at.
+        outside: why there can be no such networks, or "".
     """
 
     coordinates: Mapping[str, Any]
@@ -68,6 +69,7 @@ class CellSample:
     problem: str = ""
     in_scope: bool = True
     checked: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    outside: str = ""
 
     def __str__(self) -> str:
         return ", ".join(f"{axis}={value}" for axis, value in self.coordinates.items())
@@ -358,6 +360,8 @@ def _why_not(claim: Claim, cells: tuple[CellSample, ...], usable: tuple[CellSamp
         outside = [cell for cell in cells if not cell.in_scope]
         if outside:
             first = outside[0]
+            if first.outside:
+                return "out of scope", f"{first.outside} (at {first})"
             checked = ", ".join(f"{name.replace('_', ' ')} {value:.2g}" for name, value in first.checked.items())
             assumed = " and ".join(one.text for one in claim.assumptions)
             return "out of scope", (

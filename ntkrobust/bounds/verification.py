@@ -349,6 +349,8 @@ def _blaming(what: str) -> Iterator[None]:
 
 def _is_excluded(claim: Claim, cell: Cell, known: _Known) -> bool:
     """Whether the cell's coordinates alone put it out of the claim's scope; then no networks are needed to say so."""
+    if cell.outside:
+        return True
     at = known.coordinates(claim, cell)
     return not all(evaluate_condition(one.holds, at) for one in claim.assumptions if not one.measures)
 
@@ -359,6 +361,7 @@ def _sample(study: _Study, shown: dict[str, Any], record: CellRecord, networks: 
     at = known.coordinates(claim, cell)
     stated: dict[str, Any] = {
         "coordinates": shown,
+        "outside": cell.outside,
         "reference": None
         if claim.formula is None
         else evaluate_number(claim.formula, at, allowed=_allowed(claim, claim.formula)),

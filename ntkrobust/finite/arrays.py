@@ -8,7 +8,7 @@ import numpy.typing as npt
 from ntkrobust.data.checks import as_matrix, check_same_rows
 from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
-from ntkrobust.networks import MLP
+from ntkrobust.networks import Network
 
 
 def single_precision(name: str, value: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -26,7 +26,7 @@ def single_precision(name: str, value: npt.ArrayLike) -> npt.NDArray[np.float32]
 
 
 def check_data(
-    net: MLP, x: npt.ArrayLike, y: npt.ArrayLike, part: str, d_in: int | None = None
+    net: Network, x: npt.ArrayLike, y: npt.ArrayLike, part: str, d_in: int | None = None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Inputs x_part (n, d) and targets y_part (n, o) as float32 arrays.
 

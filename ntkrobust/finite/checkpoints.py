@@ -18,11 +18,12 @@ import numpy as np
 
 from ntkrobust.checks import check_integer
 from ntkrobust.errors import InputError
+from ntkrobust.finite.descriptions import described_fields
 from ntkrobust.finite.optimizers import Optimizer
 from ntkrobust.finite.parameters import Parameters
 from ntkrobust.finite.schedules import Schedule
 from ntkrobust.folders import prepare_folder, replace
-from ntkrobust.networks import MLP
+from ntkrobust.networks import Network
 
 FORMAT = 1
 EVERY = 1000
@@ -113,7 +114,7 @@ def check_place(path: object, every: object) -> tuple[Path, int] | None:
 
 
 def describe(
-    net: MLP,
+    net: Network,
     x: np.ndarray,
     y: np.ndarray,
     seeds: tuple[int, ...],
@@ -143,8 +144,8 @@ def describe(
     """
     described = {
         # Initializations by the numbers they come to: a function prints otherwise in each process.
-        "network": [net.depth, net.width, net.d_out, str(net.phi), net.parameterization, net.bias_std],
-        "initialization": [float(number) for number in net.scales(x.shape[1])],
+        "network": described_fields(net),
+        "initialization": [*net.weight_stds(x.shape[1]), net.scales(x.shape[1]).alpha],
         "x_train": _digest(x),
         "y_train": _digest(y),
         "seeds": list(seeds),

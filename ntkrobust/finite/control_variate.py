@@ -65,6 +65,8 @@ def jacobian_excess(
     Raises:
         InputError: arrays of the wrong shape or with NaN, no seeds.
     """
+    if not isinstance(net, MLP):
+        raise InputError(f"the control variate is about fully connected networks, got {net!r}")
     x, y = check_training_data(net, x_train, y_train)
     points = single_precision("x_test", x_test)
     if propagators.ndim != 4 or propagators.shape[1:] != (len(points), *x.shape) or points.shape[1] != x.shape[1]:

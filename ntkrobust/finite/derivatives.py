@@ -19,8 +19,18 @@ from ntkrobust.finite.parameters import (
 
 
 def input_jacobian(phi: Activation, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
-    """J(x) = ∂f/∂x (n, o, d) at x (n, d), at the cost of one forward pass and o backward passes."""
-    f, pull_back = jax.vjp(lambda x: outputs_in_columns(phi, scales, parameters, x), x.T)
+    """J(x) = ∂f/∂x (n, o, d) of one fully connected network at x (n, d)."""
+    return jacobian_of_columns(lambda x: outputs_in_columns(phi, scales, parameters, x), x)
+
+
+def jacobian_of_columns(outputs: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """J(x) = ∂f/∂x (n, o, d) at x (n, d), at the cost of one forward pass and o backward passes.
+
+    Args:
+        outputs: x (d, n) ↦ f (o, n), each column of one point.
+        x: the points.
+    """
+    f, pull_back = jax.vjp(outputs, x.T)
     # f at one point depends on x at that point only, so a row of ones pulls back an output's gradients at all points.
     each = jnp.broadcast_to(jnp.eye(len(f), dtype=f.dtype)[:, :, None], (len(f), *f.shape))
     return jax.vmap(lambda of: pull_back(of)[0], out_axes=1)(each).transpose(2, 1, 0)
@@ -63,6 +73,28 @@ def empirical_ntk(phi: Activation, scales: LayerScales, parameters: Parameters |
     # From W_{L−1} down to W_2: h_{l−1} = φ(z_{l−1}).
     (theta, delta), _ = jax.lax.scan(down, (theta, delta), (hidden, gains[1:-1], below), reverse=True)
     return (theta + of_layer(gains[0], x.T, delta)).transpose(1, 0, 3, 2)
+
+
+def kernel_by_jacobian(
+    outputs: Callable[[Parameters, jax.Array], jax.Array], parameters: Parameters, x: jax.Array
+) -> jax.Array:
+    """Θ(x, x) (n, o, n, o) of any network from its derivatives by the parameters, which take n·o times their memory.
+
+    Args:
+        outputs: (parameters, x (n, d)) ↦ f(x) (n, o).
+        parameters: of one network.
+        x: the points.
+    """
+
+    def rows(point: jax.Array) -> Parameters:
+        """∂f(x)/∂θ, each array of parameters with a leading axis of the outputs."""
+        f, pull_back = jax.vjp(lambda one: outputs(one, point[None])[0], parameters)
+        return jax.vmap(lambda of: pull_back(of)[0])(jnp.eye(len(f), dtype=f.dtype))
+
+    each = jax.tree.leaves(jax.vmap(rows)(x))
+    n, o = each[0].shape[:2]
+    flat = (leaf.reshape(n * o, -1) for leaf in each)
+    return sum((leaf @ leaf.T for leaf in flat), jnp.zeros((), x.dtype)).reshape(n, o, n, o)
 
 
 def ntk_largest_eigenvalue(

@@ -15,7 +15,7 @@ from ntkrobust.finite.parameters import Parameters, layer_scales
 from ntkrobust.finite.plan import CHUNK_BYTES, Plan, choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
 from ntkrobust.machine import physical_bytes
-from ntkrobust.networks import MLP
+from ntkrobust.networks import MLP, Network
 
 _COPIES = 3
 """Arrays of the size of a kernel that a program holds at once: the sum so far, one layer's part, and the transpose."""
@@ -43,7 +43,7 @@ def empirical_ntk(run: Run, x: np.ndarray) -> xr.DataArray:
     if x.shape[1] != run.d_in:
         raise InputError(f"x must have shape (n, {run.d_in}), got {x.shape}")
     shape = (len(run.seeds), len(run.snapshots), *(len(x), run.net.d_out) * 2)
-    _check_memory(shape)
+    _check_memory(shape, _floats(run.net, run.d_in, len(x)))
     program, plan = _Kernel(model_of(run.net)), _kernel_plan(run.net, run.d_in, len(x))
     shared = (layer_scales(run.net, run.d_in), x)
     kernels = np.empty(shape, np.float32)
@@ -74,18 +74,26 @@ class _Kernel:
         return self.model.kernel(scales, one, x)
 
 
-def _kernel_plan(net: MLP, d_in: int, n: int) -> Plan:
+def _kernel_plan(net: Network, d_in: int, n: int) -> Plan:
     """The plan for n points, with no more kernels at once than a chunk may take."""
     plan = choose_plan(net, d_in, n)
-    fitting = max(1, CHUNK_BYTES // (4 * _COPIES * (n * net.d_out) ** 2))
+    fitting = max(1, CHUNK_BYTES // (4 * _floats(net, d_in, n)))
     group = min(plan.group, 2 ** (fitting.bit_length() - 1))
     chunk = max(group, min(plan.chunk // plan.devices, fitting))
     return dataclasses.replace(plan, group=group, chunk=chunk * plan.devices)
 
 
-def _check_memory(shape: tuple[int, ...]) -> None:
-    # All of them, and those of one time on their way.
-    needed = 4 * float(np.prod(shape, dtype=float)) * (1 + 1 / shape[1])
+def _floats(net: Network, d_in: int, n: int) -> int:
+    """Numbers that a program holds for the kernel of one network on n points."""
+    rows = n * net.d_out
+    # Kernels of other than fully connected networks come from the derivatives by all parameters.
+    derivatives = 0 if isinstance(net, MLP) else rows * net.count_parameters(d_in)
+    return _COPIES * rows**2 + derivatives
+
+
+def _check_memory(shape: tuple[int, ...], of_one: int) -> None:
+    # All of them, those of one time on their way, and what it takes to make one.
+    needed = 4 * float(np.prod(shape, dtype=float)) * (1 + 1 / shape[1]) + 4.0 * of_one
     available = physical_bytes()
     if available and needed > available:
         raise InputError(

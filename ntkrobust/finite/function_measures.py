@@ -15,7 +15,7 @@ import numpy as np
 
 from ntkrobust.errors import InputError
 from ntkrobust.finite.measures import MEASURES, Measure, Probe, abstract_values
-from ntkrobust.networks import MLP
+from ntkrobust.networks import Network
 from ntkrobust.precision import TRAINING_DTYPE
 
 ARGUMENTS: dict[str, Callable[[Probe], Any]] = {
@@ -108,7 +108,7 @@ def measure_of(measure: str | Measure | Callable[..., Any], name: str = "") -> M
     )
 
 
-def check_traceable(measure: Measure, net: MLP, x_test: np.ndarray, n: int) -> None:
+def check_traceable(measure: Measure, net: Network, x_test: np.ndarray, n: int) -> None:
     """See that a measure gives what it should for a network, without computing anything.
 
     Args:

@@ -7,6 +7,7 @@ A measure's *side* says how the reported number relates to the quantity it is na
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -23,11 +24,11 @@ from ntkrobust.finite import spectral, stability
 from ntkrobust.finite.arrays import single_precision
 from ntkrobust.finite.attacks import measures as attacks
 from ntkrobust.finite.models import Model, model_of
-from ntkrobust.finite.parameters import LayerScales, Parameters, Shapes, draw, layer_scales, stack
+from ntkrobust.finite.parameters import LayerScales, Parameters, Shapes, draw, layer_scales
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
 from ntkrobust.finite.seeds import check_key, check_seeds, seed_keys
-from ntkrobust.networks import MLP
+from ntkrobust.networks import MLP, Network
 from ntkrobust.precision import TRAINING_DTYPE
 
 Side = Literal["exact", "lower", "upper"]
@@ -139,8 +140,9 @@ class Probe:
     @cached_property
     def spectral_norms(self) -> spectral.SpectralNorm:
         """Ends (L,) around ‖W_l‖₂ of every layer, without its factor in the forward pass."""
-        first, hidden, last = stack(self.parameters).weights
-        parts = [spectral.spectral_norms(same) for same in (first[None], hidden, last[None]) if len(same)]
+        # Those of one shape together: compiled, and given memory, once.
+        same_shape = itertools.groupby(self.parameters.weights, key=jnp.shape)
+        parts = [spectral.spectral_norms(jnp.stack(list(same))) for _, same in same_shape]
         return spectral.SpectralNorm(*(jnp.concatenate(ends) for ends in zip(*parts, strict=True)))
 
 
@@ -157,6 +159,7 @@ class Measure:
         needs: what has to be given to :func:`measure` for it: ``"y_test"``, ``"epsilon"``.
         source: paper and place, or what it follows from.
         needs_training_data: whether it looks at the training set.
+        fully_connected: whether it makes sense for fully connected networks only.
     """
 
     name: str
@@ -167,6 +170,7 @@ class Measure:
     needs: tuple[str, ...] = ()
     source: str = ""
     needs_training_data: bool = False
+    fully_connected: bool = False
 
 
 def _perturbed_differences(probe: Probe) -> jax.Array:
@@ -189,7 +193,7 @@ def _relative_change(new: Sequence[jax.Array], old: Sequence[jax.Array]) -> jax.
 
 
 def _norm_product(probe: Probe) -> jax.Array:
-    return spectral.product_upper(jnp.concatenate([probe.spectral_norms.upper, jnp.abs(probe.scales.weight_gain)]))
+    return probe.model.lipschitz_upper(probe.scales.weight_gain, probe.spectral_norms.upper)
 
 
 def _layer_norms(probe: Probe) -> jax.Array:
@@ -302,7 +306,8 @@ MEASURES: dict[str, Measure] = {
             _norm_product,
             dims=(),
             side="upper",
-            source="product of certified upper ends; bounds the global Lipschitz constant where |φ'| ≤ 1",
+            source="product of certified upper ends, of convolutions times ⌈k/stride⌉ and summed over the branches of "
+            "a block; bounds the global Lipschitz constant where |φ'| ≤ 1",
         ),
         Measure(
             "norm_product_tightness",
@@ -311,6 +316,7 @@ MEASURES: dict[str, Measure] = {
             _norm_product_tightness,
             dims=(),
             source="middles of certified ends; at most 1 where |φ'| ≤ 1, by the chain rule",
+            fully_connected=True,
         ),
         Measure(
             "layer_spectral_norms",
@@ -318,6 +324,7 @@ MEASURES: dict[str, Measure] = {
             _layer_norms,
             dims=("layer",),
             source="middle of two certified ends",
+            fully_connected=True,
         ),
         Measure(
             "jacobian_is_zero",
@@ -535,7 +542,7 @@ def _at_all_times(
 
 
 def measure_untrained(
-    net: MLP,
+    net: Network,
     x_test: np.ndarray,
     measures: Sequence[str | Measure] = ("perturbation_stability",),
     *,
@@ -574,7 +581,7 @@ def measure_untrained(
 
 
 def _prepare(
-    net: MLP,
+    net: Network,
     d_in: int,
     x_test: np.ndarray,
     measures: Sequence[str | Measure],
@@ -601,11 +608,21 @@ def _prepare(
         for need in one.needs:
             if not given[need]:
                 raise InputError(f"the measure {one.name!r} needs {need}")
+        check_architecture(one, net)
     samples = check_integer("samples", samples, 2)
     return _Measurements(model_of(net), net.layer_shapes(d_in), net.bias_std is not None, chosen, samples), data
 
 
-def abstract_values(measure: Measure, net: MLP, points: tuple[int, int], n: int) -> jax.ShapeDtypeStruct:
+def check_architecture(measure: Measure, net: Network) -> None:
+    """Raise InputError if the measure says nothing about networks of this architecture."""
+    if measure.fully_connected and not isinstance(net, MLP):
+        raise InputError(
+            f"the measure {measure.name!r} is for fully connected networks, since the norm of a convolution is not "
+            f"that of its weight matrix; 'lipschitz_upper' also holds for {net.architecture} ones"
+        )
+
+
+def abstract_values(measure: Measure, net: Network, points: tuple[int, int], n: int) -> jax.ShapeDtypeStruct:
     """The shape and type of what ``measure`` gives for one network, found by tracing it: nothing is computed.
 
     Args:
@@ -638,7 +655,7 @@ def abstract_values(measure: Measure, net: MLP, points: tuple[int, int], n: int)
 
 
 def _labelled(
-    measures: Sequence[Measure], values: dict[str, np.ndarray], leading: tuple[str, ...], net: MLP, plan: str
+    measures: Sequence[Measure], values: dict[str, np.ndarray], leading: tuple[str, ...], net: Network, plan: str
 ) -> xr.Dataset:
     return xr.Dataset(
         {

@@ -10,7 +10,7 @@ from ntkrobust.errors import InputError
 from ntkrobust.finite.parameters import layers_to_recompute
 from ntkrobust.finite.plan import Plan
 from ntkrobust.machine import physical_bytes, resident_bytes
-from ntkrobust.networks import MLP
+from ntkrobust.networks import Network
 
 GROUP_ARRAYS = 2
 """Arrays of parameters of a group while it trains: the values, and their gradient."""
@@ -53,7 +53,7 @@ class MemoryEstimate(NamedTuple):
 
 
 def training_memory(
-    net: MLP, d_in: int, n: int, seeds: int, records: int, plan: Plan, copies: int = 0, repeats: int = 1
+    net: Network, d_in: int, n: int, seeds: int, records: int, plan: Plan, copies: int = 0, repeats: int = 1
 ) -> MemoryEstimate:
     """Peak memory of training ``seeds`` networks on n points, recorded so many times, with this plan.
 
@@ -86,7 +86,7 @@ def training_memory(
     )
 
 
-def _kept_activations(net: MLP, plan: Plan) -> int:
+def _kept_activations(net: Network, plan: Plan) -> int:
     """Numbers per point that the forward pass leaves for the way back."""
     if not layers_to_recompute(net):
         return LAYER_ARRAYS * net.activations
@@ -99,7 +99,7 @@ def _kept_activations(net: MLP, plan: Plan) -> int:
 
 
 def plan_that_fits(
-    net: MLP,
+    net: Network,
     d_in: int,
     n: int,
     seeds: int,
@@ -122,7 +122,7 @@ def plan_that_fits(
 
 
 def check_training_memory(
-    net: MLP,
+    net: Network,
     d_in: int,
     n: int,
     seeds: int,

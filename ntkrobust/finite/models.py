@@ -10,11 +10,14 @@ import dataclasses
 from typing import Protocol
 
 import jax
+import jax.numpy as jnp
 
 from ntkrobust.activations import Activation
-from ntkrobust.finite import derivatives
+from ntkrobust.convolutional import ImageNetwork
+from ntkrobust.finite import derivatives, spectral
+from ntkrobust.finite.convolutions import Convolutional
 from ntkrobust.finite.parameters import LayerScales, Parameters, Stacked, forward
-from ntkrobust.networks import MLP
+from ntkrobust.networks import Network
 
 
 class Model(Protocol):
@@ -31,6 +34,12 @@ class Model(Protocol):
 
     def kernel(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
         """The empirical NTK Θ(x, x) (n, o, n, o)."""
+
+    def lipschitz_upper(self, gains: jax.Array, norms: jax.Array) -> jax.Array:
+        """A number that is not below the Lipschitz constant wherever |φ'| ≤ 1, rounding included.
+
+        From the layers' factors in the forward pass (L,) and upper ends of ‖W_l‖₂ (L,).
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +66,13 @@ class FullyConnected:
         """The empirical NTK Θ(x, x) (n, o, n, o)."""
         return derivatives.empirical_ntk(self.phi, scales, parameters, x)
 
+    def lipschitz_upper(self, gains: jax.Array, norms: jax.Array) -> jax.Array:
+        """∏_l g_l‖W_l‖₂, rounded up."""
+        return spectral.product_upper(jnp.concatenate([norms, jnp.abs(gains)]))
 
-def model_of(net: MLP, recomputed: int = 0) -> Model:
+
+def model_of(net: Network, recomputed: int = 0) -> Model:
     """The model of a network; a backward pass computes so many layers again at once (see :class:`FullyConnected`)."""
+    if isinstance(net, ImageNetwork):
+        return Convolutional(net.phi, net.image_shape, net.layers(net.d_in))
     return FullyConnected(net.phi, recomputed)

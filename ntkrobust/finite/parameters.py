@@ -17,7 +17,7 @@ import numpy as np
 
 from ntkrobust.activations import Activation
 from ntkrobust.finite.plan import choose_plan, run_over_seeds
-from ntkrobust.networks import MLP
+from ntkrobust.networks import MLP, Network
 from ntkrobust.precision import TRAINING_DTYPE
 
 Shapes = tuple[tuple[int, int], ...]
@@ -34,7 +34,8 @@ class Parameters(NamedTuple):
     """Trained arrays of one network; with a leading axis on every array, of an ensemble.
 
     Attributes:
-        weights: W_1 (m, d), W_2 … W_{L−1} (m, m), W_L (o, m).
+        weights: W_1 (m, d), W_2 … W_{L−1} (m, m), W_L (o, m); of convolutions (channels, fan_in), those of a shortcut
+            behind those of its block.
         biases: b_1 … b_{L−1} (m,), b_L (o,); empty if the network has none.
     """
 
@@ -58,17 +59,16 @@ class LayerScales(NamedTuple):
     bias_gain: Any
 
 
-def layer_scales(net: MLP, d_in: int) -> LayerScales:
+def layer_scales(net: Network, d_in: int) -> LayerScales:
     """The numbers of ``net`` for inputs of dimension ``d_in``.
 
     Standard parameterization: W_l is drawn with std β_l and only the output is scaled, by 1/α. NTK parameterization:
     W_l is drawn from N(0, 1) and scaled by β_l (β_L/α for the last); likewise for the biases.
     """
-    scales = net.scales(d_in)
-    betas = np.array([scales.beta_first, *[scales.beta] * (net.depth - 2), scales.beta_last], dtype=np.float32)
-    ones = np.ones(net.depth, dtype=np.float32)
+    betas = np.array(net.weight_stds(d_in), dtype=np.float32)
+    ones = np.ones(len(betas), dtype=np.float32)
     output = ones.copy()
-    output[-1] = 1 / scales.alpha
+    output[-1] = 1 / net.scales(d_in).alpha
     bias = np.float32(net.bias_std or 0.0)
     if net.parameterization == "standard":
         return LayerScales(betas, output, bias, np.float32(1.0))
@@ -146,7 +146,7 @@ class _Draw:
         return draw(self.shapes, self.has_bias, scales, key)
 
 
-def initialize(net: MLP, d_in: int, keys: jax.Array) -> Parameters:
+def initialize(net: Network, d_in: int, keys: jax.Array) -> Parameters:
     """Parameters of an ensemble as numpy arrays, one network per key along a leading axis.
 
     Entries are N(0, β_l²) in the standard parameterization and N(0, 1) in the NTK parameterization; biases are
@@ -240,15 +240,16 @@ def hidden_pre_activations(
     return jax.lax.scan(up, z, (scales.weight_gain[1:-1], hidden, b_hidden))
 
 
-def layers_to_recompute(net: MLP) -> int:
+def layers_to_recompute(net: Network) -> int:
     """Layers k that a backward pass computes again at once where memory is short; 0 where that is not offered.
 
     The L − 2 hidden layers are cut into equal pieces of k. The forward pass keeps z where a piece begins; the way back
     computes the two arrays that each layer of a piece leaves (its input, and which units are active), piece after
     piece: (L − 2)/k + 2k arrays in place of 2(L − 2), least at k near √((L − 2)/2) (Chen et al., arXiv 1604.06174).
-    Programs written out layer by layer are not deep enough to need it.
+    Programs written out layer by layer are not deep enough to need it, and networks that are not fully connected are
+    always written out.
     """
-    if net.depth <= SHALLOW:
+    if not isinstance(net, MLP) or net.depth <= SHALLOW:
         return 0
     hidden = net.depth - 2
     return min((k for k in range(1, hidden + 1) if hidden % k == 0), key=lambda k: hidden // k + 2 * k)

@@ -22,7 +22,7 @@ import numpy as np
 
 from ntkrobust.finite.devices import Program, over_processes, sharing_points, sharing_seeds
 from ntkrobust.finite.threads import side_by_side
-from ntkrobust.networks import MLP
+from ntkrobust.networks import Network
 from ntkrobust.precision import full_matmul_precision
 
 CHUNK_BYTES = 512 * 2**20
@@ -126,7 +126,7 @@ def _power_of_two_from(smallest: int) -> int:
     return 2 ** math.ceil(math.log2(smallest))
 
 
-def choose_plan(net: MLP, d_in: int, n_points: int, copies: int = 0, repeats: int = 1) -> Plan:
+def choose_plan(net: Network, d_in: int, n_points: int, copies: int = 0, repeats: int = 1) -> Plan:
     """The plan for an ensemble of ``net`` at ``n_points`` inputs of dimension ``d_in``, each in so many rows at once.
 
     The estimate per seed: of every array of parameters, the value, its gradient, and one of each being made; as many

@@ -12,10 +12,10 @@ import numpy as np
 
 from ntkrobust.adversary import Adversary
 from ntkrobust.errors import InputError
+from ntkrobust.finite.descriptions import described_network, restored_network
 from ntkrobust.finite.parameters import Parameters, initialize
 from ntkrobust.finite.seeds import seed_keys
-from ntkrobust.initializations import Initialization, as_initialization
-from ntkrobust.networks import MLP
+from ntkrobust.networks import Network
 
 STATUSES = ("converged", "budget", "diverged")
 
@@ -55,7 +55,7 @@ class Run:
         validation_loss: (seed, time) what was minimized, on held-out points, a sum over them; None if none were given.
     """
 
-    net: MLP
+    net: Network
     seeds: tuple[int, ...]
     key: jax.Array
     x_train: np.ndarray
@@ -136,12 +136,8 @@ class Run:
 
         An initialization given as functions is stored as the numbers they came to.
         """
-        net = self.net
-        scales, initialization = net.scales(self.d_in), as_initialization(net.initialization)
         described = {
-            **{field: getattr(net, field) for field in ("depth", "width", "d_out", "parameterization", "bias_std")},
-            "activation": str(net.activation),
-            "initialization": initialization.known_as or {**scales._asdict(), "name": initialization.name},
+            **described_network(self.net, self.d_in),
             "key_implementation": str(jax.random.key_impl(self.key)),
             **{field: getattr(self, field) for field in ("plan", *_DESCRIBED)},
             "adversary": None if self.adversary is None else self.adversary.as_json(),
@@ -176,16 +172,13 @@ class Run:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 stored = {name: archive[name] for name in archive.files}
             described = json.loads(str(stored["description"]))
-            initialization, adversary = described["initialization"], described.get("adversary")
-            net = MLP(
-                **{field: described[field] for field in ("depth", "width", "d_out", "parameterization", "bias_std")},
-                activation=described["activation"],
-                initialization=initialization if isinstance(initialization, str) else Initialization(**initialization),
-            )
+            adversary = described.get("adversary")
+            net = restored_network(described)
+            count = len(net.layer_shapes(stored["x_train"].shape[1]))
             groups = [
                 Parameters(
-                    tuple(stored[f"weights_{time}_{layer}"] for layer in range(net.depth)),
-                    tuple(stored[f"biases_{time}_{layer}"] for layer in range(net.depth))
+                    tuple(stored[f"weights_{time}_{layer}"] for layer in range(count)),
+                    tuple(stored[f"biases_{time}_{layer}"] for layer in range(count))
                     if net.bias_std is not None
                     else (),
                 )

@@ -136,6 +136,12 @@ def product_upper(factors: jax.Array) -> jax.Array:
         return _rounded_up(jnp.prod(factors.astype(jnp.float64)))
 
 
+def sum_upper(terms: jax.Array) -> jax.Array:
+    """A float32 number that is at least the sum of these non-negative float32 ones (k,)."""
+    with jax.enable_x64(True):
+        return _rounded_up(jnp.sum(terms.astype(jnp.float64)))
+
+
 def _largest_eigenvalue(matrix: jax.Array, gap: float, direct: bool) -> _Eigenvalue:
     """Ends around λ_max(G) with upper ≤ (1 + gap)·lower, in float64; NaN if an entry isn't finite."""
     a, b = matrix.shape

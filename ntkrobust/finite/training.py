@@ -38,7 +38,7 @@ from ntkrobust.finite.run import Run
 from ntkrobust.finite.schedules import Schedule, check_schedule, log_spaced
 from ntkrobust.finite.seeds import attack_keys, check_key, check_seeds, order_keys, seed_keys
 from ntkrobust.finite.segments import FullBatch, GradientDescent, MiniBatches
-from ntkrobust.networks import MLP
+from ntkrobust.networks import Network
 from ntkrobust.precision import TRAINING_DTYPE
 
 __all__ = ["check_schedule", "check_training_data", "largest_kernel_eigenvalue", "log_spaced", "train"]
@@ -58,7 +58,7 @@ RETRIES = 6
 
 
 def train(
-    net: MLP,
+    net: Network,
     x_train: np.ndarray,
     y_train: np.ndarray,
     *,
@@ -352,7 +352,7 @@ def _attempts(
         held |= {"rows": lost, "history": history, "course": work.begin(begun, rate[lost])}
 
 
-def _like(net: MLP, d_in: int) -> Parameters:
+def _like(net: Network, d_in: int) -> Parameters:
     """Shapes and types of one network's parameters."""
     shapes = net.layer_shapes(d_in)
 
@@ -391,7 +391,7 @@ def _check_training_against(
 
 
 def _check_validation(
-    net: MLP, validation: object, x_train: np.ndarray, loss: str, adversary: Adversary | None
+    net: Network, validation: object, x_train: np.ndarray, loss: str, adversary: Adversary | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Held-out inputs (n', d) and targets (n', o) as float32 arrays.
 
@@ -451,7 +451,7 @@ class _LargestEigenvalue:
 
 
 def largest_kernel_eigenvalue(
-    net: MLP, x: np.ndarray, *, seeds: int | Sequence[int] = 8, key: jax.Array | None = None
+    net: Network, x: np.ndarray, *, seeds: int | Sequence[int] = 8, key: jax.Array | None = None
 ) -> np.ndarray:
     """λ_max (seed,) of each network's empirical NTK on x (n, d) at initialization."""
     x = single_precision("x", x)
@@ -462,6 +462,6 @@ def largest_kernel_eigenvalue(
     return run_over_seeds(_LargestEigenvalue(model_of(net)), plan, shared, {"parameters": drawn, "key": keys})
 
 
-def check_training_data(net: MLP, x_train: np.ndarray, y_train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def check_training_data(net: Network, x_train: np.ndarray, y_train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Inputs (n, d) and targets (n, o) as float32 arrays; InputError as for :func:`check_data`."""
     return check_data(net, x_train, y_train, "train")

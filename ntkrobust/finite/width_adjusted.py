@@ -24,7 +24,7 @@ from ntkrobust.errors import InputError
 from ntkrobust.finite.held_out import objective_parts
 from ntkrobust.finite.run import Run
 from ntkrobust.finite.training import train
-from ntkrobust.networks import MLP
+from ntkrobust.networks import Network
 
 FACTOR = 8.0
 """By how much one training may change λ while no λ on the other side of the solution is known."""
@@ -95,7 +95,7 @@ class WidthAdjustment:
 
 def width_adjusted_strength(
     reference: Run,
-    net: MLP,
+    net: Network,
     *,
     x: np.ndarray | None = None,
     y: np.ndarray | None = None,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from ntkrobust.activations import Activation
+from ntkrobust.convolutional import ImageNetwork
 from ntkrobust.errors import InputError
 from ntkrobust.kernels._neural_tangents import load
-from ntkrobust.networks import MLP
+from ntkrobust.layers import Activate, Convolve, Dense, Flatten, GlobalAverage, Layer, Residual
+from ntkrobust.networks import Network
 
 
 class Stax(NamedTuple):
@@ -17,8 +21,11 @@ class Stax(NamedTuple):
 
     Attributes:
         init_fn: (key, input shape) ↦ (output shape, parameters).
-        apply_fn: (parameters, x (n, d)) ↦ f(x) (n, o).
+        apply_fn: (parameters, x) ↦ f(x) (n, o).
         kernel_fn: (x1, x2, get) ↦ kernels (n1, n2), ``get`` being ``"nngp"``, ``"ntk"`` or a tuple of these.
+
+    Points are rows (n, d), those of convolutional networks images (n, height, width, channels): reshape rows with
+    ``x.reshape(-1, *net.image_shape)``.
     """
 
     init_fn: Callable[..., Any]
@@ -26,7 +33,7 @@ class Stax(NamedTuple):
     kernel_fn: Callable[..., Any]
 
 
-def stax(net: MLP, d_in: int) -> Stax:
+def stax(net: Network, d_in: int) -> Stax:
     """``net`` for inputs of dimension ``d_in``, in the terms of neural-tangents.
 
     What is tied: ``init_fn`` draws from the law that ntkrobust draws from (not the same numbers); ``apply_fn`` is the
@@ -35,32 +42,70 @@ def stax(net: MLP, d_in: int) -> Stax:
     it is at the width of ``net``. In the standard parameterization its NTK keeps that width: layer l enters it with
     weight 1/β_l² relative to its share of the NNGP, each trained bias with 1, also one that starts at zero
     (``bias_std=0.0``), and the output bias is not divided by α. neural-tangents has these conventions itself
-    (``stax.Dense``), with W_std = β_l √fan_in.
+    (``stax.Dense``, ``stax.Conv``), with W_std = β_l √fan_in: for convolutions and residual networks that is the root
+    of the gain σ_l², whatever the width.
 
     Args:
         net: the network; it needs a width.
         d_in: input dimension d.
 
     Raises:
-        InputError: the network has no width, or neural-tangents knows no closed form for its activation.
+        InputError: the network has no width, takes no inputs of that dimension, or neural-tangents knows no closed form
+            for its activation.
     """
-    layers = load().stax
-    scales = net.scales(d_in)
-    betas = (scales.beta_first, *[scales.beta] * (net.depth - 2), scales.beta_last)
-    phi = _activation(layers, net.phi)
-    parts: list[Any] = []
-    for beta, (fan_out, fan_in) in zip(betas, net.layer_shapes(d_in), strict=True):
-        parts += [
-            layers.Dense(fan_out, beta * math.sqrt(fan_in), b_std=net.bias_std, parameterization=net.parameterization),
-            phi,
-        ]
-    parts.pop()
+    theirs = load().stax
+    stds = net.weight_stds(d_in)
+    phi = _activation(theirs, net.phi)
+    common = {"b_std": net.bias_std, "parameterization": net.parameterization}
+
+    def serial(layers: tuple[Layer, ...]) -> list[Any]:
+        return [part for layer in layers for part in translated(layer)]
+
+    def translated(layer: Layer) -> Iterator[Any]:
+        match layer:
+            case Activate():
+                yield phi
+            case Dense():
+                yield theirs.Dense(layer.fan_out, stds[layer.index] * math.sqrt(layer.fan_in), **common)
+            case Convolve():
+                yield theirs.Conv(
+                    layer.channels,
+                    (layer.kernel, layer.kernel),
+                    (layer.stride, layer.stride),
+                    "SAME",
+                    W_std=stds[layer.index] * math.sqrt(layer.fan_in),
+                    **common,
+                )
+            case Residual():
+                beside = serial(layer.shortcut) or [theirs.Identity()]
+                yield theirs.FanOut(2)
+                yield theirs.parallel(theirs.serial(*serial(layer.main)), theirs.serial(*beside))
+                yield theirs.FanInSum()
+            case GlobalAverage():
+                yield theirs.GlobalAvgPool()
+            case Flatten():
+                yield theirs.Flatten()
+
+    parts = serial(net.layers(d_in))
     # 1/α multiplies the last layer's inputs, which leaves its bias alone and its weights as they are trained.
-    parts.insert(-1, layers.DotGeneral(rhs=1 / scales.alpha))
-    return Stax(*layers.serial(*parts))
+    parts.insert(-1, theirs.DotGeneral(rhs=1 / net.scales(d_in).alpha))
+    init_fn, apply_fn, kernel_fn = theirs.serial(*parts)
+    return Stax(init_fn, apply_fn, _of_independent_branches(kernel_fn))
 
 
-def stax_parameters(net: MLP, parameters: Any) -> list[Any]:
+def _of_independent_branches(kernel_fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, without the warning that sums assume independent branches: each block has weights of its own."""
+
+    @functools.wraps(kernel_fn)
+    def quiet(*arguments: Any, **more: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="`FanIn` layers assume independent inputs")
+            return kernel_fn(*arguments, **more)
+
+    return quiet
+
+
+def stax_parameters(net: Network, parameters: Any) -> list[Any]:
     """Parameters of ``net`` as the ``apply_fn`` of :func:`stax` takes them.
 
     Args:
@@ -68,11 +113,30 @@ def stax_parameters(net: MLP, parameters: Any) -> list[Any]:
         parameters: with ``weights`` W_l (fan_out, fan_in) and ``biases`` b_l (fan_out,), as ntkrobust draws and trains
             them; one network's, without a leading axis.
     """
-    biases = [b[None, :] for b in parameters.biases] or [None] * net.depth
-    parts: list[Any] = []
-    for weight, bias in zip(parameters.weights, biases, strict=True):
-        parts += [(weight.T, bias), ()]
-    parts.pop()
+
+    def serial(layers: tuple[Layer, ...]) -> list[Any]:
+        return [part for layer in layers for part in translated(layer)]
+
+    def translated(layer: Layer) -> Iterator[Any]:
+        match layer:
+            case Dense():
+                bias = parameters.biases[layer.index][None, :] if parameters.biases else None
+                yield parameters.weights[layer.index].T, bias
+            case Convolve():
+                # W_l (channels, rows · columns · inputs) as theirs: (rows, columns, inputs, channels).
+                patch = (layer.kernel, layer.kernel, layer.image[2])
+                weight = parameters.weights[layer.index].T.reshape(*patch, layer.channels)
+                yield weight, parameters.biases[layer.index][None, None, None, :] if parameters.biases else None
+            case Residual():
+                yield ()
+                yield serial(layer.main), serial(layer.shortcut) or [()]
+                yield ()
+            case _:
+                yield ()
+
+    # The first layer's columns are the inputs of a fully connected network; others know their inputs.
+    d_in = net.d_in if isinstance(net, ImageNetwork) else parameters.weights[0].shape[1]
+    parts = serial(net.layers(d_in))
     parts.insert(-1, ())
     return parts
 

@@ -11,14 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ntkrobust.checks import check_integer, check_not_negative, check_positive
+from ntkrobust.convolutional import ImageNetwork
 from ntkrobust.data.checks import as_choice, check_same_rows
 from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
 from ntkrobust.kernels import coincident
+from ntkrobust.kernels.architectures import stax
 from ntkrobust.kernels.ensemble import refuse_contradictions
 from ntkrobust.kernels.general_at import GeneralEnsembleAt, GeneralFactorization, as_inputs
 from ntkrobust.kernels.kernel_function import KernelFunction
 from ntkrobust.kernels.spectrum import diagnose, eigh, response
+from ntkrobust.networks import Network
 
 Array = npt.NDArray[np.float64]
 
@@ -41,7 +44,7 @@ class GeneralEnsemble:
 
     def __init__(
         self,
-        kernel_fn: Callable[..., Any],
+        network: Network | Callable[..., Any],
         x_train: npt.ArrayLike,
         y_train: npt.ArrayLike,
         *,
@@ -53,9 +56,10 @@ class GeneralEnsemble:
         """Compute and factorize the kernels of the training points, once for all times.
 
         Args:
-            kernel_fn: of neural-tangents, the third of what ``stax.serial(...)`` returns; it has to return one number
-                per pair of points.
-            x_train: (n, d) or (n, …, channels) training inputs, n ≥ 2.
+            network: a network of ntkrobust with a width, a :class:`~ntkrobust.ConvNet` for instance; or a kernel
+                function of neural-tangents, the third of what ``stax.serial(...)`` returns, which has to return one
+                number per pair of points.
+            x_train: (n, d), or for a kernel function (n, …, channels), training inputs, n ≥ 2.
             y_train: (n, o) or (n,) targets; integer labels become one-hot (two classes: ±1).
             kernel: ``"ntk"`` trains all layers. ``"nngp"`` trains only the last one: t = ∞ is the posterior of the
                 Gaussian process with kernel K.
@@ -65,9 +69,9 @@ class GeneralEnsemble:
                 for networks with pooling, whose kernels hold every pair of positions.
 
         Raises:
-            InputError: arrays of the wrong shape or with NaN, fewer than two points, equal points with different
-                targets (unless there is a ridge), a kernel that isn't finite, isn't positive semi-definite or has no
-                number per pair of points, or a learning rate that diverges.
+            InputError: the network takes other inputs, arrays of the wrong shape or with NaN, fewer than two points,
+                equal points with different targets (unless there is a ridge), a kernel that isn't finite, isn't
+                positive semi-definite or has no number per pair of points, or a learning rate that diverges.
         """
         self.kernel = as_choice("kernel", kernel, ("ntk", "nngp"))
         self.ridge = check_not_negative("ridge", ridge)
@@ -81,6 +85,15 @@ class GeneralEnsemble:
         if self.ridge == 0:
             refuse_contradictions(x.reshape(len(x), -1), y)
         bayesian = self.kernel == "nngp"
+        self._point_shape = x.shape[1:]
+        if isinstance(network, Network):
+            if x.ndim != 2:
+                raise InputError(f"x_train of a network must have shape (n, d), got {x.shape}")
+            kernel_fn = stax(network, x.shape[1]).kernel_fn
+            if isinstance(network, ImageNetwork):
+                x = x.reshape(-1, *network.image_shape)
+        else:
+            kernel_fn = network
         self._kernels = KernelFunction(kernel_fn, x.shape[1:], bayesian, pairs)
         self._factors = _factorize(self._kernels, x, y, self.ridge if bayesian else 0.0)
         self.conditioning = diagnose(
@@ -97,12 +110,12 @@ class GeneralEnsemble:
                 training kernel is singular to working precision.
         """
         found = response(self._factors.eigenvalues, self.conditioning, time, self.learning_rate, self._factors.error)
-        return GeneralEnsembleAt(self._kernels, self._factors, found, float(time), self.conditioning)
+        return GeneralEnsembleAt(self._kernels, self._factors, found, float(time), self.conditioning, self._point_shape)
 
     def __repr__(self) -> str:
         parts = [
             f"n={len(self._factors.x_train)}",
-            f"input_shape={self._kernels.input_shape}",
+            f"input_shape={self._point_shape}",
             f"kernel={self.kernel!r}",
         ]
         if self.ridge:

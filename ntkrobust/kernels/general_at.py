@@ -65,8 +65,10 @@ class GeneralEnsembleAt:
         response: Array,
         time: float,
         conditioning: Conditioning,
+        point_shape: tuple[int, ...],
     ) -> None:
         self._kernels, self._factors, self._response = kernels, factors, response
+        self._point_shape = point_shape
         self.time, self.conditioning = time, conditioning
 
     @functools.cached_property
@@ -99,7 +101,7 @@ class GeneralEnsembleAt:
         """
         points = self._points(x)
         found = [self._v.T @ by_theta for _, by_theta in self._rows(points)]
-        return np.stack(found).reshape(len(points), -1, *self._kernels.input_shape)
+        return np.stack(found).reshape(len(points), -1, *self._point_shape)
 
     def gradient_mean_sq(self, x: npt.ArrayLike) -> Array:
         """Σ_k ‖E ∇f_k‖² (n',).
@@ -184,9 +186,10 @@ class GeneralEnsembleAt:
 
     def _points(self, x: npt.ArrayLike) -> Array:
         points = as_inputs("x", x)
-        if points.shape[1:] != self._kernels.input_shape:
-            raise InputError(f"points must have shape {self._kernels.input_shape}, got {points.shape[1:]}")
-        return points
+        if points.shape[1:] != self._point_shape:
+            raise InputError(f"points must have shape {self._point_shape}, got {points.shape[1:]}")
+        # Rows of flattened images, where a network says that they are images.
+        return points.reshape(-1, *self._kernels.input_shape)
 
     def __repr__(self) -> str:
         return f"<GeneralEnsembleAt time={self.time:g}, n={len(self._factors.x_train)}>"

@@ -84,7 +84,10 @@ def resolve_parameterization(net: MLP, asked: Parameterization | None) -> Parame
         InputError: the standard parameterization is asked for without a width, or the name is unknown.
     """
     if not isinstance(net, MLP):
-        raise InputError(f"the network must be an MLP, got {net!r}")
+        raise InputError(
+            f"closed forms are for fully connected networks: the network must be an MLP, got {net!r} "
+            "(ntkrobust.kernels.GeneralEnsemble takes the others)"
+        )
     if asked is not None:
         as_choice("parameterization", asked, ("standard", "ntk"))
     if asked == "standard" and net.width is None:

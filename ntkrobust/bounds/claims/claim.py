@@ -64,7 +64,8 @@ class Claim:
             statement about a formula that needs no networks.
         grid: axis → values. Axes: ``initialization``, ``depth``, ``width``, ``activation``, ``parameterization``,
             ``bias_std``, ``d_out``, ``n`` (training points), ``epsilon`` (a radius, for measures that need one),
-            ``scale`` (a factor on all inputs), ``alpha`` (a factor on the output scale α). All combinations are cells.
+            ``scale`` (a factor on all inputs), ``alpha`` (a factor on the output scale α), ``label_noise``,
+            ``architecture`` (``fully_connected``, ``convolutional``, ``wide_resnet``). All combinations are cells.
         reading: when networks are compared.
         source: paper and place.
         provenance: how the statement is known: ``abstract``, ``paper text seen``, ``secondary``, ``recollection``

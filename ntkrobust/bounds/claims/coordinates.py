@@ -13,10 +13,12 @@ import numpy as np
 from ntkrobust.errors import InputError
 
 AXES = ("initialization", "depth", "width", "activation", "parameterization", "bias_std", "d_out", "n", "epsilon",
-        "scale", "alpha", "label_noise", "strength")  # fmt: skip
-"""What a grid can range over: the fields of a network; n, the number of training points; ε, a radius; a factor on all
-inputs; the share of training labels that are wrong; λ of the reading's adversary; and a factor on the output scale α of
-the initialization (α itself for those that have α = 1, all but ``mean_field``).
+        "scale", "alpha", "label_noise", "strength", "architecture")  # fmt: skip
+"""What a grid can range over: the fields of a network, and its ``architecture``, ``fully_connected``, ``convolutional``
+or ``wide_resnet`` (for these two the width is the number of channels, and data that are no images are out of scope); n,
+the number of training points; ε, a radius; a factor on all inputs; the share of training labels that are wrong; λ of
+the reading's adversary; and a factor on the output scale α of the initialization (α itself for those that have α = 1,
+all but ``mean_field``).
 """
 
 NUMERIC_AXES = ("depth", "width", "n", "d_out", "bias_std", "epsilon", "scale", "alpha", "label_noise",
@@ -25,7 +27,7 @@ NUMERIC_AXES = ("depth", "width", "n", "d_out", "bias_std", "epsilon", "scale", 
 
 COORDINATES = ("d_in", "d_out", "n", "depth", "width", "initialization", "activation", "parameterization", "bias_std",
                "parameters", "net", "epsilon", "scale", "label_noise", "strength", "time", "beta_first", "beta",
-               "beta_last", "alpha", "exact_law", "infinite_width")  # fmt: skip
+               "beta_last", "alpha", "exact_law", "infinite_width", "architecture")  # fmt: skip
 """What a formula or an assumption can ask for by name.
 
 The fields of the network and ``net`` itself; ``d_in``, the number of training points ``n`` (1 for untrained networks)

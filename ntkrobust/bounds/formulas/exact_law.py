@@ -24,7 +24,7 @@ from ntkrobust.bounds.formulas.scaled_chi_square import LogMoments, ScaledChiSqu
 from ntkrobust.checks import check_integer
 from ntkrobust.errors import InputError
 from ntkrobust.initializations import Scales
-from ntkrobust.networks import MLP
+from ntkrobust.networks import MLP, Network
 from ntkrobust.special import exp_or_inf, log_chi_moment
 
 Array = NDArray[np.float64]
@@ -237,7 +237,7 @@ class ExactLaw:
         return factor / math.sqrt(self.layer.mean)
 
 
-def exact_law(net: MLP, d_in: int) -> ExactLaw:
+def exact_law(net: Network, d_in: int) -> ExactLaw:
     """The law of the input Jacobian of ``net`` at initialization, at any x ≠ 0 (derived in docs/exact-law.md).
 
     Args:
@@ -245,8 +245,11 @@ def exact_law(net: MLP, d_in: int) -> ExactLaw:
         d_in: input dimension d ≥ 1.
 
     Raises:
-        InputError: the activation is another one, the width is None, or d_in is not a positive integer.
+        InputError: the network isn't fully connected, the activation is another one, the width is None, or d_in is not
+            a positive integer.
     """
+    if not isinstance(net, MLP):
+        raise InputError(f"the exact law is about fully connected networks, got {net!r}")
     slope = net.phi.negative_slope
     if slope is None:
         raise InputError(f"the exact law needs relu, leaky_relu or linear (positively homogeneous), got {net.phi}")

@@ -30,6 +30,8 @@ class Sizes:
     turn_widths: tuple[int, ...]
     control_widths: tuple[int, ...]
     n_turn: int
+    channels: tuple[int, ...]
+    n_images: int
     turn_steps: int
     adversarial_widths: tuple[int, ...]
     strengths: tuple[float, ...]
@@ -61,6 +63,8 @@ SIZES = {
         turn_widths=(1, 2, 4, 8, 16, 32),
         control_widths=(8, 32, 128),
         n_turn=256,
+        channels=(16, 48, 128),
+        n_images=32,
         turn_steps=4000,
         adversarial_widths=(16, 48, 128),
         strengths=(0.5, 2.0, 8.0),
@@ -90,6 +94,8 @@ SIZES = {
         turn_widths=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128),
         control_widths=(8, 16, 32, 64, 128),
         n_turn=256,
+        channels=(16, 32, 64, 128, 256),
+        n_images=64,
         turn_steps=10_000,
         adversarial_widths=(16, 32, 64, 128, 256),
         strengths=(0.5, 1.0, 2.0, 4.0, 8.0),
@@ -119,6 +125,8 @@ SIZES = {
         turn_widths=(1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 128, 256),
         control_widths=(8, 16, 32, 64, 128, 256),
         n_turn=1024,
+        channels=(16, 32, 64, 128, 256, 512),
+        n_images=256,
         turn_steps=50_000,
         adversarial_widths=(32, 64, 128, 256, 512, 1024, 2048),
         strengths=(0.5, 1.0, 2.0, 4.0, 8.0, 16.0),

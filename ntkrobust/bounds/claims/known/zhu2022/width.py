@@ -17,7 +17,7 @@ TWO_LAYERS: dict[str, Any] = {"initialization": ("he",), "depth": (2,)}
 
 def measured(sizes: Sizes) -> list[Claim]:
     """Finite networks on either side of interpolation, across it, and outside the lazy regime."""
-    return [*_sides(sizes), *_across(sizes), *_features(sizes)]
+    return [*_sides(sizes), *_across(sizes), *_features(sizes), *_convolutional(sizes)]
 
 
 def _sides(sizes: Sizes) -> list[Claim]:
@@ -138,4 +138,29 @@ def _features(sizes: Sizes) -> list[Claim]:
             reading=Reading("equal loss", 0.2, budget=sizes.budget, optimizer="gradient_flow"),
             **common,
         ),
+    ]
+
+
+def _convolutional(sizes: Sizes) -> list[Claim]:
+    """The statement asked of networks that the paper doesn't treat: a convolution and an average over positions."""
+    return [
+        Claim(
+            "zhu2022/width-over-convolutional/measured@equal-scaled-time",
+            r"Over-parameterized convolutional networks: channels help average robustness, $P/\varepsilon$ falls with "
+            "their number",
+            DecreasesIn("width"),
+            "perturbation_stability",
+            {
+                "architecture": ("convolutional",),
+                "initialization": ("he",),
+                "depth": (2,),
+                "width": sizes.channels,
+                "n": (sizes.n_images,),
+            },
+            reading=Reading("equal scaled time", sizes.scaled_time, budget=sizes.budget),
+            assumptions=(OVER,),
+            draws=2,
+            source="the statement on width of fully connected networks, asked of convolutional ones",
+            provenance="derived here",
+        )
     ]
