@@ -15,7 +15,7 @@ from ntkrobust.bounds.claims.known.sizes import SIZES, Sizes
 from ntkrobust.bounds.claims.reading import Reading
 from ntkrobust.bounds.claims.relations import AtMost, OrderAtMost
 
-FOLKLORE = "chain rule and submultiplicativity of the spectral norm, for activations with |φ'| ≤ 1; docs/regimes.md"
+FOLKLORE = "chain rule and submultiplicativity of the spectral norm, for activations with |φ'| ≤ 1; docs/statements"
 TWO_LAYERS = "Bubeck, Li, Nagaraj 2021, A law of robustness for two-layers neural networks (arXiv 2009.14444)"
 RANDOM = "Geuchen et al. 2023, Upper and lower bounds for the Lipschitz constant of random neural networks (2311.01356)"
 SMOOTH = "Evangelidis & Krahmer 2026 (PMLR 306), on local Lipschitz constants of networks with smooth activations"
@@ -67,7 +67,7 @@ def _products(sizes: Sizes) -> list[Claim]:
 
 
 def _two_layers(sizes: Sizes) -> list[Claim]:
-    """The upper bound of the law for two layers; why its lower bound is no claim is in docs/regimes.md."""
+    """The upper bound of the law for two layers; its lower bound is no claim (docs/statements/other-bounds.md)."""
     reading = Reading("equal loss", 0.2, budget=sizes.budget)
     return [
         Claim(

@@ -1,0 +1,291 @@
+"""Fill the tables of docs/statements from stored results: ``python docs/statements_table.py RESULTS [RESULTS ...]``.
+
+Each RESULTS is a folder that ``ntkrobust verify --out`` wrote. A table stands between ``<!-- table: NAME -->`` and
+``<!-- end -->``. Pages say which claims they are about in a paragraph that begins with **Claims.**
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ntkrobust.bounds.claims.known.sizes import PRESETS
+from ntkrobust.errors import InputError
+from ntkrobust.reports import marks, slopes, words
+from ntkrobust.reports.stored import read_folder
+
+Verdict = Mapping[str, Any]
+Verdicts = Mapping[str, Mapping[str, Verdict]]
+"""Preset → id of the claim → verdict, presets from the smallest on."""
+
+FOLDER = Path(__file__).parent / "statements"
+FLAT = 0.01
+"""Below this change of the logarithm, infinite width has no sign to agree with."""
+
+CONTRADICTED = "recollected form contradicted"
+"""How the reason begins where what is known from memory only cannot be refuted."""
+
+_TABLE = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
+_CLAIMS = re.compile(r"^\*\*Claims\.\*\*(?P<listed>.*?)$", flags=re.MULTILINE)
+_ID = re.compile(r"`([\w.]+/[\w./-]+)`")
+
+
+def claims_of(page: str) -> list[str]:
+    """The ids, without readings, that the text of a page says it is about."""
+    found = _CLAIMS.search(page)
+    return [] if found is None else _ID.findall(found["listed"])
+
+
+def pages(folder: Path = FOLDER) -> dict[Path, str]:
+    """The pages on statements and docs/regimes.md, each with its text; without the index."""
+    files = [*sorted(folder.glob("*.md")), folder.parent / "regimes.md"]
+    return {path: path.read_text(encoding="utf-8") for path in files if path.name != "README.md"}
+
+
+def read(folders: Iterable[str]) -> Verdicts:
+    """The verdicts of all folders; of two on one claim in one preset the later one counts.
+
+    Each cell gets the mean training ``loss`` of its networks, ½Σ‖f − y‖².
+    """
+    found: dict[str, dict[str, Verdict]] = {preset: {} for preset in PRESETS}
+    for folder in folders:
+        stored = read_folder(folder)
+        document, losses = stored.document, stored.evidence["measured"].to_dataset()["loss"]
+        of_preset = found[document["inputs"]["preset"]]
+        for verdict in document["values"]["verdicts"]:
+            for cell in verdict["cells"]:
+                cell["loss"] = float(losses[cell["evidence_cell"]].mean())
+            of_preset[verdict["claim"]] = verdict
+    return {preset: verdicts for preset, verdicts in found.items() if verdicts}
+
+
+def filled(text: str, page: Sequence[str], verdicts: Verdicts) -> str:
+    """The text of a page with its tables written again.
+
+    Args:
+        text: the page.
+        page: the claims it is about.
+        verdicts: what there is.
+
+    Raises:
+        InputError: a table has a name that means nothing, or no verdicts to show.
+    """
+
+    def table(found: re.Match[str]) -> str:
+        if found["name"] not in TABLES:
+            raise InputError(f"unknown table {found['name']!r}: expected one of {', '.join(TABLES)}")
+        rows = TABLES[found["name"]](page, verdicts)
+        if len(rows) < 2:
+            raise InputError(f"no verdicts for the table {found['name']!r}: give the folders that hold them")
+        return f"{found[1]}\n{_markdown(rows)}\n\n{found[3]}"
+
+    return _TABLE.sub(table, text)
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], f"|{'---|' * len(rows[0])}", *lines[1:]])
+
+
+def _of(page: Sequence[str], verdicts: Verdicts) -> list[str]:
+    """Ids with their readings, in the order of the page and of the runs."""
+    known = list(dict.fromkeys(claim for of_preset in verdicts.values() for claim in of_preset))
+    return [claim for base in page for claim in known if words.base_id(claim) == base]
+
+
+def _largest(claim: str, verdicts: Verdicts) -> tuple[str, Verdict]:
+    """The verdict of the largest preset that has one."""
+    preset = [preset for preset, of_preset in verdicts.items() if claim in of_preset][-1]
+    return preset, verdicts[preset][claim]
+
+
+def _reading(claim: str, verdicts: Verdicts) -> str:
+    """When networks are compared; where that depends on the preset, for each."""
+    if "@" not in claim and "/bound" in claim:
+        return "arithmetic"
+    said = [words.short_reading(of_preset[claim]["reading"]) for of_preset in verdicts.values() if claim in of_preset]
+    return " / ".join(dict.fromkeys(said))
+
+
+def _short(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return words.MISSING
+    label, effect = words.label(verdict), verdict["effect"]
+    if verdict["reason"].startswith(CONTRADICTED):
+        label = CONTRADICTED
+    if effect is None or effect["estimate"] is None:
+        return label
+    if not verdict["seeds"]:  # nothing drawn, so nothing to have an interval
+        return f"{label} ×{words.number(effect['estimate'])}"
+    if verdict["label"] == "inconclusive" and verdict["seeds_needed"]:
+        label = f"{label} ({words.integer(verdict['seeds_needed'])} networks)"
+    return f"{label} {words.factor(effect)}"
+
+
+def _by_preset(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
+    """Every claim in every preset that has one of them."""
+    claims = _of(page, verdicts)
+    shown = {preset: of_preset for preset, of_preset in verdicts.items() if of_preset.keys() & set(claims)}
+    rows = [["claim", "reading", *shown]]
+    for claim in claims:
+        cells = [_short(of_preset.get(claim)) for of_preset in shown.values()]
+        rows.append([f"`{claim}`", _reading(claim, verdicts), *cells])
+    return rows
+
+
+def _index(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
+    """The same for the claims of all pages, each with a link to its page."""
+    links = {
+        claim: f"[{path.stem}]({'../' if path.name == 'regimes.md' else ''}{path.name})"
+        for path, text in pages().items()
+        for claim in claims_of(text)
+    }
+    header, *rows = _by_preset(list(links), verdicts)
+    return [["page", *header], *([links[words.base_id(row[0].strip("`"))], *row] for row in rows)]
+
+
+_INITIALIZATIONS = {"lecun": "LeCun: falls", "he": "He: grows", "ntk": "NTK: grows"}
+_DEPTH = re.compile(r"zhu2022/depth-(?P<name>lecun|he|ntk)(?P<scaled>-normalized)?/(?P<kind>measured|infinite)@")
+
+
+def _depth(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
+    """One row for each reading, one column for each initialization.
+
+    Of the presets the last one that has as many initializations as any.
+    """
+    rows: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
+    for claim in _of(page, verdicts):
+        found = _DEPTH.match(claim)
+        if found is not None:
+            networks = "finite" if found["kind"] == "measured" else "infinite width"
+            scale = "normalized" if found["scaled"] else "raw"
+            by_preset = rows.setdefault((networks, scale, claim.partition("@")[2].replace("-", " ")), {})
+            for preset, of_preset in verdicts.items():
+                if claim in of_preset:
+                    by_preset.setdefault(preset, {})[found["name"]] = _short(of_preset[claim])
+    table = [["networks", "P/ε", "reading", "preset", *_INITIALIZATIONS.values()]]
+    for key in sorted(rows, key=lambda key: (key[0], key[1] != "raw")):
+        preset = max(reversed(rows[key]), key=lambda preset: len(rows[key][preset]))
+        table.append([*key, preset, *(rows[key][preset].get(name, words.MISSING) for name in _INITIALIZATIONS)])
+    return table
+
+
+def _agreement(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
+    """Depth effects of finite networks beside those of infinite width, between neighbouring depths and over all."""
+    rows = [["initialization", "width", "depth", "networks, 95 %", "infinite width", "signs", "gap at both depths"]]
+    wanted = [claim for claim in _of(page, verdicts) if claim.endswith("/measured@equal-scaled-time")]
+    for verdict in (of_preset[claim] for claim in wanted for of_preset in verdicts.values() if claim in of_preset):
+        cells = [cell for cell in verdict["cells"] if marks.is_usable(cell) and cell["theory"]]
+        pairs = list(itertools.pairwise(cells))
+        for first, last in [*pairs, *([(cells[0], cells[-1])] if len(pairs) > 1 else [])]:
+            value, half = _log_ratio(first, last)
+            limit = math.log(last["theory"] / first["theory"])
+            signs = "agree" if value * limit > 0 else "differ"
+            if abs(limit) < FLAT:
+                signs = "flat"
+            elif abs(value) <= half:
+                signs = "undecided"
+            at = first["coordinates"]
+            rows.append(
+                [
+                    str(at["initialization"]),
+                    str(at["width"]),
+                    f"{at['depth']} → {last['coordinates']['depth']}",
+                    f"×{words.estimate(math.exp(value), (math.exp(value - half), math.exp(value + half)))}",
+                    f"×{words.number(math.exp(limit))}",
+                    signs,
+                    ", ".join(f"{cell['mean'] / cell['theory'] - 1:+.0%}" for cell in (first, last)),
+                ]
+            )
+    return rows
+
+
+def _log_ratio(first: Mapping[str, Any], last: Mapping[str, Any]) -> tuple[float, float]:
+    """log of the ratio of two means, and half of its 95 % interval: relative half-widths add up in squares."""
+    relative = [(cell["interval"][1] - cell["interval"][0]) / (2 * cell["mean"]) for cell in (first, last)]
+    return math.log(last["mean"] / first["mean"]), math.hypot(*relative)
+
+
+def _exponents(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
+    """The fitted power of the width, of claims on a trend in width."""
+    rows = [["claim", "reading", "preset", "widths", "exponent of the width"]]
+    for claim in _of(page, verdicts):
+        preset, verdict = _largest(claim, verdicts)
+        cells = [cell for cell in verdict["cells"] if marks.counts(cell)]
+        if verdict["relation"]["axis"] != "width" or verdict["relation"]["kind"] != "trend" or not cells:
+            continue
+        widths = [cell["coordinates"]["width"] for cell in cells]
+        fitted = slopes.fit(
+            [math.log(width) for width in widths],
+            [cell["mean"] for cell in cells],
+            [cell["interval"] for cell in cells],
+        )
+        if fitted is not None:
+            power = words.estimate(fitted.value, (fitted.low, fitted.high))
+            said = _reading(claim, {preset: verdicts[preset]})
+            rows.append([f"`{claim}`", said, preset, f"{min(widths)} to {max(widths)}", power])
+    return rows
+
+
+def _training(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
+    """How far the narrowest and the widest networks were trained where that was not what they were stopped at."""
+    rows = [["claim", "reading", "preset", "width", "training error"]]
+    for claim in _of(page, verdicts):
+        preset, verdict = _largest(claim, verdicts)
+        if verdict["relation"]["axis"] != "width" or verdict["reading"]["time"] != "equal scaled time":
+            continue
+        ends = [cell for cell in verdict["cells"] if marks.counts(cell)][:: len(verdict["cells"]) - 1]
+        widths = " → ".join(str(cell["coordinates"]["width"]) for cell in ends)
+        errors = " → ".join(words.number(2 * cell["loss"] / cell["coordinates"]["n"]) for cell in ends)
+        said = _reading(claim, {preset: verdicts[preset]})
+        rows.append([f"`{claim}`", said, preset, widths, errors])
+    return rows
+
+
+def _bounds(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
+    """Bounds with what they leave open: how far off an explicit one is, or the constant that these cells ask for."""
+    rows = [["claim", "reading", "preset", "verdict", "bound/measured", "constant", "vacuous"]]
+    for claim in _of(page, verdicts):
+        preset, verdict = _largest(claim, verdicts)
+        tightness = verdict["tightness"]
+        rows.append(
+            [
+                f"`{claim}`",
+                _reading(claim, {preset: verdicts[preset]}),
+                preset,
+                _short(verdict | {"vacuous": None}),
+                words.MISSING if tightness is None else " to ".join(dict.fromkeys(map(words.number, tightness))),
+                words.MISSING if verdict["constant"] is None else words.number(verdict["constant"]["estimate"]),
+                {True: "yes", False: "no", None: words.MISSING}[verdict["vacuous"]],
+            ]
+        )
+    return rows
+
+
+TABLES: dict[str, Callable[[Sequence[str], Verdicts], list[list[str]]]] = {
+    "index": _index,
+    "verdicts": _by_preset,
+    "depth": _depth,
+    "agreement": _agreement,
+    "exponents": _exponents,
+    "training": _training,
+    "bounds": _bounds,
+}
+"""Name → rows of a table, the first one its header, from the claims of a page and the verdicts."""
+
+
+def main() -> None:
+    verdicts = read(sys.argv[1:])
+    for path in sorted(FOLDER.glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(filled(text, claims_of(text), verdicts), encoding="utf-8")
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
