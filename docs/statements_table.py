@@ -336,7 +336,10 @@ def _split(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
     names = ("robust_accuracy_by_pgd", "natural_accuracy", "stability_given_correct_by_pgd")
     rows = [["reading", "width", "Δlog Rob", "Δlog Nat", "Δlog P(stable given correct)", "moved by"]]
     for (_, said), by_width in _adversarial_cells(page, verdicts).items():
-        logs = {width: [_mean(xr.apply_ufunc(np.log, evidence[name])) for name in names] for width, evidence in by_width.items()}
+        logs = {
+            width: [_mean(xr.apply_ufunc(np.log, evidence[name])) for name in names]
+            for width, evidence in by_width.items()
+        }
         complete = {width: [one for one in found if one is not None] for width, found in logs.items() if all(found)}
         pairs = list(itertools.pairwise(complete))
         for first, last in [*pairs, *([(min(complete), max(complete))] if len(pairs) > 1 else [])]:
