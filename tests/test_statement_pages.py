@@ -1,5 +1,6 @@
 """The pages on statements: which claims they are about, their commands, tables and figures."""
 
+import dataclasses
 import importlib.util
 import re
 import shlex
@@ -176,7 +177,7 @@ def planted(cells: list[dict[str, Any]]) -> tuple[list[str], dict[str, Any]]:
     reading = ntr.Reading(
         "fixed steps", 300, optimizer="adam", learning_rate=0.01, adversary=ntr.Adversary(0.03, objective="trades")
     )
-    verdict = {"reading": reading.describe(), "grid": {"strength": [2.0]}, "cells": cells}
+    verdict = {"reading": dataclasses.asdict(reading), "grid": {"strength": [2.0]}, "cells": cells}
     return ["wu2021/natural/measured"], {"quick": {"wu2021/natural/measured@trades-2": verdict}}
 
 
