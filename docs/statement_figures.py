@@ -22,6 +22,12 @@ TRENDS = {
     "nonlazy-width": "zhu2022/nonlazy-width/measured@equal-loss",
     "nonlazy-small": "zhu2022/nonlazy-width/measured@small-initialization",
     "order-he": "zhu2022/order-he/bound@initialization",
+    "wider-natural": "wu2021/natural/measured@trades-32",
+    "wider-stability-pgd": "wu2021/stability/measured@adversarial-training",
+    "wider-stability-trades-2": "wu2021/stability/measured@trades-2",
+    "wider-stability-trades-32": "wu2021/stability/measured@trades-32",
+    "wider-lipschitz": "wu2021/local-lipschitz/measured@trades-32",
+    "wider-war": "wu2021/war-robustness/measured@trades",
 }
 """Figure → the claim whose cells it shows."""
 

@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import xarray as xr
+
 from ntkrobust.bounds.claims.known.sizes import PRESETS
 from ntkrobust.errors import InputError
 from ntkrobust.reports import marks, slopes, words
@@ -50,16 +53,17 @@ def pages(folder: Path = FOLDER) -> dict[Path, str]:
 def read(folders: Iterable[str]) -> Verdicts:
     """The verdicts of all folders; of two on one claim in one preset the later one counts.
 
-    Each cell gets the mean training ``loss`` of its networks, ½Σ‖f − y‖².
+    Each cell gets what was measured of its ``evidence``, dims ``seed``, and the mean training ``loss`` of its networks.
     """
     found: dict[str, dict[str, Verdict]] = {preset: {} for preset in PRESETS}
     for folder in folders:
         stored = read_folder(folder)
-        document, losses = stored.document, stored.evidence["measured"].to_dataset()["loss"]
+        document, measured = stored.document, stored.evidence["measured"].to_dataset()
         of_preset = found[document["inputs"]["preset"]]
         for verdict in document["values"]["verdicts"]:
             for cell in verdict["cells"]:
-                cell["loss"] = float(losses[cell["evidence_cell"]].mean())
+                cell["evidence"] = measured.isel(cell=cell["evidence_cell"], seed=slice(cell["networks"]))
+                cell["loss"] = float(cell["evidence"]["loss"].mean())
             of_preset[verdict["claim"]] = verdict
     return {preset: verdicts for preset, verdicts in found.items() if verdicts}
 
@@ -267,6 +271,98 @@ def _bounds(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
     return rows
 
 
+def _adversarial_cells(page: Sequence[str], verdicts: Verdicts) -> dict[tuple[str, str], dict[int, xr.Dataset]]:
+    """What was measured of adversarially trained networks: (preset, reading at one strength) → width → evidence.
+
+    Claims share cells, and each kind of claim asks for some of the measures only; all are in the evidence of the cell.
+    """
+    found: dict[tuple[str, str], dict[int, xr.Dataset]] = {}
+    for claim in _of(page, verdicts):
+        for preset, verdict in ((preset, of_preset.get(claim)) for preset, of_preset in verdicts.items()):
+            if verdict is None or not verdict["reading"].get("adversary"):
+                continue
+            for cell in verdict["cells"]:
+                at = cell["coordinates"]
+                said = words.short_reading({**verdict, "grid": {"strength": [at["strength"]]}})
+                found.setdefault((preset, said), {})[at["width"]] = cell["evidence"]
+    return {key: dict(sorted(found[key].items())) for key in sorted(found, key=_by_strength)}
+
+
+def _by_strength(key: tuple[str, str]) -> tuple[str, str, float]:
+    preset, said = key
+    named, _, strength = said.partition(" = ")
+    return preset, named, float(strength)
+
+
+def _mean(values: xr.DataArray) -> tuple[float, float] | None:
+    """The mean over networks and its standard error; None where this was not measured."""
+    found = values.dropna("seed").values
+    return (float(found.mean()), float(found.std(ddof=1) / math.sqrt(len(found)))) if len(found) > 1 else None
+
+
+def _with_error(value: tuple[float, float] | None, sign: bool = False) -> str:
+    """``0.739 ± 0.008``: as many decimals as give the error two digits, three at most."""
+    if value is None:
+        return words.MISSING
+    decimals = min(max(0, 1 - math.floor(math.log10(value[1]))), 3) if value[1] > 0 else 3
+    return f"{value[0]:{'+' if sign else ''}.{decimals}f} ± {value[1]:.{decimals}f}".replace("-", "−")
+
+
+_LEVELS = {
+    "natural accuracy": "natural_accuracy",
+    "stability": "prediction_stability_by_pgd",
+    "stable, of the correct": "stability_given_correct_by_pgd",
+    "robust accuracy": "robust_accuracy_by_pgd",
+    "local Lipschitz": "local_lipschitz_by_pgd",
+    "KL gradient": "kl_gradient_by_pgd",
+}
+
+
+def _levels(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
+    """Means over networks with standard errors, by regularization and width."""
+    rows = [["reading", "width", *_LEVELS]]
+    for (_, said), by_width in _adversarial_cells(page, verdicts).items():
+        for width, evidence in by_width.items():
+            rows.append([said, str(width), *(_with_error(_mean(evidence[name])) for name in _LEVELS.values())])
+    return rows
+
+
+def _split(page: Sequence[str], verdicts: Verdicts) -> list[list[str]]:
+    """Δlog Rob = Δlog Nat + Δlog P(stable | correct) between widths, each with its standard error.
+
+    Means over networks of logarithms, so that the two parts add up exactly. Networks of different widths share no
+    randomness: squares of standard errors add up.
+    """
+    names = ("robust_accuracy_by_pgd", "natural_accuracy", "stability_given_correct_by_pgd")
+    rows = [["reading", "width", "Δlog Rob", "Δlog Nat", "Δlog P(stable given correct)", "moved by"]]
+    for (_, said), by_width in _adversarial_cells(page, verdicts).items():
+        logs = {
+            width: [_mean(xr.apply_ufunc(np.log, evidence[name])) for name in names]
+            for width, evidence in by_width.items()
+        }
+        complete = {width: [one for one in found if one is not None] for width, found in logs.items() if all(found)}
+        pairs = list(itertools.pairwise(complete))
+        for first, last in [*pairs, *([(min(complete), max(complete))] if len(pairs) > 1 else [])]:
+            changes = [
+                (after - before, math.hypot(error, error_before))
+                for (before, error_before), (after, error) in zip(complete[first], complete[last], strict=True)
+            ]
+            moved = moved_by(*changes)
+            rows.append([said, f"{first} → {last}", *(_with_error(one, sign=True) for one in changes), moved])
+    return rows
+
+
+def moved_by(whole: tuple[float, float], natural: tuple[float, float], stable: tuple[float, float]) -> str:
+    """Which of two summands moves the sum; all with standard errors, and seen from two of these on."""
+    seen = {name: change for name, (change, error) in (("accuracy", natural), ("stability", stable))
+            if abs(change) > 2 * error}  # fmt: skip
+    if abs(whole[0]) <= 2 * whole[1]:
+        return "neither: they cancel" if len(seen) == 2 else "nothing seen"
+    along = {name: change for name, change in seen.items() if change * whole[0] > 0}
+    against = "" if len(along) == len(seen) else f", against {next(name for name in seen if name not in along)}"
+    return (" and ".join(along) or "undecided") + against
+
+
 TABLES: dict[str, Callable[[Sequence[str], Verdicts], list[list[str]]]] = {
     "index": _index,
     "verdicts": _by_preset,
@@ -275,6 +371,8 @@ TABLES: dict[str, Callable[[Sequence[str], Verdicts], list[list[str]]]] = {
     "exponents": _exponents,
     "training": _training,
     "bounds": _bounds,
+    "levels": _levels,
+    "split": _split,
 }
 """Name → rows of a table, the first one its header, from the claims of a page and the verdicts."""
 

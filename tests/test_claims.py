@@ -117,6 +117,11 @@ def test_a_toml_file_says_all_that_a_claim_can(tmp_path: Path) -> None:
     assert [one.measures for one in lazy.assumptions] == [("lazy_ratio",), ()]
     for claim in claims.values():
         json.dumps(claim.describe())
+    path.write_text(documented("trained_against.toml"))
+    (attacked,) = claims_in_toml(path)
+    assert attacked.points == 256
+    assert attacked.reading.adversary == ntr.Adversary(0.03, objective="trades", steps=5)
+    assert attacked.grid["strength"] == (32.0,)
 
 
 @pytest.mark.parametrize(

@@ -483,7 +483,15 @@ def test_formulas_that_cannot_be_drawn_are_shown_as_source():
 
 @pytest.mark.parametrize(
     ("definition", "expected"),
-    [("P/e = E[a = b]", "P/e"), ("1[J(x) = 0]", "1[J(x) = 0]"), ("", ""), (r"\|J\|_F", r"\|J\|_F")],
+    [
+        ("P/e = E[a = b]", "P/e"),
+        ("1[J(x) = 0]", "1[J(x) = 0]"),
+        ("", ""),
+        (r"\|J\|_F", r"\|J\|_F"),
+        (r"\|g\|_1,\ g = \nabla f", r"\|g\|_1"),
+        (r"\text{share of points}", ""),
+        (r"\|g\| \text{ over the test points}", r"\|g\|"),
+    ],
 )
 def test_the_symbol_of_a_definition(definition, expected):
     assert latex.symbol(definition) == expected

@@ -55,11 +55,15 @@ def renders(tex: str) -> bool:
 
 
 def symbol(definition: str) -> str:
-    """The left-hand side of a definition: ``P/\\varepsilon`` of ``P/\\varepsilon = E[…]``, ``1[J = 0]`` as it is."""
+    """The left-hand side of a definition: ``P/\\varepsilon`` of ``P/\\varepsilon = E[…]``, ``1[J = 0]`` as it is.
+
+    Empty for one that begins with words: a sentence is no symbol.
+    """
     depth = 0
     for position, character in enumerate(definition):
         depth += (character in "([{") - (character in ")]}")
-        if character == "=" and depth == 0:
+        # words, and what follows a comma, say what the letters are
+        if depth == 0 and definition.startswith(("=", ",\\ ", r"\text{"), position):
             return definition[:position].strip()
     return definition.strip()
 

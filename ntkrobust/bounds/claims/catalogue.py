@@ -55,7 +55,7 @@ OVERVIEW = (
     "wu2021/stability/measured@trades-2",
     "wu2021/stability/measured@trades-32",
     "wu2021/local-lipschitz/measured@trades-32",
-    "wu2021/war/measured@stability",
+    "wu2021/war-stability/measured@trades",
     "bubeck2021/universal-law/bound@equal-loss",
 )
 """What a first look at the papers shows: their main statements, in readings that take a few minutes together."""

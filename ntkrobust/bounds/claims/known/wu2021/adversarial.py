@@ -138,7 +138,7 @@ def _along_strength(sizes: Sizes) -> list[Claim]:
     """At the largest width: more regularization gives back stability and robust accuracy."""
     return [
         Claim(
-            f"wu2021/war/measured@{slug}",
+            f"wu2021/war-{slug}/measured@trades",
             f"On wide networks, a larger β of TRADES gives back {of}",
             IncreasesIn("strength", SHARE_MARGIN),
             measure,
@@ -149,6 +149,6 @@ def _along_strength(sizes: Sizes) -> list[Claim]:
         )
         for slug, of, measure in (
             ("stability", "prediction stability", "prediction_stability_by_pgd"),
-            ("robust-accuracy", "robust accuracy", "robust_accuracy_by_pgd"),
+            ("robustness", "robust accuracy", "robust_accuracy_by_pgd"),
         )
     ]
