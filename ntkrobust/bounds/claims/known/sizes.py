@@ -18,6 +18,8 @@ class Sizes:
     trend_width: int
     init_widths: tuple[int, ...]
     infinite_depths: tuple[int, ...]
+    infinite_width: int
+    n_infinite: int
     lazy_depths: tuple[int, ...]
     lazy_width: int
     free_depths: tuple[int, ...]
@@ -51,6 +53,8 @@ SIZES = {
         trend_width=64,
         init_widths=(16, 32, 64, 128),
         infinite_depths=(2, 3, 5, 10),
+        infinite_width=1024,
+        n_infinite=256,
         lazy_depths=(2, 3, 5),
         lazy_width=512,
         free_depths=(2, 3, 5),
@@ -82,6 +86,8 @@ SIZES = {
         trend_width=128,
         init_widths=(16, 32, 64, 128, 256),
         infinite_depths=(2, 3, 4, 5, 6, 8, 10),
+        infinite_width=1024,
+        n_infinite=256,
         lazy_depths=(2, 3, 5),
         lazy_width=1024,
         free_depths=(2, 3, 4, 6, 8, 10),
@@ -113,6 +119,8 @@ SIZES = {
         trend_width=512,
         init_widths=(16, 32, 64, 128, 256, 512, 1024),
         infinite_depths=(2, 3, 4, 5, 6, 8, 10),
+        infinite_width=4096,
+        n_infinite=1437,
         lazy_depths=(2, 3, 4, 5, 6, 8, 10),
         lazy_width=4096,
         free_depths=(2, 3, 4, 6, 8, 10),

@@ -155,8 +155,8 @@ def infinite(sizes: Sizes) -> list[Claim]:
                         {
                             "initialization": (one.name,),
                             "depth": sizes.infinite_depths,
-                            "width": (sizes.lazy_width,),
-                            "n": (sizes.n,),
+                            "width": (sizes.infinite_width,),
+                            "n": (sizes.n_infinite,),
                         },
                         reading=reading,
                         **ABSTRACT,
