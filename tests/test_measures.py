@@ -251,9 +251,10 @@ RECORDS = (0, 3, 40)
 SAMPLED = {"finite_perturbation_stability", "finite_perturbation_stability_se"}
 # tests/test_attacks.py
 ATTACKED = {
-    "robust_accuracy", "robust_accuracy_l2", "prediction_stability", "prediction_stability_l2", "local_lipschitz",
-    "kl_gradient",
+    "robust_accuracy", "robust_accuracy_l2", "prediction_stability", "prediction_stability_l2",
+    "stability_given_correct", "local_lipschitz", "kl_gradient",
 }  # fmt: skip
+ATTACKED |= {name for name in MEASURES if name.endswith("_by_pgd")}
 
 
 @pytest.fixture(scope="module")

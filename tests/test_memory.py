@@ -109,8 +109,12 @@ def test_copies_that_programs_do_not_make_would_be_seen() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"optimizer": "adam"}, {"optimizer": "gradient_flow"}, {"batch_size": 4}],
-    ids=["gd", "adam", "flow", "minibatches"],
+    [
+        pytest.param({}, id="gd"),
+        pytest.param({"optimizer": "adam"}, id="adam"),
+        pytest.param({"optimizer": "gradient_flow"}, id="flow", marks=pytest.mark.slow),
+        pytest.param({"batch_size": 4}, id="minibatches", marks=pytest.mark.slow),
+    ],
 )
 def test_activations_are_computed_again_where_only_that_fits(changes: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "resident_bytes", lambda: 0)

@@ -7,10 +7,15 @@ import nbclient
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
+SLOW = ("trained_gradients",)
+"""Those that take minutes."""
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*zmq:RuntimeWarning")
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in SLOW)) for path in NOTEBOOKS],
+)
 def test_notebook_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MPLBACKEND", raising=False)  # the kernel then draws into the notebook
     notebook = jupytext.read(path)
