@@ -509,6 +509,10 @@ def test_measured_shares_obey_the_identity_point_by_point(trained, digits):
         "prediction_stability",
         "robust_accuracy_l2",
         "prediction_stability_l2",
+        "stability_given_correct",
+        "robust_accuracy_by_pgd",
+        "prediction_stability_by_pgd",
+        "stability_given_correct_by_pgd",
     )
     found = measure(trained, x, [*names, *per_point], y_test=y, epsilon=0.04)
     for suffix, _ in pairs:
@@ -521,6 +525,11 @@ def test_measured_shares_obey_the_identity_point_by_point(trained, digits):
         np.testing.assert_allclose(shares, [robust.mean("point"), stable.mean("point")], atol=1e-6)
         assert (shares[0] <= np.minimum(shares[1], found.natural_accuracy) + 1e-6).all()
         assert (shares[0] >= found.natural_accuracy + shares[1] - 1 - 1e-6).all()
+    np.testing.assert_allclose(found.stability_given_correct, found.robust_accuracy / found.natural_accuracy, rtol=1e-5)
+    for name in names[-3:]:
+        bound = found[name.removesuffix("_by_pgd")]
+        np.testing.assert_array_equal(found[name], bound)
+        assert (found[name].side, bound.side) == ("exact", "upper")
     # the same quantity by the whole set of attacks: not higher, up to the points that one run misses
     whole = strike(trained, digits, epsilon=0.04, bounds=None)
     gap = found.robust_accuracy[:, -1].to_numpy() - whole.robust_accuracy.to_numpy()
