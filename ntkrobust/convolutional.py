@@ -30,6 +30,7 @@ from ntkrobust.networks import MLP, Network, Parameterization
 Pooling = Literal["global_average", "flatten"]
 
 
+@dataclasses.dataclass(frozen=True, repr=False)
 class ImageNetwork(Network):
     """A network of convolutions, a pooling and one dense layer. Inputs are images, flattened to rows (n, d).
 
@@ -43,10 +44,16 @@ class ImageNetwork(Network):
         pooling: ``"global_average"`` over all positions, or ``"flatten"``, before the dense layer.
     """
 
+    depth: int
     width: int
     image_shape: ImageShape
-    kernel_size: int
-    pooling: Pooling
+    d_out: int = 1
+    activation: str | Activation | Callable[[jax.Array], jax.Array] = "relu"
+    initialization: str | Initialization = "he"
+    parameterization: Parameterization = "standard"
+    bias_std: float | None = None
+    kernel_size: int = 3
+    pooling: Pooling = "global_average"
 
     def _check_image_network(self) -> None:
         """Check and resolve the fields that all of these have.
@@ -162,17 +169,6 @@ class ConvNet(ImageNetwork):
 
     architecture: ClassVar[str] = "convolutional"
 
-    depth: int
-    width: int
-    image_shape: ImageShape
-    d_out: int = 1
-    activation: str | Activation | Callable[[jax.Array], jax.Array] = "relu"
-    initialization: str | Initialization = "he"
-    parameterization: Parameterization = "standard"
-    bias_std: float | None = None
-    kernel_size: int = 3
-    pooling: Pooling = "global_average"
-
     def __post_init__(self) -> None:
         self._check_image_network()
 
@@ -208,16 +204,6 @@ class WideResNet(ImageNetwork):
 
     architecture: ClassVar[str] = "wide_resnet"
 
-    depth: int
-    width: int
-    image_shape: ImageShape
-    d_out: int = 1
-    activation: str | Activation | Callable[[jax.Array], jax.Array] = "relu"
-    initialization: str | Initialization = "he"
-    parameterization: Parameterization = "standard"
-    bias_std: float | None = None
-    kernel_size: int = 3
-    pooling: Pooling = "global_average"
     groups: int = 1
 
     def __post_init__(self) -> None:

@@ -118,10 +118,10 @@ def verify(
 
     Args:
         claims: a :class:`Claim`, the id of one, a paper's name, a ``.py`` or ``.toml`` file that defines claims, or
-            several of these; by default the claims of the catalogue, but for those known from recollection only.
+            several of these; by default the overview of the catalogue.
         at: axis → value: examine a single cell instead of the grid, as a search prints it.
         only: of several claims, the one with this id.
-        everything: those too.
+        everything: of papers that are named, also what is known from recollection only; by default the whole catalogue.
         data: a name (``digits``, ``digits-classes``, …), an ``.npz`` or ``.csv`` file, or a
             :class:`~ntkrobust.data.Dataset`.
         preset: ``quick`` (minutes on a laptop), ``standard`` or ``paper``: sizes of the catalogue's grids.

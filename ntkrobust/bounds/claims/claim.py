@@ -103,11 +103,9 @@ class Claim:
         for name in ("statement", "source", "theory_label"):
             if not isinstance(getattr(self, name), str):
                 raise self._error(f"its {name} is a text, got {getattr(self, name)!r}")
-        if not isinstance(self.draws, int) or isinstance(self.draws, bool) or self.draws < 1:
+        if not _is_count(self.draws):
             raise self._error(f"draws is an integer of at least 1, got {self.draws!r}")
-        if self.points is not None and (
-            not isinstance(self.points, int) or isinstance(self.points, bool) or self.points < 1
-        ):
+        if self.points is not None and not _is_count(self.points):
             raise self._error(f"points is None or an integer of at least 1, got {self.points!r}")
         if self.provenance not in PROVENANCES:
             raise self._error(f"provenance is one of {', '.join(PROVENANCES)}, got {self.provenance!r}")
@@ -231,6 +229,10 @@ class Claim:
 _PLAIN = (str, int, float, type(None))
 _COUNTS = {3: "three", 5: "five"}
 _SPOKEN = {Trend: "a trend", ScalesAs: "an exponent", Turns: "a turning point"}
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _values(values: Any) -> tuple[Any, ...]:

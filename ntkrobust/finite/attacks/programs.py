@@ -32,13 +32,13 @@ MAX_TARGETS = 9
 
 
 class Victim(NamedTuple):
-    """One network to be attacked at one victim.
+    """One network to be attacked at one radius.
 
     Attributes:
         f: the network.
         label: (n,) classes to be lost.
         ball: around each input.
-        key: of this method and network, the same at every victim.
+        key: of this method and network, the same at every radius.
     """
 
     f: Function
