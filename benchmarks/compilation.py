@@ -37,9 +37,9 @@ class Watch:
         plan._compile = self  # type: ignore[assignment]
 
     def __call__(self, *arguments: Any) -> Callable[..., Any]:
-        started, before = time.perf_counter(), len(plan._COMPILED)
+        started, before = time.perf_counter(), len(plan.PROGRAMS)
         program = self._compile(*arguments)
-        if len(plan._COMPILED) > before:
+        if len(plan.PROGRAMS) > before:
             self.seconds += time.perf_counter() - started
             self.programs += 1
         return program

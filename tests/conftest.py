@@ -1,7 +1,20 @@
 """What all tests share."""
 
+from collections.abc import Iterator
+
+import jax
 import numpy as np
 import pytest
+
+from ntkrobust.finite.plan import PROGRAMS
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs_of_one_file() -> Iterator[None]:
+    """No process keeps the programs of all files: each takes some 70 mappings of memory, and Linux allows 65 530."""
+    yield
+    PROGRAMS.clear()
+    jax.clear_caches()
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from ntkrobust.errors import InputError
-from ntkrobust.finite.parameters import forward, initialize, layer_scales
+from ntkrobust.finite.drawing import initialize
+from ntkrobust.finite.parameters import forward, layer_scales
 from ntkrobust.initializations import Initialization
 from ntkrobust.kernels import neural_tangents as nt
 from ntkrobust.kernels import stax, stax_parameters

@@ -10,8 +10,9 @@ import pytest
 from ntkrobust.errors import InputError
 from ntkrobust.finite.control_variate import jacobian_excess
 from ntkrobust.finite.derivatives import input_jacobian
+from ntkrobust.finite.drawing import initialize
 from ntkrobust.finite.measures import measure_untrained
-from ntkrobust.finite.parameters import Parameters, draw, forward, layer_scales
+from ntkrobust.finite.parameters import Parameters, forward, layer_scales
 from ntkrobust.finite.seeds import seed_keys
 from ntkrobust.initializations import Initialization
 from ntkrobust.networks import MLP
@@ -29,9 +30,7 @@ NETS = [
 
 
 def drawn(net: MLP, seed: int) -> Parameters:
-    return draw(
-        net.layer_shapes(3), net.bias_std is not None, layer_scales(net, 3), seed_keys(jax.random.key(0), (seed,))[0]
-    )
+    return jax.tree.map(lambda leaf: leaf[0], initialize(net, 3, seed_keys(jax.random.key(0), (seed,))))
 
 
 def moved_square(net: MLP, parameters: Parameters) -> jax.Array:

@@ -13,9 +13,10 @@ import ntkrobust.finite.training as training
 from ntkrobust import ConvNet, Initialization, InputError, WideResNet
 from ntkrobust.finite import empirical_kernel
 from ntkrobust.finite.checkpoints import Checkpoint
+from ntkrobust.finite.drawing import initialize
 from ntkrobust.finite.measures import measure_untrained
 from ntkrobust.finite.models import model_of
-from ntkrobust.finite.parameters import initialize, layer_scales
+from ntkrobust.finite.parameters import layer_scales
 from ntkrobust.finite.plan import Plan, choose_plan
 from ntkrobust.kernels import GeneralEnsemble, stax, stax_parameters
 

@@ -20,7 +20,8 @@ from ntkrobust import MLP, Activation, Initialization, InputError, kernels
 from ntkrobust.activations import as_activation
 from ntkrobust.checks import check_number
 from ntkrobust.finite.derivatives import empirical_ntk, input_jacobian
-from ntkrobust.finite.parameters import forward, initialize, layer_scales
+from ntkrobust.finite.drawing import initialize
+from ntkrobust.finite.parameters import forward, layer_scales
 from ntkrobust.finite.seeds import seed_keys
 from ntkrobust.initializations import as_initialization
 

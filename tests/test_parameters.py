@@ -14,7 +14,8 @@ from scipy import special, stats
 from ntkrobust import MLP, Initialization, InputError
 from ntkrobust.activations import as_activation
 from ntkrobust.finite.derivatives import empirical_ntk, input_jacobian, ntk_largest_eigenvalue
-from ntkrobust.finite.parameters import Parameters, forward, initialize, layer_scales
+from ntkrobust.finite.drawing import initialize
+from ntkrobust.finite.parameters import Parameters, forward, layer_scales
 from ntkrobust.finite.seeds import check_key, check_seeds, seed_keys
 
 D = 5

@@ -99,8 +99,8 @@ with pytest.MonkeyPatch.context() as patch:
     few, few_measured = train_and_measure(3)
     use_plan(patch, Plan(1, 8, 1, 4))
     copied, _ = train_and_measure(3)
-from ntkrobust.finite.plan import _COMPILED, Plan
-layouts = {signature[2] for signature in _COMPILED}
+from ntkrobust.finite.plan import PROGRAMS, Plan
+layouts = {signature[2] for signature in PROGRAMS}
 assert (4, 8) in layouts and (4, 0) in layouts, layouts
 np.savez(
     sys.argv[2], *jax.tree.leaves(run.snapshots), loss=run.loss, measured=measured,
@@ -238,12 +238,12 @@ def test_training_holds_parameters_and_memory_once(optimizer, arrays, monkeypatc
     use_plan(monkeypatch, Plan(4, 4))
 
     def aliased() -> list[int]:
-        ntkrobust.finite.plan._COMPILED.clear()
+        ntkrobust.finite.plan.PROGRAMS.clear()
         run = train(net, X, Y, seeds=4, steps=2, learning_rate=0.02, record_steps=[1, 2], optimizer=optimizer)
         assert not np.array_equal(run.snapshots[0].weights[0], run.snapshots[1].weights[0])
         return [
             program.memory_analysis().alias_size_in_bytes
-            for (function, *_), program in ntkrobust.finite.plan._COMPILED.items()
+            for (function, *_), program in ntkrobust.finite.plan.PROGRAMS.items()
             if hasattr(function, "loss")
         ]
 

@@ -13,8 +13,9 @@ import pytest
 
 from ntkrobust import MLP, InputError, measure, train
 from ntkrobust.finite import spectral
+from ntkrobust.finite.drawing import initialize
 from ntkrobust.finite.measures import LAYER_ERROR, measure_untrained
-from ntkrobust.finite.parameters import initialize, layer_scales
+from ntkrobust.finite.parameters import layer_scales
 from ntkrobust.finite.seeds import seed_keys
 from ntkrobust.finite.spectral import DIRECT_SIZE, TOLERANCE, product_upper, spectral_norm, spectral_norms
 

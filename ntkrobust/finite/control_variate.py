@@ -30,8 +30,9 @@ import numpy as np
 from ntkrobust.activations import Activation
 from ntkrobust.errors import InputError
 from ntkrobust.finite.arrays import single_precision
-from ntkrobust.finite.parameters import LayerScales, Parameters, draw, layer_scales, pre_activations
-from ntkrobust.finite.plan import choose_plan, run_over_seeds
+from ntkrobust.finite.drawing import run_over_draws
+from ntkrobust.finite.parameters import LayerScales, Parameters, layer_scales, pre_activations
+from ntkrobust.finite.plan import choose_plan
 from ntkrobust.finite.seeds import check_key, check_seeds, seed_keys
 from ntkrobust.finite.training import check_training_data
 from ntkrobust.networks import MLP
@@ -80,23 +81,20 @@ def jacobian_excess(
         "x_test": points,
         "propagators": propagators.swapaxes(0, 1).astype(np.float32),
     }
-    program = _Excess(net.phi, net.layer_shapes(x.shape[1]), net.bias_std is not None)
-    return run_over_seeds(
-        program, choose_plan(net, x.shape[1], len(x)), shared, seed_keys(check_key(key), check_seeds(seeds))
-    )
+    plan, keys = choose_plan(net, x.shape[1], len(x)), seed_keys(check_key(key), check_seeds(seeds))
+    program = _Excess(net.phi, net.bias_std is not None)
+    return run_over_draws(program, plan, shared, net, x.shape[1], {"key": keys})
 
 
 @dataclasses.dataclass(frozen=True)
 class _Excess:
-    """The excess of one network at all times, from its key."""
+    """The excess of one network at all times."""
 
     phi: Activation
-    shapes: tuple[tuple[int, int], ...]
     has_bias: bool
 
-    def __call__(self, shared: dict, key: jax.Array) -> jax.Array:
-        scales, b = shared["scales"], shared["propagators"]
-        parameters = draw(self.shapes, self.has_bias, scales, key)
+    def __call__(self, shared: dict, one: dict) -> jax.Array:
+        scales, b, parameters = shared["scales"], shared["propagators"], one["parameters"]
         w = _last_layer(scales, parameters)
         h = self._features(scales, parameters, shared["x"])[0]
         gram = h @ h.T

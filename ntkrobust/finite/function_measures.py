@@ -105,6 +105,7 @@ def measure_of(measure: str | Measure | Callable[..., Any], name: str = "") -> M
         needs=tuple(need for argument, need in (("y", "y_test"), ("epsilon", "epsilon")) if argument in asked),
         source="the claim's own",
         needs_training_data=bool({"x_train", "y_train"} & set(asked)),
+        needs_initial="initial_parameters" in asked,
     )
 
 

@@ -23,8 +23,9 @@ from ntkrobust.errors import InputError
 from ntkrobust.finite import spectral, stability
 from ntkrobust.finite.arrays import single_precision
 from ntkrobust.finite.attacks import measures as attacks
+from ntkrobust.finite.drawing import run_over_draws
 from ntkrobust.finite.models import Model, model_of
-from ntkrobust.finite.parameters import LayerScales, Parameters, Shapes, draw, layer_scales
+from ntkrobust.finite.parameters import LayerScales, Parameters, layer_scales
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
 from ntkrobust.finite.seeds import check_key, check_seeds, seed_keys
@@ -44,7 +45,7 @@ LAYER_ERROR = 0.5 * spectral.TOLERANCE
 
 
 ROUNDING = 1e-5
-"""A change of f by this share of ‖f_0‖ counts as none: initial parameters are drawn again, to the last bit but one."""
+"""A change of f by this share of ‖f_0‖ counts as none: f_0 and f_t are rounded, in an order that is the compiler's."""
 
 
 class Probe:
@@ -64,16 +65,14 @@ class Probe:
         self,
         model: Model,
         scales: LayerScales,
-        parameters: Parameters | None,
-        draw_again: Callable[[], Parameters],
+        parameters: Parameters,
+        initial: Parameters | None,
         data: dict[str, jax.Array],
         key: jax.Array,
         samples: int,
     ) -> None:
         self.model, self.scales = model, scales
-        self._draw_again = draw_again
-        # An untrained network is as it is drawn.
-        self.parameters = self.initial if parameters is None else parameters
+        self.parameters, self._initial = parameters, initial
         self.x, self._y = data["x"], data.get("y")
         self._training = data.get("x_train"), data.get("y_train")
         self.key, self._epsilon, self.samples = key, data.get("epsilon"), samples
@@ -117,10 +116,12 @@ class Probe:
         """The empirical NTK Θ(x, x) (n, o, n, o) at these parameters."""
         return self.model.kernel(self.scales, parameters, x)
 
-    @cached_property
+    @property
     def initial(self) -> Parameters:
-        """The same network's parameters before training, drawn again from its key."""
-        return self._draw_again()
+        """The same network's parameters before training; for measures with ``needs_initial``."""
+        if self._initial is None:
+            raise InputError("a measure that reads a probe's initial parameters has to be made with needs_initial=True")
+        return self._initial
 
     @cached_property
     def outputs(self) -> jax.Array:
@@ -160,6 +161,7 @@ class Measure:
         source: paper and place, or what it follows from.
         needs_training_data: whether it looks at the training set.
         fully_connected: whether it makes sense for fully connected networks only.
+        needs_initial: whether it looks at parameters as they were drawn.
     """
 
     name: str
@@ -171,6 +173,7 @@ class Measure:
     source: str = ""
     needs_training_data: bool = False
     fully_connected: bool = False
+    needs_initial: bool = False
 
 
 def _perturbed_differences(probe: Probe) -> jax.Array:
@@ -343,6 +346,7 @@ MEASURES: dict[str, Measure] = {
             lambda probe: _relative_change(probe.parameters.weights, probe.initial.weights),
             dims=(),
             source=_ZHU,
+            needs_initial=True,
         ),
         Measure(
             "lazy_ratio_per_layer",
@@ -350,6 +354,7 @@ MEASURES: dict[str, Measure] = {
             _layer_changes,
             dims=("layer",),
             source=_ZHU,
+            needs_initial=True,
         ),
         Measure(
             "kernel_change",
@@ -357,6 +362,7 @@ MEASURES: dict[str, Measure] = {
             _kernel_change,
             dims=(),
             needs_training_data=True,
+            needs_initial=True,
         ),
         Measure(
             "linearisation_error",
@@ -364,6 +370,7 @@ MEASURES: dict[str, Measure] = {
             _linearisation_error,
             dims=(),
             source="first-order Taylor expansion in the parameters, biases included",
+            needs_initial=True,
         ),
         Measure(
             "train_loss",
@@ -515,7 +522,7 @@ def measure(
     data |= {"x_train": run.x_train, "y_train": run.y_train}
     plan = choose_plan(run.net, run.d_in, len(data["x"]))
     shared = {"scales": layer_scales(run.net, run.d_in), "data": data}
-    values = _at_all_times(program, plan, shared, run.snapshots, seed_keys(run.key, run.seeds))
+    values = _at_all_times(program, plan, shared, run)
     return _labelled(program.measures, values, ("seed", "time"), run.net, str(plan)).assign_coords(
         seed=list(run.seeds),
         step=(("seed", "time"), run.step),
@@ -524,16 +531,24 @@ def measure(
     )
 
 
-def _at_all_times(
-    program: _Measurements, plan: Plan, shared: dict[str, Any], snapshots: Sequence[Parameters], keys: jax.Array
-) -> dict[str, np.ndarray]:
+def _at_all_times(program: _Measurements, plan: Plan, shared: dict[str, Any], run: Run) -> dict[str, np.ndarray]:
     """Measures (seed, time, …) by name."""
+    keys, snapshots = seed_keys(run.key, run.seeds), run.snapshots
     if sum(leaf.nbytes for leaf in jax.tree.leaves(snapshots)) > TOGETHER_BYTES:
-        times = [run_over_seeds(program, plan, shared, {"parameters": one, "key": keys}) for one in snapshots]
+        times = []
+        for one in snapshots:
+            per_seed = {"parameters": one, "key": keys}
+            if program.needs_initial:
+                times.append(run_over_draws(program, plan, shared, run.net, run.d_in, per_seed, "initial"))
+            else:
+                times.append(run_over_seeds(program, plan, shared, per_seed))
         return {name: np.stack([time[name] for time in times], axis=1) for name in times[0]}
     # A call has a price, so small networks at all times are measured like so many seeds.
     together = jax.tree.map(lambda *leaves: np.concatenate(leaves), *snapshots)
     per_seed = {"parameters": together, "key": jnp.concatenate([keys] * len(snapshots))}
+    if program.needs_initial:
+        initial = run.initial_parameters()
+        per_seed["initial"] = jax.tree.map(lambda leaf: np.concatenate([leaf] * len(snapshots)), initial)
     found = run_over_seeds(program, plan, shared, per_seed)
     return {
         name: np.moveaxis(values.reshape(len(snapshots), len(keys), *values.shape[1:]), 0, 1)
@@ -551,7 +566,7 @@ def measure_untrained(
     epsilon: float | None = None,
     samples: int = 64,
 ) -> xr.Dataset:
-    """Measure networks as they are drawn: the same numbers as for an untrained run, without keeping any parameters.
+    """Measure networks as they are drawn: the same numbers as for an untrained run, without keeping their parameters.
 
     Args:
         net: the network.
@@ -576,7 +591,7 @@ def measure_untrained(
             raise InputError(f"the measure {one.name!r} needs training data, which untrained networks do not have")
     plan = choose_plan(net, d_in, len(data["x"]))
     shared = {"scales": layer_scales(net, d_in), "data": data}
-    values = run_over_seeds(program, plan, shared, {"key": seed_keys(check_key(key), seeds)})
+    values = run_over_draws(program, plan, shared, net, d_in, {"key": seed_keys(check_key(key), seeds)})
     return _labelled(program.measures, values, ("seed",), net, str(plan)).assign_coords(seed=list(seeds))
 
 
@@ -610,7 +625,7 @@ def _prepare(
                 raise InputError(f"the measure {one.name!r} needs {need}")
         check_architecture(one, net)
     samples = check_integer("samples", samples, 2)
-    return _Measurements(model_of(net), net.layer_shapes(d_in), net.bias_std is not None, chosen, samples), data
+    return _Measurements(model_of(net), chosen, samples), data
 
 
 def check_architecture(measure: Measure, net: Network) -> None:
@@ -636,21 +651,19 @@ def abstract_values(measure: Measure, net: Network, points: tuple[int, int], n: 
     def array(*shape: int) -> Any:
         return jax.ShapeDtypeStruct(shape, TRAINING_DTYPE)
 
-    has_bias = net.bias_std is not None
-    program = _Measurements(model_of(net), net.layer_shapes(d), has_bias, (measure,), samples=2)
+    program = _Measurements(model_of(net), (measure,), samples=2)
     data = {
         "x": array(n_test, d), "y": array(n_test, net.d_out),
         "x_train": array(n, d), "y_train": array(n, net.d_out), "epsilon": array(),
     }  # fmt: skip
     weights = tuple(array(*shape) for shape in net.layer_shapes(d))
-    biases = tuple(array(fan_out) for fan_out, _ in net.layer_shapes(d)) if has_bias else ()
+    biases = () if net.bias_std is None else tuple(array(fan_out) for fan_out, _ in net.layer_shapes(d))
     scales = layer_scales(net, d)
     key = jax.eval_shape(lambda: jax.random.key(0))
     return jax.eval_shape(
-        lambda data, parameters, key: program({"scales": scales, "data": data}, {"parameters": parameters, "key": key}),
+        lambda data, one: program({"scales": scales, "data": data}, one),
         data,
-        Parameters(weights, biases),
-        key,
+        {"parameters": Parameters(weights, biases), "key": key},
     )[measure.name]
 
 
@@ -675,17 +688,21 @@ class _Measurements:
     """All chosen measures of one network, as one program in which common parts are shared."""
 
     model: Model
-    shapes: Shapes
-    has_bias: bool
     measures: tuple[Measure, ...]
     samples: int
+
+    @property
+    def needs_initial(self) -> bool:
+        """Whether a measure looks at parameters as they were drawn."""
+        return any(measure.needs_initial for measure in self.measures)
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
         probe = Probe(
             self.model,
             shared["scales"],
-            one.get("parameters"),
-            lambda: draw(self.shapes, self.has_bias, shared["scales"], one["key"]),
+            one["parameters"],
+            # An untrained network is as it was drawn.
+            one.get("initial", one["parameters"]) if self.needs_initial else None,
             shared["data"],
             # Index past the layers' draws, so that perturbations are independent of the weights.
             jax.random.fold_in(one["key"], 2**32 - 1),

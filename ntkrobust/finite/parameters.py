@@ -1,4 +1,4 @@
-"""Parameters of finite networks: how they are drawn, and the forward pass.
+"""Parameters of finite networks, and the forward pass.
 
 What differs between initializations and parameterizations is a handful of numbers. They enter as run-time arguments,
 so that networks of one shape share one compiled program.
@@ -6,9 +6,6 @@ so that networks of one shape share one compiled program.
 
 from __future__ import annotations
 
-import dataclasses
-import zlib
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -16,15 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkrobust.activations import Activation
-from ntkrobust.finite.plan import choose_plan, run_over_seeds
 from ntkrobust.networks import MLP, Network
-from ntkrobust.precision import TRAINING_DTYPE
 
 Shapes = tuple[tuple[int, int], ...]
 """(fan_out, fan_in) of every layer."""
-
-_OWN = 8
-"""From here on layers that are drawn one by one have indices of their own."""
 
 SHALLOW = 8
 """Up to this depth programs are written out layer by layer; deeper ones loop over their hidden layers."""
@@ -75,85 +67,14 @@ def layer_scales(net: Network, d_in: int) -> LayerScales:
     return LayerScales(ones, betas * output, np.float32(1.0), bias)
 
 
-def draw(shapes: Shapes, has_bias: bool, scales: LayerScales, key: jax.Array) -> Parameters:
-    """Draw the parameters of one network from a typed key.
-
-    Networks of different shape share no randomness. Networks of one shape that differ only in initialization share
-    their underlying standard normals.
-
-    Args:
-        shapes: (fan_out, fan_in) of every layer.
-        has_bias: whether there are biases.
-        scales: see :class:`LayerScales`.
-        key: a typed key.
-    """
-    if _is_square(shapes):
-        return unpacked(draw_stacked(shapes, has_bias, scales, key))
-    normal = _normals(shapes, key)
-    weights = tuple(scales.weight_std[layer] * normal(_OWN + layer, shape) for layer, shape in enumerate(shapes))
-    biases = scales.bias_std * normal(3, (sum(fan_out for fan_out, _ in shapes),)) if has_bias else None
-    ends = np.cumsum([fan_out for fan_out, _ in shapes])
-    return Parameters(weights, () if biases is None else tuple(jnp.split(biases, ends[:-1])))
-
-
-def draw_stacked(shapes: Shapes, has_bias: bool, scales: LayerScales, key: jax.Array) -> Stacked:
-    """As :func:`draw` does, for networks whose hidden layers are all of one square shape, these layers together.
-
-    Hidden layers and biases are drawn as one array each: what has to be compiled doesn't grow with depth.
-    """
-    normal = _normals(shapes, key)
-    depth, m = len(shapes), shapes[-1][1]
-    std = scales.weight_std
-    weights = (
-        std[0] * normal(0, shapes[0]),
-        std[1:-1, None, None] * normal(1, (depth - 2, m, m)),
-        std[-1] * normal(2, shapes[-1]),
-    )
-    if not has_bias:
-        return Stacked(weights, ())
-    biases = scales.bias_std * normal(3, (sum(fan_out for fan_out, _ in shapes),))
-    hidden_biases = biases[m : (depth - 1) * m].reshape(depth - 2, m)
-    return Stacked(weights, (biases[:m], hidden_biases, biases[(depth - 1) * m :]))
-
-
 def _shapes(parameters: Parameters) -> Shapes:
     return tuple((weight.shape[0], weight.shape[1]) for weight in parameters.weights)
 
 
-def _is_square(shapes: Shapes) -> bool:
+def is_square(shapes: Shapes) -> bool:
     """Whether all hidden layers are m × m, as they are in fully connected networks."""
     m = shapes[-1][1]
     return shapes[0][0] == m and all(shape == (m, m) for shape in shapes[1:-1])
-
-
-def _normals(shapes: Shapes, key: jax.Array) -> Callable[[int, tuple[int, ...]], jax.Array]:
-    """Standard normals by index and shape, for one network."""
-    # Draws of different shape from one key share a prefix, which would tie widths and depths to each other.
-    key = jax.random.fold_in(key, zlib.crc32(repr(shapes).encode()))
-    return lambda index, shape: jax.random.normal(jax.random.fold_in(key, index), shape, dtype=TRAINING_DTYPE)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Draw:
-    """Parameters of one network from its key, as a program; those of deep networks stacked."""
-
-    shapes: Shapes
-    has_bias: bool
-
-    def __call__(self, scales: LayerScales, key: jax.Array) -> Parameters | Stacked:
-        if len(self.shapes) > SHALLOW and _is_square(self.shapes):
-            return draw_stacked(self.shapes, self.has_bias, scales, key)
-        return draw(self.shapes, self.has_bias, scales, key)
-
-
-def initialize(net: Network, d_in: int, keys: jax.Array) -> Parameters:
-    """Parameters of an ensemble as numpy arrays, one network per key along a leading axis.
-
-    Entries are N(0, β_l²) in the standard parameterization and N(0, 1) in the NTK parameterization; biases are
-    N(0, s²) and N(0, 1).
-    """
-    program = _Draw(net.layer_shapes(d_in), net.bias_std is not None)
-    return unpacked(run_over_seeds(program, choose_plan(net, d_in, 1), layer_scales(net, d_in), keys), axis=1)
 
 
 class Stacked(NamedTuple):
@@ -182,7 +103,7 @@ def stack(parameters: Parameters | Stacked) -> Stacked:
 
 def packed(parameters: Parameters | Stacked) -> Parameters | Stacked:
     """Parameters as programs work on them: those of deep networks stacked."""
-    if isinstance(parameters, Stacked) or len(parameters.weights) <= SHALLOW or not _is_square(_shapes(parameters)):
+    if isinstance(parameters, Stacked) or len(parameters.weights) <= SHALLOW or not is_square(_shapes(parameters)):
         return parameters
     return stack(parameters)
 

@@ -12,7 +12,6 @@ import dataclasses
 import functools
 import math
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ntkrobust.finite.compiling import Programs
 from ntkrobust.finite.devices import Program, over_processes, sharing_points, sharing_seeds
 from ntkrobust.finite.threads import side_by_side
 from ntkrobust.networks import Network
@@ -59,6 +59,7 @@ class Plan:
         exact: whether chunks hold just the seeds they need, instead of a power of two.
         points: points that the devices share instead where there are fewer seeds than devices; 0 for none.
         recomputed: layers that a backward pass computes again at once to save memory; 0 where activations are kept.
+        room: seeds of the call whose program calls with fewer use too; 0 where each has its own.
     """
 
     group: int
@@ -68,6 +69,7 @@ class Plan:
     exact: bool = False
     points: int = 0
     recomputed: int = 0
+    room: int = 0
 
     def __str__(self) -> str:
         return (
@@ -84,11 +86,16 @@ class Plan:
         """Whether results that no one else looks at stay on the device, where the next program works on them."""
         return self.devices == 1 and self.pieces(n_seeds).capacity == n_seeds
 
+    def with_room_for(self, n_seeds: int) -> Plan:
+        """The same, with one program for calls with so many seeds or fewer."""
+        return dataclasses.replace(self, room=n_seeds)
+
     def pieces(self, n_seeds: int) -> Pieces:
         """How so many seeds are split."""
         devices = 1 if self.shares_points(n_seeds) else self.devices
-        rounds = math.ceil(n_seeds / (self.streams * self.chunk))
-        share = math.ceil(n_seeds / (self.streams * rounds))
+        most = max(n_seeds, self.room)
+        rounds = math.ceil(most / (self.streams * self.chunk))
+        share = math.ceil(most / (self.streams * rounds))
         each = math.ceil(share / devices)
         # Smaller groups where they leave fewer idle: a step over a group costs about as much as one seed more.
         sizes = _powers_of_two(min(self.group, each))
@@ -133,24 +140,36 @@ def choose_plan(net: Network, d_in: int, n_points: int, copies: int = 0, repeats
     more as an optimizer keeps (``copies``), going in and coming out; and at every layer, three arrays over the points
     for each output.
     """
-    parameters = net.count_parameters(d_in)
     rows = repeats * n_points
     activations = 3 * rows * net.d_out * (d_in + net.activations)
+    is_large = net.largest_product * rows >= SHARED_PRODUCT
+    plan = _layout(net.count_parameters(d_in), activations, net.widest * rows, copies, is_large=is_large)
+    return dataclasses.replace(plan, points=n_points) if is_large and plan.devices > 1 else plan
+
+
+def plan_of_arrays(size: int, n_seeds: int) -> Plan:
+    """The plan for programs that make an array of so many numbers per seed: one program for any number of seeds."""
+    plan = _layout(size, 0, 1)
+    each = min(plan.chunk, plan.group * plan.devices)
+    at_once = plan.streams * each
+    return dataclasses.replace(plan, chunk=each, room=math.ceil(n_seeds / at_once) * at_once)
+
+
+def _layout(parameters: int, activations: int, product: int, copies: int = 0, *, is_large: bool = False) -> Plan:
+    """The plan for these numbers of floats per seed; ``product`` are those of one layer's activations."""
     devices = jax.local_device_count()
     exact = 4 * parameters >= EXACT_FROM_BYTES
-    is_large = net.largest_product * rows >= SHARED_PRODUCT
-    points = n_points if is_large and devices > 1 else 0
     if jax.default_backend() != "cpu":
         fitting = max(1, CHUNK_BYTES // (4 * ((4 + 2 * copies) * parameters + activations)))
         chunk = _powers_of_two(min(MAX_CHUNK, fitting))[-1]
-        return Plan(chunk, chunk * devices, 1, devices, exact, points)
-    sharing = min(MAX_GROUP, PRODUCT_FLOATS // (net.widest * rows), GROUP_PARAMETERS // parameters)
+        return Plan(chunk, chunk * devices, 1, devices, exact)
+    sharing = min(MAX_GROUP, PRODUCT_FLOATS // product, GROUP_PARAMETERS // parameters)
     group = _powers_of_two(max(1, sharing))[-1]
     held = 2 * (1 + copies) * parameters
     fitting = max(1, (CHUNK_BYTES // 4 - group * (2 * parameters + activations)) // held)
     chunk = max(group, _powers_of_two(min(MAX_CHUNK, fitting))[-1])
     streams = side_by_side() if devices == 1 and not is_large else 1
-    return Plan(group, chunk * devices, streams, devices, exact, points)
+    return Plan(group, chunk * devices, streams, devices, exact)
 
 
 _RUNNING = threading.Lock()
@@ -161,8 +180,8 @@ Names = tuple[str, ...]
 Layout = tuple[int, int]
 """Devices, and the points that they share (0 where they share seeds)."""
 
-_COMPILED: dict[tuple, Callable[..., Any]] = {}
-_COMPILING: defaultdict[tuple, threading.Lock] = defaultdict(threading.Lock)
+PROGRAMS = Programs()
+"""Everything that has been compiled, by function, group, layout, donated names, and the arguments' structure."""
 
 
 def _compile(
@@ -178,20 +197,22 @@ def _compile(
     shapes = tuple((np.shape(leaf), leaf.dtype) for leaf in leaves)
     # The x64 flag decides what unnamed types come to while tracing.
     signature = (function, group, layout, donated, structure, shapes, jax.dtypes.canonicalize_dtype(np.float64))
-    with _COMPILING[signature], full_matmul_precision():
-        if signature not in _COMPILED:
-            program: Program = functools.partial(_over_groups, function, group, donated)
-            if points:
-                program = sharing_points(program, devices, points)
-            elif devices > 1:
-                program = sharing_seeds(program, devices)
 
-            def apart(shared: Any, kept: Any, given: dict[str, Any], used: jax.Array) -> Any:
-                return program(shared, {**kept, **given} if donated else kept, used)
+    def compiled() -> Callable[..., Any]:
+        program: Program = functools.partial(_over_groups, function, group, donated)
+        if points:
+            program = sharing_points(program, devices, points)
+        elif devices > 1:
+            program = sharing_seeds(program, devices)
 
-            donating = jax.jit(apart, donate_argnums=2)
-            _COMPILED[signature] = donating.lower(shared, *_apart(piece, donated), np.int32(0)).compile()
-    return _COMPILED[signature]
+        def apart(shared: Any, kept: Any, given: dict[str, Any], used: jax.Array) -> Any:
+            return program(shared, {**kept, **given} if donated else kept, used)
+
+        donating = jax.jit(apart, donate_argnums=2)
+        with full_matmul_precision():
+            return donating.lower(shared, *_apart(piece, donated), np.int32(0)).compile()
+
+    return PROGRAMS.find(signature, compiled)
 
 
 def _apart(per_seed: Any, donated: Names) -> tuple[Any, dict[str, Any]]:

@@ -13,7 +13,8 @@ import numpy as np
 from ntkrobust.adversary import Adversary
 from ntkrobust.errors import InputError
 from ntkrobust.finite.descriptions import described_network, restored_network
-from ntkrobust.finite.parameters import Parameters, initialize
+from ntkrobust.finite.drawing import initialize
+from ntkrobust.finite.parameters import Parameters
 from ntkrobust.finite.seeds import seed_keys
 from ntkrobust.networks import Network
 

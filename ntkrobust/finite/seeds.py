@@ -8,6 +8,7 @@ from numbers import Integral
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ntkrobust.errors import InputError
 
@@ -62,14 +63,29 @@ def order_keys(keys: jax.Array, shapes: tuple[tuple[int, int], ...]) -> jax.Arra
 
     Like draws, they depend on the shape of the network: seeds share no order, and neither do shapes.
     """
-    return _own_keys(keys, shapes, ORDER_INDEX)
+    return own_keys(keys, shapes, (ORDER_INDEX,))[ORDER_INDEX]
 
 
 def attack_keys(keys: jax.Array, shapes: tuple[tuple[int, int], ...]) -> jax.Array:
     """Keys (seed,) of the random starts of attacks in training, in the same way."""
-    return _own_keys(keys, shapes, ATTACK_INDEX)
+    return own_keys(keys, shapes, (ATTACK_INDEX,))[ATTACK_INDEX]
 
 
-def _own_keys(keys: jax.Array, shapes: tuple[tuple[int, int], ...], index: int) -> jax.Array:
-    shape = zlib.crc32(repr(shapes).encode())
-    return jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, shape), index))(keys)
+def own_keys(keys: jax.Array, shapes: tuple[tuple[int, int], ...], indices: Sequence[int]) -> dict[int, jax.Array]:
+    """Index → keys (seed,) of networks of this shape alone.
+
+    Draws of different length from one key share a prefix, which would tie widths and depths to each other.
+    """
+    shape = np.uint32(zlib.crc32(repr(shapes).encode()))
+    found = _fold_in_shape_and_index(keys, shape, np.array(indices, dtype=np.uint32))
+    return dict(zip(indices, found, strict=True))
+
+
+@jax.jit
+def _fold_in_shape_and_index(keys: jax.Array, shape: jax.Array, indices: jax.Array) -> list[jax.Array]:
+    """Keys (seed,) for each index."""
+    each = jax.vmap(jax.random.fold_in, in_axes=(0, None))
+    of_shape = each(keys, shape)
+    # One piece of code for all indices: written out, each would be compiled anew.
+    together = jax.vmap(lambda index: each(of_shape, index))(indices)
+    return [together[position] for position in range(len(indices))]

@@ -18,6 +18,7 @@ from ntkrobust.finite.arrays import check_data, single_precision
 from ntkrobust.finite.attempts import Program, Work
 from ntkrobust.finite.checkpoints import Checkpoint, check_place, describe
 from ntkrobust.finite.derivatives import ntk_largest_eigenvalue
+from ntkrobust.finite.drawing import initialize, normals
 from ntkrobust.finite.flow import GradientFlow, check_tolerance
 from ntkrobust.finite.held_out import held_out_loss
 from ntkrobust.finite.losses import check_loss, zero_loss
@@ -32,8 +33,8 @@ from ntkrobust.finite.optimizers import (
     check_weight_decay,
     scheduled_rates,
 )
-from ntkrobust.finite.parameters import Parameters, initialize, layer_scales
-from ntkrobust.finite.plan import choose_plan, run_over_seeds
+from ntkrobust.finite.parameters import Parameters, layer_scales
+from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
 from ntkrobust.finite.schedules import Schedule, check_schedule, log_spaced
 from ntkrobust.finite.seeds import attack_keys, check_key, check_seeds, order_keys, seed_keys
@@ -177,6 +178,8 @@ def train(
         memory_limit = check_integer("memory_limit", memory_limit, 1, "in bytes")
     records = schedule.records if steps else 0
     plan = plan_that_fits(net, x.shape[1], len(x), len(seeds), records, plan, memory_limit, copies, repeats)
+    # Those that are tried again are fewer: they run in the program that all ran in.
+    plan = plan.with_room_for(len(seeds))
     model = model_of(net, plan.recomputed)
     scales = layer_scales(net, x.shape[1])
     tolerated = np.float32(AUTO_CEILING if auto or is_flow else DIVERGED)
@@ -237,7 +240,7 @@ def train(
     def rates_and_times() -> tuple[np.ndarray, np.ndarray]:
         largest = np.ones(len(seeds))
         if auto or schedule.kernel_times:
-            largest = run_over_seeds(_LargestEigenvalue(model), plan, shared, {"parameters": initial, "key": keys})
+            largest = _largest_eigenvalues(model, plan, shared, initial, keys)
             # A network whose every gate is closed on every point has λ_max = 0 and never moves: any rate will do.
             largest = np.where(largest > 0, largest, 1.0).astype(np.float64)
         rate = AUTO_FRACTION * 2 / largest if number is None else np.full(len(seeds), number)
@@ -446,8 +449,16 @@ class _LargestEigenvalue:
         def outputs(parameters: Parameters) -> jax.Array:
             return self.model.outputs(shared["scales"], parameters, shared["x"])
 
-        start = jax.random.normal(one["key"], shared["y"].shape, dtype=TRAINING_DTYPE)
-        return ntk_largest_eigenvalue(outputs, one["parameters"], start)
+        return ntk_largest_eigenvalue(outputs, one["parameters"], one["start"])
+
+
+def _largest_eigenvalues(
+    model: Model, plan: Plan, shared: dict[str, Any], parameters: Parameters, keys: jax.Array
+) -> np.ndarray:
+    """λ_max (seed,) on the training inputs among what is shared."""
+    one = {"parameters": parameters, "start": normals(keys, *shared["y"].shape)}
+    largest: np.ndarray = run_over_seeds(_LargestEigenvalue(model), plan, shared, one)
+    return largest
 
 
 def largest_kernel_eigenvalue(
@@ -458,8 +469,7 @@ def largest_kernel_eigenvalue(
     keys = seed_keys(check_key(key), check_seeds(seeds))
     plan = choose_plan(net, x.shape[1], len(x))
     shared = {"scales": layer_scales(net, x.shape[1]), "x": x, "y": np.zeros((len(x), net.d_out), np.float32)}
-    drawn = initialize(net, x.shape[1], keys)
-    return run_over_seeds(_LargestEigenvalue(model_of(net)), plan, shared, {"parameters": drawn, "key": keys})
+    return _largest_eigenvalues(model_of(net), plan, shared, initialize(net, x.shape[1], keys), keys)
 
 
 def check_training_data(net: Network, x_train: np.ndarray, y_train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,92 @@
+"""Programs are kept, shared between threads, and let go."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ntkrobust.finite.compiling import KEPT_PROGRAMS, Programs
+from ntkrobust.finite.plan import PROGRAMS, Plan, run_over_seeds
+
+
+def test_the_programs_used_last_are_kept() -> None:
+    programs, compiled = Programs(most=2), []
+
+    def find(name: str) -> str:
+        def compile_it():
+            compiled.append(name)
+            return lambda: name
+
+        return programs.find(name, compile_it)()
+
+    assert [find(name) for name in "abab"] == list("abab")
+    assert compiled == ["a", "b"]
+    find("a")
+    find("c")  # b is the one not used for longest
+    assert list(programs) == ["a", "c"]
+    find("b")
+    assert compiled == ["a", "b", "c", "b"]
+    assert len(programs) == 2
+    programs.clear()
+    assert not len(programs)
+
+
+def test_threads_that_want_one_program_compile_it_once() -> None:
+    programs, compiled = Programs(), []
+    together = threading.Barrier(4)
+
+    def compile_it():
+        time.sleep(0.1)
+        compiled.append(1)
+        return lambda: "found"
+
+    def find(_: int) -> str:
+        together.wait()
+        return programs.find("one", compile_it)()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(find, range(4))) == ["found"] * 4
+    assert compiled == [1]
+
+
+def test_what_does_not_compile_can_be_tried_again() -> None:
+    programs = Programs()
+
+    def fail():
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        programs.find("one", fail)
+    assert not len(programs)
+    assert programs.find("one", lambda: lambda: 1)() == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="mappings are listed on Linux only")
+def test_programs_let_go_give_their_mappings_back() -> None:
+    def mappings() -> int:
+        return len(Path("/proc/self/maps").read_text(encoding="ascii").splitlines())
+
+    def one(size: int) -> None:
+        run_over_seeds(of_size, Plan(1, 1), np.zeros(size, np.float32), {"x": np.ones((1, size), np.float32)})
+
+    one(2)
+    before, kept = mappings(), len(PROGRAMS)
+    for size in range(3, 23):
+        one(size)
+    held = mappings() - before
+    assert len(PROGRAMS) == kept + 20
+    assert held >= 20
+    # All that may be kept at once stay far below what a process may have.
+    assert KEPT_PROGRAMS * held / 20 < 65530 / 2
+    PROGRAMS.clear()
+    jax.clear_caches()
+    assert mappings() - before < held / 2
+
+
+def of_size(shared: jax.Array, one: dict) -> jax.Array:
+    return jnp.sin(shared + one["x"]) @ one["x"]

@@ -1,0 +1,120 @@
+"""How ensembles are drawn: which bits, how many programs, how much at a time."""
+
+import dataclasses
+import zlib
+
+import jax
+import numpy as np
+import pytest
+
+import ntkrobust as ntr
+from ntkrobust import MLP
+from ntkrobust.convolutional import ConvNet
+from ntkrobust.finite.drawing import _Normals, initialize, normals, run_over_draws
+from ntkrobust.finite.measures import Measure
+from ntkrobust.finite.parameters import layer_scales
+from ntkrobust.finite.plan import PROGRAMS, Plan
+from ntkrobust.finite.seeds import seed_keys
+from ntkrobust.finite.training import largest_kernel_eigenvalue
+
+D = 5
+KEYS = seed_keys(jax.random.key(7), (0, 3, 4))
+
+
+@pytest.mark.parametrize("shape", [(1,), (7, 3), (256,), (257,), (2, 1000), (2**20 + 3,)])
+def test_normals_are_those_of_jax(shape: tuple[int, ...]) -> None:
+    wanted = jax.vmap(lambda key: jax.random.normal(key, shape))(KEYS)
+    np.testing.assert_allclose(normals(KEYS, *shape), wanted, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("net", [MLP(2, 6), MLP(5, 7, d_out=2, bias_std=0.3), MLP(11, 4, initialization="ntk")])
+def test_a_network_is_drawn_from_its_key_and_shape(net: MLP) -> None:
+    """Written down once more, array by array: committed results rest on these numbers."""
+    shapes, scales = net.layer_shapes(D), layer_scales(net, D)
+    drawn = initialize(net, D, KEYS)
+    for seed, key in enumerate(KEYS):
+        own = jax.random.fold_in(key, zlib.crc32(repr(shapes).encode()))
+        first, hidden, last = (
+            jax.random.normal(jax.random.fold_in(own, index), shape)
+            for index, shape in enumerate([shapes[0], (net.depth - 2, *shapes[-2 if net.depth > 2 else 0]), shapes[-1]])
+        )
+        wanted = [first, *hidden, last]
+        for std, weight, array in zip(scales.weight_std, wanted, drawn.weights, strict=True):
+            np.testing.assert_allclose(array[seed], std * weight, rtol=1e-6, atol=1e-7)
+        if net.bias_std is not None:
+            biases = jax.random.normal(jax.random.fold_in(own, 3), (sum(m for m, _ in shapes),))
+            together = np.concatenate([bias[seed] for bias in drawn.biases])
+            np.testing.assert_allclose(together, scales.bias_std * biases, rtol=1e-6, atol=1e-7)
+
+
+def test_layers_of_other_shapes_are_drawn_one_by_one() -> None:
+    net = ConvNet(3, 4, d_out=2, image_shape=(4, 4, 1))
+    shapes, scales = net.layer_shapes(16), layer_scales(net, 16)
+    drawn = initialize(net, 16, KEYS)
+    own = jax.random.fold_in(KEYS[1], zlib.crc32(repr(shapes).encode()))
+    for layer, (shape, array) in enumerate(zip(shapes, drawn.weights, strict=True)):
+        wanted = scales.weight_std[layer] * jax.random.normal(jax.random.fold_in(own, 8 + layer), shape)
+        np.testing.assert_allclose(array[1], wanted, rtol=1e-6, atol=1e-7)
+
+
+def test_programs_that_draw_serve_other_networks_and_numbers_of_seeds() -> None:
+    PROGRAMS.clear()
+    initialize(MLP(4, 16), D, KEYS)
+    sizes = {signature[0] for signature in PROGRAMS}
+    assert sizes == {_Normals(256), _Normals(512)}  # 16 · 5 and 16; 2 · 16 · 16
+    for net in (MLP(2, 16), MLP(2, 40), MLP(3, 20), MLP(4, 13, bias_std=0.1)):
+        for seeds in (1, 5, 70):
+            initialize(net, D, seed_keys(jax.random.key(0), tuple(range(seeds))))
+    assert {signature[0] for signature in PROGRAMS} == sizes
+    assert len(PROGRAMS) == 2
+
+
+def total(shared: np.ndarray, one: dict) -> jax.Array:
+    return shared * sum(weight.sum() for weight in one["drawn"].weights)
+
+
+@pytest.mark.parametrize("plan", [Plan(1, 1), Plan(2, 4), Plan(4, 4, streams=2), Plan(8, 64)])
+def test_draws_come_so_many_at_a_time(plan: Plan) -> None:
+    net, keys = MLP(3, 8), seed_keys(jax.random.key(1), tuple(range(13)))
+    found = run_over_draws(total, plan, np.float32(2), net, D, {"key": keys}, "drawn")
+    wanted = 2 * sum(weight.sum(axis=(1, 2)) for weight in initialize(net, D, keys).weights)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_networks_tried_again_run_in_the_program_of_all() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, D)), rng.normal(size=(20, 1))
+    # From small weights λ_max grows, and some networks have to be tried at smaller rates.
+    net = MLP(3, 16, initialization=ntr.Initialization.from_gains(0.5, 1.0, 0.5))
+    PROGRAMS.clear()
+    run = ntr.train(net, x, y, seeds=12, steps=300, record_steps=[300])
+    programs = [signature for signature in PROGRAMS if type(signature[0]).__name__ == "GradientDescent"]
+    halved = -np.log2(run.learning_rate * largest_kernel_eigenvalue(net, x, seeds=12))
+    assert 0 < np.sum(np.round(halved) > 0) < 12
+    assert len(programs) == 1
+
+
+def test_room_for_more_changes_no_result() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, D)), rng.normal(size=(20, 1))
+    one = ntr.train(MLP(3, 16), x, y, seeds=[2], steps=15)
+    many = ntr.train(MLP(3, 16), x, y, seeds=7, steps=15)
+    for a, b in zip(one.parameters.weights, many.parameters.weights, strict=True):
+        np.testing.assert_allclose(a[0], b[2], rtol=1e-4, atol=1e-6)
+
+
+def test_a_measure_says_that_it_looks_at_the_draw() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(6, D)), rng.normal(size=(6, 1))
+    run = ntr.train(MLP(2, 8), x, y, seeds=2, steps=3)
+    moved = Measure(
+        "moved", "", lambda probe: abs(probe.parameters.weights[0] - probe.initial.weights[0]).sum(), dims=(),
+        needs_initial=True,
+    )  # fmt: skip
+    found = ntr.measure(run, x, [moved])["moved"]
+    start = run.initial_parameters().weights[0]
+    wanted = [[np.abs(snapshot.weights[0][seed] - start[seed]).sum() for snapshot in run.snapshots] for seed in (0, 1)]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    assert (found[:, -1] > 0).all()
+    with pytest.raises(ntr.InputError, match="needs_initial=True"):
+        ntr.measure(run, x, [dataclasses.replace(moved, needs_initial=False)])
