@@ -7,6 +7,7 @@ import pytest
 
 from ntkrobust.finite import parameters as of
 from ntkrobust.finite.derivatives import empirical_ntk, input_jacobian
+from ntkrobust.finite.drawing import initialize
 from ntkrobust.finite.seeds import seed_keys
 from ntkrobust.networks import MLP
 
@@ -18,7 +19,7 @@ ROUNDING = 2e-5
 
 def network(depth: int, outputs: int, bias_std: float | None, parameterization: str) -> tuple:
     net = MLP(depth, 6, outputs, "tanh", "he", parameterization, bias_std)  # type: ignore[arg-type]
-    drawn = of.initialize(net, D, seed_keys(jax.random.key(1), (0,)))
+    drawn = initialize(net, D, seed_keys(jax.random.key(1), (0,)))
     return net.phi, of.layer_scales(net, D), jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), drawn)
 
 

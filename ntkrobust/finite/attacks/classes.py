@@ -17,19 +17,32 @@ def predicted(outputs: jax.Array) -> jax.Array:
     return jnp.argmax(outputs, axis=-1).astype(jnp.int32)
 
 
+def is_own(outputs: jax.Array, label: jax.Array) -> jax.Array:
+    """1[k = c] (o, n) for the classes c = ``label`` (n,).
+
+    Like everything below with the points along the last axis, where networks have them too: what runs over classes then
+    runs over whole vectors of points.
+    """
+    return jnp.arange(outputs.shape[-1])[:, None] == label
+
+
 def is_kept(outputs: jax.Array, label: jax.Array) -> jax.Array:
     """Whether outputs (n, o) have the classes ``label`` (n,)."""
-    return (predicted(outputs) == label) & ((label != 0) if outputs.shape[-1] == 1 else True)
+    if outputs.shape[-1] == 1:
+        return (predicted(outputs) == label) & (label != 0)
+    own, each = output_of(outputs, label), outputs.T
+    comes_before = jnp.arange(len(each))[:, None] < label
+    return jnp.all(jnp.where(comes_before, own > each, own >= each), axis=0)
 
 
 def output_of(outputs: jax.Array, label: jax.Array) -> jax.Array:
     """f_c (n,) for the classes c = ``label`` (n,), several outputs."""
-    return jnp.take_along_axis(outputs, label[:, None], axis=-1)[:, 0]
+    return jnp.sum(jnp.where(is_own(outputs, label), outputs.T, 0), axis=0)
 
 
 def margin(outputs: jax.Array, label: jax.Array) -> jax.Array:
     """c f for one output, f_c − max_{k≠c} f_k for several, (n,): negative where the class is lost."""
     if outputs.shape[-1] == 1:
         return label * outputs[:, 0]
-    is_own = jax.nn.one_hot(label, outputs.shape[-1], dtype=bool)
-    return output_of(outputs, label) - jnp.max(jnp.where(is_own, -jnp.inf, outputs), axis=-1)
+    others = jnp.where(is_own(outputs, label), -jnp.inf, outputs.T)
+    return output_of(outputs, label) - jnp.max(others, axis=0)

@@ -23,7 +23,7 @@ def cross_entropy(outputs: jax.Array, label: jax.Array) -> jax.Array:
     """−log softmax(f)_c; for one output log(1 + exp(−c f))."""
     if outputs.shape[-1] == 1:
         return jax.nn.softplus(-label * outputs[:, 0])
-    return -classes.output_of(jax.nn.log_softmax(outputs, axis=-1), label)
+    return -classes.output_of(jax.nn.log_softmax(outputs.T, axis=0).T, label)
 
 
 def dlr(outputs: jax.Array, label: jax.Array, clean_margin: jax.Array) -> jax.Array:
@@ -49,5 +49,5 @@ def targeted_dlr(outputs: jax.Array, label: jax.Array, target: jax.Array) -> jax
 
 def ranked_targets(outputs: jax.Array, label: jax.Array, count: int) -> jax.Array:
     """The ``count`` classes other than c with the largest outputs, (n, count)."""
-    is_own = jax.nn.one_hot(label, outputs.shape[-1], dtype=bool)
-    return jax.lax.top_k(jnp.where(is_own, -jnp.inf, outputs), count)[1].astype(jnp.int32)
+    others = jnp.where(classes.is_own(outputs, label).T, -jnp.inf, outputs)
+    return jax.lax.top_k(others, count)[1].astype(jnp.int32)

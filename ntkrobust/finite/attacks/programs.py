@@ -96,9 +96,12 @@ class Attack:
         def run(index: jax.Array, found: Found) -> Found:
             restart, target = index // targets.shape[1], index % targets.shape[1]
             loss = self._loss(victim, targets[:, target])
-            drawn = random_point(self.norm, ball, jax.random.fold_in(key, index))
             # The first run starts at the input, so that one run alone is free of chance.
-            start = jnp.where(restart == 0, ball.centre, drawn)
+            start = jax.lax.cond(
+                restart == 0,
+                lambda: ball.centre,
+                lambda: random_point(self.norm, ball, jax.random.fold_in(key, index)),
+            )
             return climb(self.norm, lambda x: look(f, loss, x), ball, start, counts["steps"], track, found)
 
         return jax.lax.fori_loop(0, runs, run, found)
