@@ -21,6 +21,7 @@ import numpy as np
 
 from ntkrobust.finite.compiling import Programs
 from ntkrobust.finite.devices import Program, over_processes, sharing_points, sharing_seeds
+from ntkrobust.finite.seeds import raw_keys, typed_keys
 from ntkrobust.finite.threads import side_by_side
 from ntkrobust.networks import Network
 from ntkrobust.precision import full_matmul_precision
@@ -230,8 +231,9 @@ def _over_groups(
 
     def of_group(one: Any) -> Any:
         if group == 1:
-            return jax.tree.map(lambda leaf: leaf[None], function(shared, jax.tree.map(lambda leaf: leaf[0], one)))
-        return jax.vmap(lambda one: function(shared, one))(one)
+            first = jax.tree.map(lambda leaf: leaf[0], one)
+            return jax.tree.map(lambda leaf: leaf[None], function(shared, typed_keys(first)))
+        return jax.vmap(lambda one: function(shared, typed_keys(one)))(one)
 
     capacity = jax.tree.leaves(per_seed)[0].shape[0]
     if capacity == group:
@@ -277,7 +279,7 @@ def run_over_seeds(
     Returns:
         What ``function`` returns, with a leading seed axis, as numpy arrays where it is not ``resident``.
     """
-    return over_processes(functools.partial(_run_here, function, plan, shared, donated, resident), per_seed)
+    return over_processes(functools.partial(_run_here, function, plan, shared, donated, resident), raw_keys(per_seed))
 
 
 def _run_here(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from collections.abc import Iterable, Sequence
+from functools import partial
 from numbers import Integral
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +22,40 @@ def seed_keys(key: jax.Array, seeds: tuple[int, ...]) -> jax.Array:
 
 
 _fold_in_each = jax.jit(jax.vmap(jax.random.fold_in, in_axes=(None, 0)))
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["data"], meta_fields=["implementation"])
+@dataclasses.dataclass(frozen=True)
+class RawKeys:
+    """Keys as numpy arrays, which are cut and copied without a program.
+
+    Attributes:
+        data: (seed, …) what ``jax.random.key_data`` gives.
+        implementation: what ``jax.random.key_impl`` gives.
+    """
+
+    data: Any
+    implementation: Any
+
+
+def raw_keys(of: Any) -> Any:
+    """A pytree with every array of typed keys replaced by its numbers."""
+
+    def raw(leaf: Any) -> Any:
+        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return RawKeys(np.asarray(jax.random.key_data(leaf)), jax.random.key_impl(leaf))
+        return leaf
+
+    return jax.tree.map(raw, of)
+
+
+def typed_keys(of: Any) -> Any:
+    """The same with typed keys again."""
+
+    def typed(leaf: Any) -> Any:
+        return jax.random.wrap_key_data(leaf.data, impl=leaf.implementation) if isinstance(leaf, RawKeys) else leaf
+
+    return jax.tree.map(typed, of, is_leaf=lambda leaf: isinstance(leaf, RawKeys))
 
 
 def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
