@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import stats
 
 import ntkrobust as ntr
+from ntkrobust.bounds import statistics
 
 TIME = 4.0
 DEPTHS = (2, 3, 5)
@@ -39,26 +39,24 @@ def main() -> None:
     print("width  networks  P/ε over infinite width, L = 2, 3, 5              change 2 → 3        3 → 5        2 → 5")
     gaps = []
     for width, networks in NETWORKS.items():
-        # Standard errors are relative to the means.
-        theory, means, errors = [], [], []
+        theory, found = [], []
         for depth in DEPTHS:
             net = ntr.MLP(depth, width, initialization="lecun")
             ensemble = ntr.InfiniteEnsemble(net, data.x_train, data.y_train)
             now = ensemble.at(TIME / ensemble.conditioning.largest)
             theory.append(float(np.mean(now.perturbation_stability(data.x_test))))
-            values = stability(data, depth, width)
-            means.append(values.mean())
-            errors.append(values.std(ddof=1) / math.sqrt(networks) / values.mean())
-        ratios = [mean / exact for mean, exact in zip(means, theory, strict=True)]
-        over = [f"{ratio:.3f} ± {ratio * error:.3f}" for ratio, error in zip(ratios, errors, strict=True)]
+            found.append(statistics.mean(stability(data, depth, width)))
+        pairs = list(zip(found, theory, strict=True))
+        over = [f"{one.value / exact:.3f} ± {one.se / exact:.3f}" for one, exact in pairs]
         changes = []
         for a, b in ((0, 1), (1, 2), (0, 2)):
-            half = stats.t.ppf(0.975, networks - 1) * math.hypot(errors[a], errors[b])
-            change = means[b] / means[a]
+            # Relative half-widths add up in squares.
+            half = math.hypot(*((one.interval()[1] - one.value) / one.value for one in (found[a], found[b])))
+            change = found[b].value / found[a].value
             low, high = change * math.exp(-half), change * math.exp(half)
             changes.append(f"×{change:.2f} [{low:.2f}, {high:.2f}] ({theory[b] / theory[a]:.3f})")
         print(f"{width:5}  {networks:8}  {', '.join(over):48}  {'  '.join(changes)}", flush=True)
-        gaps.append(ratios[-1] - 1)
+        gaps.append(found[-1].value / theory[-1] - 1)
     slope = np.polyfit(np.log(list(NETWORKS)), np.log(gaps), 1)[0]
     print(f"gap at L = 5: {', '.join(f'{gap:.2f}' for gap in gaps)}, like m^{slope:.2f}")
 

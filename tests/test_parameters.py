@@ -25,7 +25,7 @@ KEY = jax.random.key(2026)
 Z = 4.5
 
 
-# Drawing takes long to compile: all tests draw one of two shapes, this many networks at a time.
+# Networks that tests draw at a time.
 MANY = 400
 DEEP = MLP(depth=4, width=16, d_out=3, initialization="xavier", bias_std=0.7)
 SHALLOW = dataclasses.replace(DEEP, depth=2)

@@ -56,7 +56,8 @@ class Programs:
         return ((signature, program.result()) for signature, program in now)
 
     def __iter__(self) -> Iterator[Any]:
-        return (signature for signature, _ in self.items())
+        with self._changing:
+            return iter(list(self._programs))
 
     def __len__(self) -> int:
         return len(self._programs)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ntkrobust.finite.parameters import Parameters, is_square, layer_scales
-from ntkrobust.finite.plan import Plan, plan_of_arrays, run_over_seeds
+from ntkrobust.finite.plan import Plan, plan_of_arrays, power_of_two_from, run_over_seeds
 from ntkrobust.finite.seeds import own_keys
 from ntkrobust.networks import Network
 from ntkrobust.precision import TRAINING_DTYPE
@@ -47,7 +47,7 @@ def normals(keys: jax.Array, *shape: int) -> npt.NDArray[np.float32]:
     from the start of an array, whatever its length.
     """
     size = math.prod(shape)
-    drawn = size if size >= EXACT_FROM else max(SMALLEST, 2 ** (size - 1).bit_length())
+    drawn = size if size >= EXACT_FROM else max(SMALLEST, power_of_two_from(size))
     found: npt.NDArray[np.float32] = run_over_seeds(_Normals(drawn), plan_of_arrays(drawn, len(keys)), {}, keys)
     return found[:, :size].reshape(len(keys), *shape)
 

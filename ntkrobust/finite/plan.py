@@ -102,7 +102,7 @@ class Plan:
         sizes = _powers_of_two(min(self.group, each))
         group = min(sizes, key=lambda size: (math.ceil(each / size) * (size + 1), -size))
         size = math.ceil(each / group) * group * devices
-        capacity = size if self.exact else _power_of_two_from(size // group // devices) * group * devices
+        capacity = size if self.exact else power_of_two_from(size // group // devices) * group * devices
         return Pieces(group, size, capacity, n_seeds)
 
 
@@ -130,7 +130,8 @@ def _powers_of_two(largest: int) -> list[int]:
     return [2**k for k in range(int(math.log2(largest)) + 1)]
 
 
-def _power_of_two_from(smallest: int) -> int:
+def power_of_two_from(smallest: int) -> int:
+    """The smallest power of two that is not below."""
     return 2 ** math.ceil(math.log2(smallest))
 
 

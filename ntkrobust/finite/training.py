@@ -33,7 +33,7 @@ from ntkrobust.finite.optimizers import (
     check_weight_decay,
     scheduled_rates,
 )
-from ntkrobust.finite.parameters import Parameters, layer_scales
+from ntkrobust.finite.parameters import LayerScales, Parameters, layer_scales
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
 from ntkrobust.finite.schedules import Schedule, check_schedule, log_spaced
@@ -240,7 +240,7 @@ def train(
     def rates_and_times() -> tuple[np.ndarray, np.ndarray]:
         largest = np.ones(len(seeds))
         if auto or schedule.kernel_times:
-            largest = _largest_eigenvalues(model, plan, shared, initial, keys)
+            largest = _largest_eigenvalues(model, plan, scales, x, initial, keys)
             # A network whose every gate is closed on every point has λ_max = 0 and never moves: any rate will do.
             largest = np.where(largest > 0, largest, 1.0).astype(np.float64)
         rate = AUTO_FRACTION * 2 / largest if number is None else np.full(len(seeds), number)
@@ -453,11 +453,12 @@ class _LargestEigenvalue:
 
 
 def _largest_eigenvalues(
-    model: Model, plan: Plan, shared: dict[str, Any], parameters: Parameters, keys: jax.Array
+    model: Model, plan: Plan, scales: LayerScales, x: np.ndarray, parameters: Parameters, keys: jax.Array
 ) -> np.ndarray:
-    """λ_max (seed,) on the training inputs among what is shared."""
-    one = {"parameters": parameters, "start": normals(keys, *shared["y"].shape)}
-    largest: np.ndarray = run_over_seeds(_LargestEigenvalue(model), plan, shared, one)
+    """λ_max (seed,) of networks of these parameters on x (n, d)."""
+    outputs = parameters.weights[-1].shape[1]
+    one = {"parameters": parameters, "start": normals(keys, len(x), outputs)}
+    largest: np.ndarray = run_over_seeds(_LargestEigenvalue(model), plan, {"scales": scales, "x": x}, one)
     return largest
 
 
@@ -467,9 +468,8 @@ def largest_kernel_eigenvalue(
     """λ_max (seed,) of each network's empirical NTK on x (n, d) at initialization."""
     x = single_precision("x", x)
     keys = seed_keys(check_key(key), check_seeds(seeds))
-    plan = choose_plan(net, x.shape[1], len(x))
-    shared = {"scales": layer_scales(net, x.shape[1]), "x": x, "y": np.zeros((len(x), net.d_out), np.float32)}
-    return _largest_eigenvalues(model_of(net), plan, shared, initialize(net, x.shape[1], keys), keys)
+    plan, scales = choose_plan(net, x.shape[1], len(x)), layer_scales(net, x.shape[1])
+    return _largest_eigenvalues(model_of(net), plan, scales, x, initialize(net, x.shape[1], keys), keys)
 
 
 def check_training_data(net: Network, x_train: np.ndarray, y_train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
