@@ -16,11 +16,8 @@ GROUP_ARRAYS = 2
 """Arrays of parameters of a group while it trains: the values, and their gradient."""
 
 LAYER_ARRAYS = 2
-"""Arrays over the points that each layer leaves for the way back: its input, and which units are active."""
-
-LOOPED_ARRAYS = {"relu": 1, "leaky_relu": 1, "linear": 1, "gelu": 4}
-"""The same in programs that loop over layers, by activation, two for others (measured: 1.0 for relu, 1.8 for tanh, 3.8
-for gelu). There it is only the layer's input where that says which units are active."""
+"""Arrays over the points that each layer leaves for the way back: its input, and which units are active. Programs that
+loop over layers keep one, from which both are computed."""
 
 PROGRAM_BYTES = 48 * 2**20
 """What a program that runs takes beside its arrays, and compiling it leaves behind (0 to 70 MiB were measured)."""
@@ -90,12 +87,10 @@ def _kept_activations(net: Network, plan: Plan) -> int:
     """Numbers per point that the forward pass leaves for the way back."""
     if not layers_to_recompute(net):
         return LAYER_ARRAYS * net.activations
-    arrays = LOOPED_ARRAYS.get(str(net.phi).partition("(")[0], LAYER_ARRAYS)
     if not plan.recomputed:
-        return arrays * net.activations
-    pieces = (net.depth - 2) // plan.recomputed
+        return net.activations
     # Where pieces begin, what the layers of one leave; and likewise of the first and the last layer.
-    return net.widest * (pieces + arrays * (plan.recomputed + 2))
+    return net.widest * ((net.depth - 2) // plan.recomputed + plan.recomputed + 2)
 
 
 def plan_that_fits(

@@ -6,6 +6,7 @@ so that networks of one shape share one compiled program.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -150,50 +151,58 @@ def hidden_pre_activations(
     phi: Activation, scales: LayerScales, parameters: Stacked, x: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """z_{L−1} (m, n), and z_1 … z_{L−2} (L−2, m, n), for x (d, n)."""
+    z, layers = _first_and_hidden(scales, parameters, x)
+    return jax.lax.scan(_one_layer_up(phi, scales), z, layers)
+
+
+def _first_and_hidden(scales: LayerScales, parameters: Stacked, x: jax.Array) -> tuple[jax.Array, tuple]:
+    """z_1 (m, n) for x (d, n), and what the loop over hidden layers takes: gains, weights and biases."""
     (first, hidden, _), biases = parameters
     b_first, b_hidden, _ = biases or (None, None, None)
+    z = affine(scales, scales.weight_gain[0], first, b_first, x)
+    return z, (scales.weight_gain[1:-1], hidden, b_hidden)
 
-    def up(z: jax.Array, one: tuple) -> tuple[jax.Array, jax.Array]:
-        gain, weight, bias = one
+
+def _one_layer_up(phi: Activation, scales: LayerScales) -> Callable[[jax.Array, tuple], tuple[jax.Array, jax.Array]]:
+    """z_l, and z_{l−1} again, from z_{l−1} and a layer's gain, weights and bias.
+
+    Of each layer the loop leaves z_{l−1} for the way back, which computes φ and φ' again: that is cheaper than to write
+    both down here and read them there, and takes less memory.
+    """
+
+    def up(z: jax.Array, layer: tuple) -> tuple[jax.Array, jax.Array]:
+        gain, weight, bias = layer
         return affine(scales, gain, weight, bias, phi(z)), z
 
-    z = affine(scales, scales.weight_gain[0], first, b_first, x)
-    return jax.lax.scan(up, z, (scales.weight_gain[1:-1], hidden, b_hidden))
+    # Inside a loop nothing is shared with the forward pass anyway, so it needs no protection from being merged with it.
+    return jax.checkpoint(up, prevent_cse=False)
 
 
 def layers_to_recompute(net: Network) -> int:
     """Layers k that a backward pass computes again at once where memory is short; 0 where that is not offered.
 
     The L − 2 hidden layers are cut into equal pieces of k. The forward pass keeps z where a piece begins; the way back
-    computes the two arrays that each layer of a piece leaves (its input, and which units are active), piece after
-    piece: (L − 2)/k + 2k arrays in place of 2(L − 2), least at k near √((L − 2)/2) (Chen et al., arXiv 1604.06174).
-    Programs written out layer by layer are not deep enough to need it, and networks that are not fully connected are
-    always written out.
+    computes the z of the layers of a piece, piece after piece: (L − 2)/k + k arrays in place of L − 2, least at k near
+    √(L − 2) (Chen et al., arXiv 1604.06174). Programs written out layer by layer are not deep enough to need it, and
+    networks that are not fully connected are always written out.
     """
     if not isinstance(net, MLP) or net.depth <= SHALLOW:
         return 0
     hidden = net.depth - 2
-    return min((k for k in range(1, hidden + 1) if hidden % k == 0), key=lambda k: hidden // k + 2 * k)
+    return min((k for k in range(1, hidden + 1) if hidden % k == 0), key=lambda k: hidden // k + k)
 
 
 def _last_hidden_recomputed(
     phi: Activation, scales: LayerScales, parameters: Stacked, x: jax.Array, at_once: int
 ) -> jax.Array:
     """z_{L−1} (m, n); what the way back needs is computed again there, ``at_once`` layers at a time."""
-    (first, hidden, _), biases = parameters
-    b_first, b_hidden, _ = biases or (None, None, None)
-
-    def up(z: jax.Array, one: tuple) -> tuple[jax.Array, None]:
-        gain, weight, bias = one
-        return affine(scales, gain, weight, bias, phi(z)), None
+    z, layers = _first_and_hidden(scales, parameters, x)
+    up = _one_layer_up(phi, scales)
 
     def piece(z: jax.Array, layers: tuple) -> tuple[jax.Array, None]:
-        return jax.lax.scan(up, z, layers)
+        return jax.lax.scan(lambda z, layer: (up(z, layer)[0], None), z, layers)
 
-    layers = (scales.weight_gain[1:-1], hidden, b_hidden)
     pieces = jax.tree.map(lambda leaf: leaf.reshape(-1, at_once, *leaf.shape[1:]), layers)
-    z = affine(scales, scales.weight_gain[0], first, b_first, x)
-    # Inside a loop nothing is shared with the forward pass anyway, so it needs no protection from being merged with it.
     return jax.lax.scan(jax.checkpoint(piece, prevent_cse=False), z, pieces)[0]
 
 
