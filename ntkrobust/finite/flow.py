@@ -17,7 +17,7 @@ from ntkrobust.checks import check_number
 from ntkrobust.errors import InputError
 from ntkrobust.finite.losses import TrainingLoss
 from ntkrobust.finite.models import Model
-from ntkrobust.finite.parameters import Parameters
+from ntkrobust.finite.parameters import Parameters, packed_in, unpacked_in
 
 STAGES = np.array(
     [[0, 0, 0, 0], [1 / 2, 0, 0, 0], [0, 3 / 4, 0, 0], [2 / 9, 1 / 3, 4 / 9, 0]],
@@ -65,6 +65,7 @@ class GradientFlow:
 
     def __call__(self, shared: dict, one: dict) -> dict[str, Any]:
         """Take one network to where ``one`` says; see :class:`~ntkrobust.finite.attempts.Work`."""
+        one = packed_in(one)
         training_loss = TrainingLoss(self.model, self.loss)
         value_and_gradient = jax.value_and_grad(lambda parameters: training_loss(shared, parameters))
         tolerance, level = shared["tolerance"], shared["level"]
@@ -142,4 +143,4 @@ class GradientFlow:
             "done": jnp.zeros((), bool),
         }
         end = jax.lax.while_loop(lambda carry: ~carry["done"], attempt, start)
-        return {name: end[name] for name in (*kept, "loss")}
+        return unpacked_in({name: end[name] for name in (*kept, "loss")})

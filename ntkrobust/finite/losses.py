@@ -10,7 +10,7 @@ import numpy as np
 
 from ntkrobust.errors import InputError
 from ntkrobust.finite.models import Model
-from ntkrobust.finite.parameters import Parameters
+from ntkrobust.finite.parameters import Parameters, Stacked
 
 LOSSES = ("squared", "cross_entropy")
 
@@ -69,10 +69,10 @@ class TrainingLoss:
     model: Model
     loss: str = "squared"
 
-    def __call__(self, shared: dict, parameters: Parameters) -> jax.Array:
+    def __call__(self, shared: dict, parameters: Parameters | Stacked) -> jax.Array:
         """The loss on all samples."""
         return self.on(shared, parameters, shared["x"], shared["y"])
 
-    def on(self, shared: dict, parameters: Parameters, x: jax.Array, y: jax.Array) -> jax.Array:
+    def on(self, shared: dict, parameters: Parameters | Stacked, x: jax.Array, y: jax.Array) -> jax.Array:
         """The loss on some samples."""
         return total_loss(self.loss, self.model.outputs(shared["scales"], parameters, x), y)

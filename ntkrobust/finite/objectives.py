@@ -14,7 +14,7 @@ from ntkrobust.adversary import Adversary, RegularizerKind
 from ntkrobust.finite.balls import Ball, project, random_point, steepest
 from ntkrobust.finite.losses import TrainingLoss, total_loss
 from ntkrobust.finite.models import Model
-from ntkrobust.finite.parameters import Parameters
+from ntkrobust.finite.parameters import Parameters, Stacked
 from ntkrobust.norms import Norm
 
 
@@ -77,12 +77,12 @@ class Objective:
         """The value on all samples before any step."""
         return self.at_step(shared, one, one["parameters"], jnp.zeros((), jnp.int32))
 
-    def at_step(self, shared: dict, one: dict, parameters: Parameters, step: jax.Array) -> jax.Array:
+    def at_step(self, shared: dict, one: dict, parameters: Parameters | Stacked, step: jax.Array) -> jax.Array:
         """The value on all samples after so many steps."""
         return self.on(shared, one, parameters, step, shared["x"], shared["y"])
 
     def on(
-        self, shared: dict, one: dict, parameters: Parameters, step: jax.Array, x: jax.Array, y: jax.Array
+        self, shared: dict, one: dict, parameters: Parameters | Stacked, step: jax.Array, x: jax.Array, y: jax.Array
     ) -> jax.Array:
         """The value on some samples x (n, d), y (n, o), under the attack that belongs to this step.
 
@@ -96,7 +96,7 @@ class Objective:
         return natural + shared["adversary"]["strength"] * regularization
 
     def parts(
-        self, shared: dict, parameters: Parameters, x: jax.Array, y: jax.Array, key: jax.Array
+        self, shared: dict, parameters: Parameters | Stacked, x: jax.Array, y: jax.Array, key: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         """L_nat and what λ multiplies, sums over samples; the attack is held fixed in derivatives."""
         assert self.regularizer is not None
@@ -112,7 +112,9 @@ class Objective:
             return natural, divergence(self.loss, clean, worst)
         return natural, total_loss(self.loss, worst, y) - natural
 
-    def attacked(self, shared: dict, parameters: Parameters, x: jax.Array, y: jax.Array, key: jax.Array) -> jax.Array:
+    def attacked(
+        self, shared: dict, parameters: Parameters | Stacked, x: jax.Array, y: jax.Array, key: jax.Array
+    ) -> jax.Array:
         """The last iterate x' (n, d) of projected ascent; no derivative goes through it."""
         regularizer, numbers = self.regularizer, shared["adversary"]
         assert regularizer is not None

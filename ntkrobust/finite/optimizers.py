@@ -62,6 +62,11 @@ class Optimizer:
         """Whether its steps follow gradient flow, so that they have a time."""
         return self.name in ("gd", "gradient_flow")
 
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether a step of one number depends on no other, so that layers may be laid out in any way."""
+        return self.own is None
+
     def start(self, parameters: Parameters) -> Any:
         """The memory of the optimizer before the first step."""
         return self.transformation.init(parameters)

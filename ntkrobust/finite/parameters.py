@@ -121,6 +121,23 @@ def unpacked(parameters: Parameters | Stacked, axis: int = 0) -> Parameters:
     return Parameters((first, *layers(hidden), last), (biases[0], *layers(biases[1]), biases[2]) if biases else ())
 
 
+def packed_in(tree: Any) -> Any:
+    """A pytree with every :class:`Parameters` in it packed."""
+    return _replaced(tree, Parameters, packed)
+
+
+def unpacked_in(tree: Any) -> Any:
+    """The same with one array per layer again."""
+    return _replaced(tree, Stacked, unpacked)
+
+
+def _replaced(tree: Any, kind: type, by: Callable[[Any], Any]) -> Any:
+    def is_kind(node: Any) -> bool:
+        return isinstance(node, kind)
+
+    return jax.tree.map(lambda node: by(node) if is_kind(node) else node, tree, is_leaf=is_kind)
+
+
 def forward(
     phi: Activation, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array, recomputed: int = 0
 ) -> jax.Array:
