@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 import ntkrobust.finite.flow as flow
+import ntkrobust.finite.parameters as of
 from ntkrobust import MLP, Run, data, measure, train
+from ntkrobust.finite import plan
+from ntkrobust.finite.compiling import Programs
 from ntkrobust.finite.derivatives import empirical_ntk
 from ntkrobust.finite.parameters import Parameters, forward, layer_scales
 
@@ -65,6 +68,29 @@ def test_a_lazy_network_follows_its_linearisation(lazy):
         assert error(exact(wrong)) > 2 * LINEAR
     # few steps: the stability limit asks for 200/2.5, and each has three gradients
     assert run.step[0, -1] < 200
+
+
+# --- of deep networks
+
+
+def test_a_deep_network_is_carried_stacked_and_flows_the_same(monkeypatch):
+    net = dataclasses.replace(NET, depth=11)
+    times = [0.01, 0.1, 1.0]
+    stacked = go(net, record_times=times)
+    monkeypatch.setattr(of, "SHALLOW", net.depth)
+    monkeypatch.setattr(plan, "PROGRAMS", Programs())
+    written_out = go(net, record_times=times)
+    np.testing.assert_array_equal(stacked.time, written_out.time)
+
+    def change(run: Run, record: int) -> np.ndarray:
+        return np.concatenate([outputs(run, run.snapshots[record], seed) - Y for seed in (0, 1)])
+
+    # rounding moves steps, and each may err by the tolerance
+    for record in range(len(times)):
+        np.testing.assert_allclose(change(stacked, record), change(written_out, record), atol=1e-3)
+    # a tenth of the way earlier would be seen
+    earlier = go(net, record_times=[0.9 * time for time in times])
+    assert not np.allclose(change(earlier, -1), change(written_out, -1), atol=1e-3)
 
 
 # --- against small steps of gradient descent

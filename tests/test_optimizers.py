@@ -117,6 +117,30 @@ def test_steps_are_those_of_optax(case):
     assert distance(run, 1, plain(run, 1, wrong)) > 2 * FLOAT32
 
 
+# Deep networks are carried stacked, except by a transformation that looks at each layer by itself. Eleven layers make
+# more of a rounding than three.
+DEEP_FLOAT32 = 1e-4
+BY_LAYER = optax.clip_by_block_rms(0.01)
+DEEP_CASES = {
+    "momentum-decay": CASES["momentum-decay"],
+    "adam": ({"optimizer": "adam"}, optax.adam(RATE), optax.adam(RATE, b2=0.99)),
+    "own": (
+        {"optimizer": optax.chain(BY_LAYER, optax.sgd(1.0))},
+        optax.chain(BY_LAYER, optax.sgd(RATE)),
+        optax.chain(optax.clip_by_block_rms(0.011), optax.sgd(RATE)),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DEEP_CASES)
+@pytest.mark.parametrize("bias_std", [None, 0.3])
+def test_steps_of_deep_networks_are_those_of_optax(case, bias_std):
+    asked, right, wrong = DEEP_CASES[case]
+    run = go(dataclasses.replace(NET, depth=11, bias_std=bias_std), **({"learning_rate": RATE} | asked))
+    assert distance(run, 1, plain(run, 1, right)) < DEEP_FLOAT32
+    assert distance(run, 1, plain(run, 1, wrong)) > 2 * DEEP_FLOAT32
+
+
 def test_what_a_run_says_of_its_time():
     gd = go(learning_rate=COSINE)
     np.testing.assert_allclose(gd.time[:, -1], sum(float(COSINE(k)) for k in range(STEPS)), rtol=FLOAT32)
@@ -135,9 +159,10 @@ def orders(run: Run, seed: int, epochs: int) -> np.ndarray:
     return np.array([epoch_order(key, epoch, N) for epoch in range(epochs)])
 
 
-@pytest.mark.parametrize("size", [3, 5, N])
-def test_minibatches(size):
-    run = go(optimizer="momentum", learning_rate=0.003, batch_size=size)
+@pytest.mark.parametrize(("size", "depth"), [(3, 3), (5, 3), (N, 3), (3, 11)])
+def test_minibatches(size, depth):
+    net = dataclasses.replace(NET, depth=depth)
+    run = go(net, optimizer="momentum", learning_rate=0.003, batch_size=size)
     per_epoch = N // size
     order = orders(run, 1, STEPS // per_epoch + 1)
 
@@ -151,7 +176,7 @@ def test_minibatches(size):
         others = orders(run, 0, STEPS // per_epoch + 1)
         assert distance(run, 1, plain(run, 1, momentum, batches=lambda k: rows(k, others))) > 100 * FLOAT32
     # the loss is that of all samples
-    outputs = forward(NET.phi, layer_scales(NET, D), one(run.parameters, 1), X)
+    outputs = forward(net.phi, layer_scales(net, D), one(run.parameters, 1), X)
     assert run.loss[1, -1] == pytest.approx(float(squared(outputs, Y)), rel=FLOAT32)
 
 
