@@ -35,7 +35,7 @@ rng = np.random.default_rng(0)
 x, y = rng.standard_normal((n, 64)) / 8, rng.standard_normal((n, 1))
 # What any first call brings with it is the process's, not the ensemble's.
 train(MLP(2, 8), x[:8], y[:8], seeds=2, steps=1, learning_rate=1e-3)
-net = MLP(depth, width)
+net = MLP(depth, width, activation="gelu" if "gelu" in sys.argv else "relu")
 how = {"steps": records, "record_steps": range(1, records + 1)}
 repeats = 1
 if optimizer in ("generalized", "trades", "jacobian"):
@@ -88,6 +88,8 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the peak is read 
         pytest.param("2 20 1024 1437 1 0 gd", marks=pytest.mark.slow),
         "1 30 512 4000 1 0 gd recomputing",
         pytest.param("1 30 512 4000 1 0 gd", marks=pytest.mark.slow),
+        pytest.param("1 30 512 4000 1 0 gd gelu", marks=pytest.mark.slow),
+        pytest.param("1 30 512 4000 1 2 adam", marks=pytest.mark.slow),
         pytest.param("4 30 512 1437 1 0 gd recomputing", marks=pytest.mark.slow),
     ],
 )
