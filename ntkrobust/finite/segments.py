@@ -78,10 +78,10 @@ class FullBatch:
             return parameters, memory, step + ~done, loss, ceiling, done
 
         zero = jnp.zeros((), jnp.float32)
-        start = (*_moved(self.optimizer, one), one["step"], zero, one["ceiling"], jnp.zeros((), bool))
+        start = (*_carried(self.optimizer, one), one["step"], zero, one["ceiling"], jnp.zeros((), bool))
         parameters, memory, step, loss, ceiling, _ = jax.lax.while_loop(lambda carry: ~carry[-1], look_and_step, start)
-        moved = unpacked_in({"parameters": parameters, "memory": memory})
-        return {**moved, "step": step, "loss": loss, "ceiling": ceiling}
+        ended = unpacked_in({"parameters": parameters, "memory": memory})
+        return {**ended, "step": step, "loss": loss, "ceiling": ceiling}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,20 +134,20 @@ class MiniBatches:
             return *walked, loss, ceiling, done
 
         zero = jnp.zeros((), jnp.float32)
-        start = (*_moved(self.optimizer, one), one["step"], zero, one["ceiling"], jnp.zeros((), bool))
+        start = (*_carried(self.optimizer, one), one["step"], zero, one["ceiling"], jnp.zeros((), bool))
         parameters, memory, step, loss, ceiling, _ = jax.lax.while_loop(lambda carry: ~carry[-1], look_and_walk, start)
         if self.regularizer is not None:
             # Where the loss alone has stopped a network, it is what tells why.
             loss = jnp.where(loss <= ceiling, objective.at_step(shared, one, parameters, step), loss)
-        moved = unpacked_in({"parameters": parameters, "memory": memory})
-        return {**moved, "step": step, "loss": loss, "ceiling": ceiling}
+        ended = unpacked_in({"parameters": parameters, "memory": memory})
+        return {**ended, "step": step, "loss": loss, "ceiling": ceiling}
 
 
-def _moved(optimizer: Optimizer, one: dict) -> tuple[Parameters | Stacked, Any]:
+def _carried(optimizer: Optimizer, one: dict) -> tuple[Parameters | Stacked, Any]:
     """Parameters and memory as the loop carries them: those of deep networks stacked where the optimizer allows it, so
     that they aren't put together and taken apart in every step, and each has one update to compile instead of L."""
-    carried = one["parameters"], one["memory"]
-    return packed_in(carried) if optimizer.is_elementwise else carried
+    both = one["parameters"], one["memory"]
+    return packed_in(both) if optimizer.is_elementwise else both
 
 
 def epoch_order(key: jax.Array, epoch: jax.Array | int, n: int) -> jax.Array:
