@@ -58,7 +58,7 @@ def _slope(phi: Activation, z: jax.Array) -> jax.Array:
 
 
 def jacobian_of_columns(outputs: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-    """J(x) = ∂f/∂x (n, o, d) at x (n, d), at the cost of one forward pass and o backward passes.
+    """J(x) = ∂f/∂x (n, o, d) at x (n, d), at the cost of one forward pass and o backward passes, one after the other.
 
     Args:
         outputs: x (d, n) ↦ f (o, n), each column of one point.
@@ -67,7 +67,7 @@ def jacobian_of_columns(outputs: Callable[[jax.Array], jax.Array], x: jax.Array)
     f, pull_back = jax.vjp(outputs, x.T)
     # f at one point depends on x at that point only, so a row of ones pulls back an output's gradients at all points.
     each = jnp.broadcast_to(jnp.eye(len(f), dtype=f.dtype)[:, :, None], (len(f), *f.shape))
-    return jax.vmap(lambda of: pull_back(of)[0], out_axes=1)(each).transpose(2, 1, 0)
+    return jax.lax.map(lambda of: pull_back(of)[0], each).transpose(2, 0, 1)
 
 
 def empirical_ntk(phi: Activation, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
