@@ -124,8 +124,6 @@ def _short(verdict: Verdict | None) -> str:
         label = CONTRADICTED
     if effect is None or effect["estimate"] is None:
         return label
-    if not verdict["seeds"]:  # nothing drawn, so nothing to have an interval
-        return f"{label} ×{words.number(effect['estimate'])}"
     if verdict["label"] == "inconclusive" and verdict["seeds_needed"]:
         label = f"{label} ({words.integer(verdict['seeds_needed'])} networks)"
     return f"{label} {words.factor(effect)}"

@@ -413,7 +413,7 @@ def test_reports_need_nothing_of_the_other_rooms():
         (words.estimate(65.92, [64.77, 67.07]), "65.9 [64.8, 67.1]"),
         (words.estimate(-0.0134, [-0.0564, 0.0295]), "−0.013 [−0.056, 0.029]"),
         (words.estimate(2e-9, [1e-9, 3e-9]), "2.00×10⁻⁹ [1.00×10⁻⁹, 3.00×10⁻⁹]"),
-        (words.estimate(3.0, [3.0, 3.0]), "3.00 [3.00, 3.00]"),
+        (words.estimate(0.0625, [0.0625, 0.0625]), "0.0625"),
         (words.estimate(3.0, None), "3.00"),
         (words.estimate(None, None), "–"),
         (words.factor(None), "–"),

@@ -54,19 +54,20 @@ def tick(value: float) -> str:
 
 
 def estimate(value: float | None, interval: Sequence[float | None] | None) -> str:
-    """``0.1167 [0.1151, 0.1183]``, with as many digits as the interval gives a right to."""
+    """``0.1167 [0.1151, 0.1183]``, with as many digits as the interval gives a right to.
+
+    An interval of no length says nothing that the value doesn't: ``0.0625``.
+    """
     if value is None:
         return MISSING
     low, high = interval or (None, None)
-    if low is None or high is None:
+    if low is None or high is None or low == high:
         return number(value)
     size = max(abs(value), abs(low), abs(high))
     if size == 0 or not 1e-4 < size < 1e6:
         return f"{number(value)} [{number(low)}, {number(high)}]"
     # Two digits of the interval's length, and two behind the point or three in all of the value.
-    wanted = [2 - max(0, math.floor(math.log10(size)))]
-    if high > low:
-        wanted.append(1 - math.floor(math.log10(high - low)))
+    wanted = 2 - max(0, math.floor(math.log10(size))), 1 - math.floor(math.log10(high - low))
     decimals = min(max(0, *wanted), 6)
     return _signed(f"{value:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]")
 
