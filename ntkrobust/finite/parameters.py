@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkrobust.activations import Activation
+from ntkrobust.finite.trees import replaced
 from ntkrobust.networks import MLP, Network
 
 Shapes = tuple[tuple[int, int], ...]
@@ -123,19 +124,12 @@ def unpacked(parameters: Parameters | Stacked, axis: int = 0) -> Parameters:
 
 def packed_in(tree: Any) -> Any:
     """A pytree with every :class:`Parameters` in it packed."""
-    return _replaced(tree, Parameters, packed)
+    return replaced(tree, Parameters, packed)
 
 
 def unpacked_in(tree: Any) -> Any:
     """The same with one array per layer again."""
-    return _replaced(tree, Stacked, unpacked)
-
-
-def _replaced(tree: Any, kind: type, by: Callable[[Any], Any]) -> Any:
-    def is_kind(node: Any) -> bool:
-        return isinstance(node, kind)
-
-    return jax.tree.map(lambda node: by(node) if is_kind(node) else node, tree, is_leaf=is_kind)
+    return replaced(tree, Stacked, unpacked)
 
 
 def forward(

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkrobust.errors import InputError
+from ntkrobust.finite.trees import replaced
 
 
 def seed_keys(key: jax.Array, seeds: tuple[int, ...]) -> jax.Array:
@@ -51,11 +52,7 @@ def raw_keys(of: Any) -> Any:
 
 def typed_keys(of: Any) -> Any:
     """The same with typed keys again."""
-
-    def typed(leaf: Any) -> Any:
-        return jax.random.wrap_key_data(leaf.data, impl=leaf.implementation) if isinstance(leaf, RawKeys) else leaf
-
-    return jax.tree.map(typed, of, is_leaf=lambda leaf: isinstance(leaf, RawKeys))
+    return replaced(of, RawKeys, lambda raw: jax.random.wrap_key_data(raw.data, impl=raw.implementation))
 
 
 def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:

@@ -64,7 +64,7 @@ def estimate(value: float | None, interval: Sequence[float | None] | None) -> st
     if low is None or high is None or low == high:
         return number(value)
     size = max(abs(value), abs(low), abs(high))
-    if size == 0 or not 1e-4 < size < 1e6:
+    if not 1e-4 < size < 1e6:
         return f"{number(value)} [{number(low)}, {number(high)}]"
     # Two digits of the interval's length, and two behind the point or three in all of the value.
     wanted = 2 - max(0, math.floor(math.log10(size))), 1 - math.floor(math.log10(high - low))
