@@ -11,7 +11,7 @@ import numpy as np
 from ntkrobust.bounds.evidence import environment
 from ntkrobust.bounds.formulas.exact_law import exact_law
 from ntkrobust.finite.measures import measure
-from ntkrobust.finite.threads import side_by_side
+from ntkrobust.finite.streams import side_by_side
 from ntkrobust.finite.training import train
 from ntkrobust.kernels import adapter_state, stax
 from ntkrobust.machine import cores, physical_bytes

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkrobust.finite.compiling import KEPT_PROGRAMS, Programs
+from ntkrobust.finite.compiling import KEPT_EXECUTABLES, Programs
 from ntkrobust.finite.plan import PROGRAMS, Plan, run_over_seeds
+from ntkrobust.finite.streams import StreamProgram
 
 
 def test_the_programs_used_last_are_kept() -> None:
@@ -34,6 +35,30 @@ def test_the_programs_used_last_are_kept() -> None:
     assert len(programs) == 2
     programs.clear()
     assert not len(programs)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="streams are on CPUs only")
+def test_a_program_counts_once_for_each_stream_that_has_it() -> None:
+    programs = Programs(most=4)
+
+    def on_streams() -> StreamProgram:
+        return StreamProgram(
+            lambda device: jax.jit(jnp.sin).lower(
+                jax.ShapeDtypeStruct((), jnp.float32, sharding=jax.sharding.SingleDeviceSharding(device))
+            ).compile()
+        )  # fmt: skip
+
+    for name in "abc":
+        programs.find(name, on_streams)
+    for stream in range(3):
+        assert programs.find("c", on_streams).on(stream)(np.float32(0.5)) == np.sin(np.float32(0.5))
+    assert list(programs) == ["a", "b", "c"]  # five executables: looked at when there is a new one
+    programs.find("d", on_streams)
+    assert list(programs) == ["c", "d"]
+    for stream in range(4):
+        programs.find("d", on_streams).on(stream)
+    programs.find("e", on_streams)
+    assert list(programs) == ["e"]
 
 
 def test_threads_that_want_one_program_compile_it_once() -> None:
@@ -82,7 +107,7 @@ def test_programs_let_go_give_their_mappings_back() -> None:
     assert len(PROGRAMS) == kept + 20
     assert held >= 20
     # All that may be kept at once stay far below what a process may have.
-    assert KEPT_PROGRAMS * held / 20 < 65530 / 2
+    assert KEPT_EXECUTABLES * held / 20 < 65530 / 2
     PROGRAMS.clear()
     jax.clear_caches()
     assert mappings() - before < held / 2

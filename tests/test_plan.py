@@ -1,6 +1,7 @@
 """Plans: how seeds are laid out on the machine changes no outcome."""
 
 import itertools
+import json
 import os
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -16,8 +18,9 @@ import ntkrobust.finite.measures
 import ntkrobust.finite.plan
 import ntkrobust.finite.training
 from ntkrobust import MLP, Run, measure, train
-from ntkrobust.finite import threads
-from ntkrobust.finite.plan import MAX_CHUNK, Plan, choose_plan, run_over_seeds
+from ntkrobust.finite import streams
+from ntkrobust.finite.plan import MAX_CHUNK, PROGRAMS, Plan, choose_plan, run_over_seeds
+from ntkrobust.machine import cores
 
 X = np.linspace(-1.2, 1.4, 24).reshape(8, 3)
 Y = np.sin(3 * X[:, :2])
@@ -101,7 +104,7 @@ with pytest.MonkeyPatch.context() as patch:
     copied, _ = train_and_measure(3)
 from ntkrobust.finite.plan import PROGRAMS, Plan
 layouts = {signature[2] for signature in PROGRAMS}
-assert (4, 8) in layouts and (4, 0) in layouts, layouts
+assert (4, 8, 1) in layouts and (4, 0, 1) in layouts, layouts
 np.savez(
     sys.argv[2], *jax.tree.leaves(run.snapshots), loss=run.loss, measured=measured,
     few=few.loss, few_measured=few_measured, few_weights=few.parameters.weights[0],
@@ -254,9 +257,9 @@ def test_training_holds_parameters_and_memory_once(optimizer, arrays, monkeypatc
 
 
 def test_pieces_share_the_seeds_evenly():
-    for group, chunk, streams, devices in itertools.product((1, 4, 16), (16, 64), (1, 2, 3), (1, 2)):
+    for group, chunk, side_by_side, devices in itertools.product((1, 4, 16), (16, 64), (1, 2, 3), (1, 2)):
         for n_seeds in (1, 2, 3, 7, 16, 17, 40, 129):
-            pieces = Plan(group, chunk * devices, streams, devices).pieces(n_seeds)
+            pieces = Plan(group, chunk * devices, side_by_side, devices).pieces(n_seeds)
             parts = list(pieces)
             assert [index for part in parts for index in range(part.start, part.stop)] == list(range(n_seeds))
             sizes = [part.stop - part.start for part in parts]
@@ -264,8 +267,9 @@ def test_pieces_share_the_seeds_evenly():
             assert pieces.capacity % (pieces.group * devices) == 0
             assert len(set(sizes[:-1])) <= 1
             # no stream has more than its share, rounded up to whole groups on each device
-            rounds = -(-len(parts) // streams)
-            assert pieces.size - pieces.group * devices < -(-n_seeds // (rounds * streams))
+            rounds = -(-len(parts) // side_by_side)
+            assert pieces.size - pieces.group * devices < -(-n_seeds // (rounds * side_by_side))
+            assert pieces.streams == (side_by_side if len(parts) > 1 else 1)
 
 
 def test_programs_are_few():
@@ -298,42 +302,82 @@ def test_plans(monkeypatch):
         assert [choose_plan(MLP(4, m), 64, 256).exact for m in (512, 4096)] == [False, True]
 
 
-def test_programs_run_side_by_side_only_where_threads_are_enough(monkeypatch):
-    if jax.default_backend() != "cpu":
-        pytest.skip("on CPUs only")
-    monkeypatch.setattr(threads, "cores", lambda: 2)
-    for pool, expected in ((0, 1), (2, 1), (5, 1), (6, 2), (64, 2)):
-        monkeypatch.setattr(threads, "_pool_threads", lambda pool=pool: pool)
-        assert threads.side_by_side.__wrapped__() == expected
+def test_programs_run_side_by_side_on_cpus_only(monkeypatch):
+    monkeypatch.setattr(streams, "cores", lambda: 3)
+    for backend, expected in (("cpu", 3), ("gpu", 1)):
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        assert streams.side_by_side() == expected
 
 
-POOL = """
-import sys
+THREADS = """
+import json, os, sys
+from pathlib import Path
 import jax
 if sys.argv[1] == "late":
     jax.random.key(0)
 import ntkrobust as ntr
-ntr.train
-from ntkrobust.finite.threads import _pool_threads, side_by_side
-from ntkrobust.machine import cores
-programs = side_by_side()
-print(cores(), _pool_threads(), programs)
+import numpy as np
+
+def threads():
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    return names.count("tf_XLAEigen")
+
+jax.numpy.zeros(3).block_until_ready()
+before = threads()
+run = ntr.train(ntr.MLP(2, 16), np.eye(4), np.ones(4), seeds=8, steps=3, learning_rate=0.1)
+from ntkrobust.finite.streams import side_by_side
+print(json.dumps([before, threads(), side_by_side(), run.plan, os.environ.get("PJRT_NPROC")]))
 """
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the system doesn't list threads")
-@pytest.mark.parametrize("when", ["early", "late"])
-def test_the_pool_is_asked_for_before_it_is_made(when):
+@pytest.mark.parametrize(("when", "pool"), [("early", None), ("late", None), ("early", "5")])
+def test_each_stream_has_one_thread_of_its_own(when, pool):
+    """Whatever was computed before, and however many threads the user gives to everything else."""
     environment = {
         name: value for name, value in os.environ.items() if name not in ("PJRT_NPROC", "NPROC", "XLA_FLAGS")
     }
     done = subprocess.run(
-        [sys.executable, "-c", POOL, when], env=environment | {"JAX_PLATFORMS": "cpu"}, check=True, capture_output=True,
-        text=True,
+        [sys.executable, "-c", THREADS, when], check=True, capture_output=True, text=True,
+        env=environment | {"JAX_PLATFORMS": "cpu"} | ({"PJRT_NPROC": pool} if pool else {}),
     )  # fmt: skip
-    cores, pool, programs = map(int, done.stdout.split())
-    if when == "early":
-        assert (pool, programs) == (3 * cores, cores)
-    else:
-        assert pool <= cores
-        assert programs == max(1, cores // 3)
+    before, after, programs, plan, left = json.loads(done.stdout)
+    assert programs == cores()
+    assert before == int(pool or cores())
+    assert left == pool
+    if programs > 1:
+        assert f"{programs} stream(s)" in plan
+        # The network is drawn and trained on streams; those that got no seeds have no client.
+        assert before + 2 <= after <= before + programs
+
+
+def scaled(shared: jax.Array, one: dict) -> dict:
+    return {"y": jnp.tanh(one["x"] @ shared).sum()}
+
+
+def printed(shared: jax.Array, one: dict) -> dict:
+    jax.debug.callback(SEEN.append, one["x"][0, 0])
+    return scaled(shared, one)
+
+
+SEEN: list = []
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu" or jax.local_device_count() > 1, reason="no streams there")
+def test_streams_compute_the_same_to_the_bit(monkeypatch):
+    monkeypatch.setattr(streams, "cores", lambda: 2)
+    x = np.random.default_rng(0).standard_normal((8, 5, 7)).astype(np.float32)
+    shared = np.random.default_rng(1).standard_normal((7, 3)).astype(np.float32)
+    alone = run_over_seeds(scaled, Plan(2, 2), shared, {"x": x})
+    # seeds in the other order: each is on the other stream then
+    for function in (scaled, printed):
+        SEEN.clear()
+        there = run_over_seeds(function, Plan(2, 2, 2), shared, {"x": x})
+        back = run_over_seeds(function, Plan(2, 2, 2), shared, {"x": x[::-1].copy()})
+        np.testing.assert_array_equal(there["y"], back["y"][::-1])
+        np.testing.assert_array_equal(there["y"], alone["y"])
+        jax.effects_barrier()
+        # what calls back into Python is compiled for each stream instead of being carried over
+        assert len(SEEN) == (0 if function is scaled else 16)
+    programs = {signature[0]: len(program) for signature, program in PROGRAMS.items() if signature[2][2] > 1}
+    assert programs[printed] == 2

@@ -8,21 +8,25 @@ from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
-KEPT_PROGRAMS = 256
-"""Programs kept at most. Each lies in some 70 mappings of memory, and Linux allows a process 65 530: with a thousand
-programs it would die in the compiler."""
+from jax.stages import Compiled
 
-Program = Callable[..., Any]
+from ntkrobust.finite.streams import StreamProgram
+
+KEPT_EXECUTABLES = 384
+"""Executables kept at most; a program has one on each stream that it has run on. Each lies in some 70 mappings of
+memory, and Linux allows a process 65 530: with a thousand it would die in the compiler."""
+
+Program = Compiled | StreamProgram
 
 
 class Programs:
     """The programs used last, by what they were compiled from; safe to share between threads.
 
     Args:
-        most: programs kept at most.
+        most: executables kept at most, unless a single program has more.
     """
 
-    def __init__(self, most: int = KEPT_PROGRAMS) -> None:
+    def __init__(self, most: int = KEPT_EXECUTABLES) -> None:
         self._most = most
         self._programs: OrderedDict[Hashable, Future[Program]] = OrderedDict()
         self._changing = threading.Lock()
@@ -33,8 +37,8 @@ class Programs:
             is_new = signature not in self._programs
             program = self._programs.setdefault(signature, Future())
             self._programs.move_to_end(signature)
-            if len(self._programs) > self._most:
-                self._programs.popitem(last=False)
+            if is_new:
+                self._let_go()
         if is_new:
             try:
                 program.set_result(compiled())
@@ -43,6 +47,16 @@ class Programs:
                     self._programs.pop(signature, None)
                 program.set_exception(error)
         return program.result()
+
+    def _let_go(self) -> None:
+        """Let go of programs that have not been used for longest, as long as there are too many executables."""
+        sizes = [_executables(program) for program in self._programs.values()]
+        too_many = sum(sizes) - self._most
+        for size in sizes[:-1]:
+            if too_many <= 0:
+                break
+            self._programs.popitem(last=False)
+            too_many -= size
 
     def clear(self) -> None:
         """Keep none."""
@@ -61,3 +75,8 @@ class Programs:
 
     def __len__(self) -> int:
         return len(self._programs)
+
+
+def _executables(found: Future[Program]) -> int:
+    program = found.result() if found.done() and not found.exception() else None
+    return len(program) if isinstance(program, StreamProgram) else 1

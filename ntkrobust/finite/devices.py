@@ -11,11 +11,11 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-Program = Callable[[Any, Any, jax.Array], Any]
+OverSeeds = Callable[[Any, Any, jax.Array], Any]
 """(shared, per_seed, number of seeds used) ↦ results with a leading seed axis."""
 
 
-def sharing_seeds(program: Program, devices: int) -> Program:
+def sharing_seeds(program: OverSeeds, devices: int) -> OverSeeds:
     """The program on so many local devices, each with its share of the seeds."""
 
     def on_one(shared: Any, per_seed: Any, used: jax.Array) -> Any:
@@ -27,7 +27,7 @@ def sharing_seeds(program: Program, devices: int) -> Program:
     return jax.shard_map(on_one, mesh=mesh, in_specs=(copied, seeds, copied), out_specs=seeds, check_vma=False)
 
 
-def sharing_points(program: Program, devices: int, points: int) -> Program:
+def sharing_points(program: OverSeeds, devices: int, points: int) -> OverSeeds:
     """The program on so many local devices, each with its share of the points and a copy of the parameters.
 
     Arrays of what is shared whose first axis has the length ``points`` are split along it, evenly or not. Where a

@@ -14,15 +14,18 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import SingleDeviceSharding
+from jax.stages import Compiled
 
-from ntkrobust.finite.compiling import Programs
-from ntkrobust.finite.devices import Program, over_processes, sharing_points, sharing_seeds
+from ntkrobust.finite.compiling import Program, Programs
+from ntkrobust.finite.devices import OverSeeds, over_processes, sharing_points, sharing_seeds
 from ntkrobust.finite.seeds import raw_keys, typed_keys
-from ntkrobust.finite.threads import side_by_side
+from ntkrobust.finite.streams import StreamProgram, side_by_side
 from ntkrobust.networks import Network
 from ntkrobust.precision import full_matmul_precision
 
@@ -103,7 +106,7 @@ class Plan:
         group = min(sizes, key=lambda size: (math.ceil(each / size) * (size + 1), -size))
         size = math.ceil(each / group) * group * devices
         capacity = size if self.exact else power_of_two_from(size // group // devices) * group * devices
-        return Pieces(group, size, capacity, n_seeds)
+        return Pieces(group, size, capacity, n_seeds, self.streams if most > size else 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,12 +118,14 @@ class Pieces:
         size: seeds per piece; the last may have fewer.
         capacity: seeds that the program's arrays have room for: sizes differ, programs are few.
         n_seeds: seeds in all.
+        streams: programs side by side.
     """
 
     group: int
     size: int
     capacity: int
     n_seeds: int
+    streams: int
 
     def __iter__(self) -> Iterator[slice]:
         return (slice(start, min(start + self.size, self.n_seeds)) for start in range(0, self.n_seeds, self.size))
@@ -179,8 +184,8 @@ _RUNNING = threading.Lock()
 
 Names = tuple[str, ...]
 
-Layout = tuple[int, int]
-"""Devices, and the points that they share (0 where they share seeds)."""
+Layout = tuple[int, int, int]
+"""Devices, the points that they share (0 where they share seeds), and programs side by side."""
 
 PROGRAMS = Programs()
 """Everything that has been compiled, by function, group, layout, donated names, and the arguments' structure."""
@@ -188,20 +193,20 @@ PROGRAMS = Programs()
 
 def _compile(
     function: Callable[..., Any], group: int, layout: Layout, shared: Any, piece: Any, donated: Names = ()
-) -> Callable[..., Any]:
+) -> Program:
     """``function(shared, per_seed)`` of one seed, as a compiled program of arrays with a leading seed axis.
 
     The program takes what is shared, a pair of the seeds' arrays without and with only those that are donated, and how
     many seeds are used. Compiling apart from running lets other threads compile while a program runs.
     """
-    devices, points = layout
+    devices, points, streams = layout
     leaves, structure = jax.tree.flatten((shared, piece))
     shapes = tuple((np.shape(leaf), leaf.dtype) for leaf in leaves)
     # The x64 flag decides what unnamed types come to while tracing.
     signature = (function, group, layout, donated, structure, shapes, jax.dtypes.canonicalize_dtype(np.float64))
 
-    def compiled() -> Callable[..., Any]:
-        program: Program = functools.partial(_over_groups, function, group, donated)
+    def compiled() -> Program:
+        program: OverSeeds = functools.partial(_over_groups, function, group, donated)
         if points:
             program = sharing_points(program, devices, points)
         elif devices > 1:
@@ -211,10 +216,22 @@ def _compile(
             return program(shared, {**kept, **given} if donated else kept, used)
 
         donating = jax.jit(apart, donate_argnums=2)
-        with full_matmul_precision():
-            return donating.lower(shared, *_apart(piece, donated), np.int32(0)).compile()
+        arguments = (shared, *_apart(piece, donated), np.int32(0))
+
+        def compiled_for(device: jax.Device | None = None) -> Compiled:
+            placed = arguments if device is None else jax.tree.map(functools.partial(_shape_on, device), arguments)
+            with full_matmul_precision():
+                return donating.lower(*placed).compile()
+
+        return StreamProgram(compiled_for) if streams > 1 else compiled_for()
 
     return PROGRAMS.find(signature, compiled)
+
+
+def _shape_on(device: jax.Device, leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(
+        np.shape(leaf), jax.dtypes.canonicalize_dtype(leaf.dtype), sharding=SingleDeviceSharding(device)
+    )
 
 
 def _apart(per_seed: Any, donated: Names) -> tuple[Any, dict[str, Any]]:
@@ -290,25 +307,41 @@ def _run_here(
     n_seeds = jax.tree.leaves(per_seed)[0].shape[0]
     pieces = plan.pieces(n_seeds)
     parts = list(pieces)
-    layout = (plan.devices, plan.points if plan.shares_points(n_seeds) else 0)
+    layout = (plan.devices, plan.points if plan.shares_points(n_seeds) else 0, pieces.streams)
     program = _compile(function, pieces.group, layout, shared, _padded(per_seed, parts[0], pieces.capacity), donated)
     given_up = tuple(name for name in donated if name in resident)
     whole = _Whole(n_seeds, resident, _apart(per_seed, given_up)[1], on_device=plan.keeps_on_device(n_seeds))
 
-    def run(part: slice) -> None:
+    def run(part: slice, program: Callable[..., Any]) -> None:
         used = part.stop - part.start
         # No name for the piece: while the program runs it has a copy of what was put together for it.
         results = program(shared, *_apart(_padded(per_seed, part, pieces.capacity), donated), np.int32(used))
         whole.put(part, results)
 
     with _RUNNING:
-        if plan.streams == 1 or len(parts) == 1:
-            for part in parts:
-                run(part)
+        if isinstance(program, StreamProgram):
+            _over_streams(run, parts, program, pieces.streams)
         else:
-            with ThreadPoolExecutor(plan.streams) as pool:
-                list(pool.map(run, parts))
+            for part in parts:
+                run(part, program)
     return whole.results
+
+
+def _over_streams(run: Callable[..., None], parts: list[slice], program: StreamProgram, streams: int) -> None:
+    """Each part on the next stream that is free."""
+    free: SimpleQueue[int] = SimpleQueue()
+    for stream in range(streams):
+        free.put(stream)
+
+    def on_free_stream(part: slice) -> None:
+        stream = free.get()
+        try:
+            run(part, program.on(stream))
+        finally:
+            free.put(stream)
+
+    with ThreadPoolExecutor(streams) as pool:
+        list(pool.map(on_free_stream, parts))
 
 
 class _Whole:

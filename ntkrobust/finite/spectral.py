@@ -102,8 +102,7 @@ def _program(tolerance: float) -> Callable[[jax.Array], SpectralNorm]:
     """The ends of matrices (k, a, b).
 
     JAX batches a traced function where ``vmap`` is called, and there float64 is off. So batches become more matrices of
-    the one loop. (One loop, because programs that run side by side on CPUs may not be in many: see
-    ``finite/threads.py``.)
+    the one loop.
     """
 
     @jax.custom_batching.custom_vmap

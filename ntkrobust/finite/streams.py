@@ -1,0 +1,83 @@
+"""Programs side by side on CPU cores, each on a client of XLA of its own with one thread.
+
+Programs of one client share its threads. What comes next in a loop may then run on another thread, far from the cache
+that holds its arrays, and a program that holds threads while it waits for others could wait forever. A client with a
+single thread knows neither: it is what JAX makes on a machine with one core.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental.serialize_executable import deserialize_and_load, serialize
+from jax.stages import Compiled
+from jaxlib import xla_client
+
+from ntkrobust.machine import cores
+
+_POOL_SIZE = "PJRT_NPROC"
+"""Environment variable that XLA reads the number of threads of a new client from."""
+
+def side_by_side() -> int:
+    """Programs that may run at once on the cores of this machine: one for each."""
+    return cores() if jax.default_backend() == "cpu" else 1
+
+
+_MAKING = threading.Lock()
+
+
+def _device(stream: int) -> jax.Device:
+    """The only device of a stream's client."""
+    with _MAKING:
+        return _new_device(stream)
+
+
+@functools.cache
+def _new_device(stream: int) -> jax.Device:
+    del stream  # each has its own
+    before = os.environ.get(_POOL_SIZE)
+    os.environ[_POOL_SIZE] = "1"
+    try:
+        client: Any = xla_client.make_cpu_client()
+    finally:
+        del os.environ[_POOL_SIZE]
+        if before is not None:
+            os.environ[_POOL_SIZE] = before
+    device: jax.Device = client.devices()[0]
+    return device
+
+
+class StreamProgram:
+    """A program on streams: compiled for the first, and carried over to each other that needs it.
+
+    Args:
+        compiled_for: compiles the program for a device.
+    """
+
+    def __init__(self, compiled_for: Callable[[jax.Device], Compiled]) -> None:
+        first = compiled_for(_device(0))
+        self._on = {0: first}
+        try:
+            self._portable = serialize(first)
+        except (AttributeError, TypeError, ValueError, NotImplementedError):
+            # What calls back into Python, to print for instance, can't leave its client.
+            self._on |= {stream: compiled_for(_device(stream)) for stream in range(1, side_by_side())}
+
+    def on(self, stream: int) -> Callable[..., Any]:
+        """The program of one stream, for arrays on the host or on any other client."""
+        if stream not in self._on:
+            device = _device(stream)
+            content, in_tree, out_tree = self._portable
+            self._on[stream] = deserialize_and_load(content, in_tree, out_tree, device.client, [device])
+        program = self._on[stream]
+        return lambda *arguments: program(*jax.tree.map(np.asarray, arguments))
+
+    def __len__(self) -> int:
+        """Streams that have it."""
+        return len(self._on)
