@@ -26,7 +26,7 @@ from ntkrobust.finite.attacks import measures as attacks
 from ntkrobust.finite.drawing import run_over_draws
 from ntkrobust.finite.models import Model, model_of
 from ntkrobust.finite.parameters import LayerScales, Parameters, layer_scales
-from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
+from ntkrobust.finite.plan import Plan, choose_plan, run_over_times
 from ntkrobust.finite.run import Run
 from ntkrobust.finite.seeds import check_key, check_seeds, seed_keys
 from ntkrobust.networks import MLP, Network
@@ -34,8 +34,8 @@ from ntkrobust.precision import TRAINING_DTYPE
 
 Side = Literal["exact", "lower", "upper"]
 
-TOGETHER_BYTES = 2**26
-"""Parameters at all recorded times, up to which they are measured in one call."""
+DRAWN_ONCE_BYTES = 2**26
+"""Parameters of an ensemble, up to which they are drawn again for all times at once."""
 
 KERNEL_POINTS = 64
 """Training points on which the change of the empirical kernel is measured (the first so many)."""
@@ -523,37 +523,28 @@ def measure(
     plan = choose_plan(run.net, run.d_in, len(data["x"]))
     shared = {"scales": layer_scales(run.net, run.d_in), "data": data}
     values = _at_all_times(program, plan, shared, run)
-    return _labelled(program.measures, values, ("seed", "time"), run.net, str(plan)).assign_coords(
-        seed=list(run.seeds),
-        step=(("seed", "time"), run.step),
-        gradient_flow_time=(("seed", "time"), run.time),
-        status=("seed", run.status),
-    )
+    leading = ("seed", "time")
+    labels = {
+        "seed": list(run.seeds),
+        "step": (leading, run.step),
+        "gradient_flow_time": (leading, run.time),
+        "status": ("seed", run.status),
+    }
+    return _labelled(program.measures, values, leading, labels, run.net, plan)
 
 
 def _at_all_times(program: _Measurements, plan: Plan, shared: dict[str, Any], run: Run) -> dict[str, np.ndarray]:
     """Measures (seed, time, …) by name."""
-    keys, snapshots = seed_keys(run.key, run.seeds), run.snapshots
-    if sum(leaf.nbytes for leaf in jax.tree.leaves(snapshots)) > TOGETHER_BYTES:
-        times = []
-        for one in snapshots:
-            per_seed = {"parameters": one, "key": keys}
-            if program.needs_initial:
-                times.append(run_over_draws(program, plan, shared, run.net, run.d_in, per_seed, "initial"))
-            else:
-                times.append(run_over_seeds(program, plan, shared, per_seed))
-        return {name: np.stack([time[name] for time in times], axis=1) for name in times[0]}
-    # A call has a price, so small networks at all times are measured like so many seeds.
-    together = jax.tree.map(lambda *leaves: np.concatenate(leaves), *snapshots)
-    per_seed = {"parameters": together, "key": jnp.concatenate([keys] * len(snapshots))}
-    if program.needs_initial:
+    keys = seed_keys(run.key, run.seeds)
+    at_times: list[dict[str, Any]] = [{"parameters": one, "key": keys} for one in run.snapshots]
+    if not program.needs_initial:
+        times = run_over_times(program, plan, shared, at_times)
+    elif sum(leaf.nbytes for leaf in jax.tree.leaves(run.snapshots[0])) <= DRAWN_ONCE_BYTES:
         initial = run.initial_parameters()
-        per_seed["initial"] = jax.tree.map(lambda leaf: np.concatenate([leaf] * len(snapshots)), initial)
-    found = run_over_seeds(program, plan, shared, per_seed)
-    return {
-        name: np.moveaxis(values.reshape(len(snapshots), len(keys), *values.shape[1:]), 0, 1)
-        for name, values in found.items()
-    }
+        times = run_over_times(program, plan, shared, [one | {"initial": initial} for one in at_times])
+    else:
+        times = [run_over_draws(program, plan, shared, run.net, run.d_in, one, "initial") for one in at_times]
+    return {name: np.stack([time[name] for time in times], axis=1) for name in times[0]}
 
 
 def measure_untrained(
@@ -592,7 +583,7 @@ def measure_untrained(
     plan = choose_plan(net, d_in, len(data["x"]))
     shared = {"scales": layer_scales(net, d_in), "data": data}
     values = run_over_draws(program, plan, shared, net, d_in, {"key": seed_keys(check_key(key), seeds)})
-    return _labelled(program.measures, values, ("seed",), net, str(plan)).assign_coords(seed=list(seeds))
+    return _labelled(program.measures, values, ("seed",), {"seed": list(seeds)}, net, plan)
 
 
 def _prepare(
@@ -668,7 +659,12 @@ def abstract_values(measure: Measure, net: Network, points: tuple[int, int], n: 
 
 
 def _labelled(
-    measures: Sequence[Measure], values: dict[str, np.ndarray], leading: tuple[str, ...], net: Network, plan: str
+    measures: Sequence[Measure],
+    values: dict[str, np.ndarray],
+    leading: tuple[str, ...],
+    labels: dict[str, Any],
+    net: Network,
+    plan: Plan,
 ) -> xr.Dataset:
     return xr.Dataset(
         {
@@ -679,7 +675,8 @@ def _labelled(
             )
             for one in measures
         },
-        attrs={"network": repr(net), "plan": plan},
+        coords=labels,
+        attrs={"network": repr(net), "plan": str(plan)},
     )
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any
@@ -94,19 +95,21 @@ class Plan:
         """The same, with one program for calls with so many seeds or fewer."""
         return dataclasses.replace(self, room=n_seeds)
 
-    def pieces(self, n_seeds: int) -> Pieces:
-        """How so many seeds are split."""
+    def pieces(self, n_seeds: int, times: int = 1) -> Pieces:
+        """How so many seeds are split, each to be run so many times."""
         devices = 1 if self.shares_points(n_seeds) else self.devices
         most = max(n_seeds, self.room)
-        rounds = math.ceil(most / (self.streams * self.chunk))
-        share = math.ceil(most / (self.streams * rounds))
+        # Streams share the seeds, unless they can share the times evenly: then products stay as large as they may be.
+        shares = 1 if times % self.streams == 0 else self.streams
+        rounds = math.ceil(most / (shares * self.chunk))
+        share = math.ceil(most / (shares * rounds))
         each = math.ceil(share / devices)
         # Smaller groups where they leave fewer idle: a step over a group costs about as much as one seed more.
         sizes = _powers_of_two(min(self.group, each))
         group = min(sizes, key=lambda size: (math.ceil(each / size) * (size + 1), -size))
         size = math.ceil(each / group) * group * devices
         capacity = size if self.exact else power_of_two_from(size // group // devices) * group * devices
-        return Pieces(group, size, capacity, n_seeds, self.streams if most > size else 1)
+        return Pieces(group, size, capacity, n_seeds, self.streams if most > size or times > 1 else 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,51 +300,70 @@ def run_over_seeds(
     Returns:
         What ``function`` returns, with a leading seed axis, as numpy arrays where it is not ``resident``.
     """
-    return over_processes(functools.partial(_run_here, function, plan, shared, donated, resident), raw_keys(per_seed))
+    return run_over_times(function, plan, shared, [per_seed], donated, resident)[0]
+
+
+def run_over_times(
+    function: Callable[[Any, Any], Any],
+    plan: Plan,
+    shared: Any,
+    at_times: Sequence[Any],
+    donated: Names = (),
+    resident: Names = (),
+) -> list[Any]:
+    """:func:`run_over_seeds` for the same seeds at several times, in one go; what it returns for each of them."""
+    run = functools.partial(_run_here, function, plan, shared, donated, resident)
+    found: list[Any] = over_processes(run, raw_keys(list(at_times)))
+    return found
 
 
 def _run_here(
-    function: Callable[[Any, Any], Any], plan: Plan, shared: Any, donated: Names, resident: Names, per_seed: Any
-) -> Any:
+    function: Callable[[Any, Any], Any], plan: Plan, shared: Any, donated: Names, resident: Names, at_times: list[Any]
+) -> list[Any]:
     """The seeds of this process."""
-    n_seeds = jax.tree.leaves(per_seed)[0].shape[0]
-    pieces = plan.pieces(n_seeds)
+    n_seeds = jax.tree.leaves(at_times)[0].shape[0]
+    pieces = plan.pieces(n_seeds, len(at_times))
     parts = list(pieces)
     layout = (plan.devices, plan.points if plan.shares_points(n_seeds) else 0, pieces.streams)
-    program = _compile(function, pieces.group, layout, shared, _padded(per_seed, parts[0], pieces.capacity), donated)
+    piece = _padded(at_times[0], parts[0], pieces.capacity)
+    program = _compile(function, pieces.group, layout, shared, piece, donated)
+    del piece
     given_up = tuple(name for name in donated if name in resident)
-    whole = _Whole(n_seeds, resident, _apart(per_seed, given_up)[1], on_device=plan.keeps_on_device(n_seeds))
+    on_device = plan.keeps_on_device(n_seeds)
+    wholes = [_Whole(n_seeds, resident, _apart(one, given_up)[1], on_device=on_device) for one in at_times]
 
-    def run(part: slice, program: Callable[..., Any]) -> None:
+    def run(task: tuple[int, slice], program: Callable[..., Any]) -> None:
+        time, part = task
         used = part.stop - part.start
         # No name for the piece: while the program runs it has a copy of what was put together for it.
-        results = program(shared, *_apart(_padded(per_seed, part, pieces.capacity), donated), np.int32(used))
-        whole.put(part, results)
+        results = program(shared, *_apart(_padded(at_times[time], part, pieces.capacity), donated), np.int32(used))
+        wholes[time].put(part, results)
 
+    tasks = list(itertools.product(range(len(at_times)), parts))
     with _RUNNING:
         if isinstance(program, StreamProgram):
-            _over_streams(run, parts, program, pieces.streams)
+            _over_streams(run, tasks, program, pieces.streams)
         else:
-            for part in parts:
-                run(part, program)
-    return whole.results
+            for task in tasks:
+                run(task, program)
+    return [whole.results for whole in wholes]
 
 
-def _over_streams(run: Callable[..., None], parts: list[slice], program: StreamProgram, streams: int) -> None:
-    """Each part on the next stream that is free."""
+def _over_streams(run: Callable[..., None], tasks: list[Any], program: StreamProgram, streams: int) -> None:
+    """Each task on the next stream that is free."""
     free: SimpleQueue[int] = SimpleQueue()
     for stream in range(streams):
         free.put(stream)
 
-    def on_free_stream(part: slice) -> None:
+    def on_free_stream(task: Any) -> None:
         stream = free.get()
         try:
-            run(part, program.on(stream))
+            run(task, program.on(stream))
         finally:
             free.put(stream)
 
     with ThreadPoolExecutor(streams) as pool:
-        list(pool.map(on_free_stream, parts))
+        list(pool.map(on_free_stream, tasks))
 
 
 class _Whole:

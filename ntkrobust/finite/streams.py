@@ -24,6 +24,7 @@ from ntkrobust.machine import cores
 _POOL_SIZE = "PJRT_NPROC"
 """Environment variable that XLA reads the number of threads of a new client from."""
 
+
 def side_by_side() -> int:
     """Programs that may run at once on the cores of this machine: one for each."""
     return cores() if jax.default_backend() == "cpu" else 1
