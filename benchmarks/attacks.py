@@ -179,7 +179,7 @@ def times(x: np.ndarray, y: np.ndarray, shapes: list[tuple[int, int]], seeds: in
     epsilon = 0.1
     for depth, width in shapes:
         run = ntr.train(ntr.MLP(depth, width, 10), x, y, seeds=seeds, steps=0)
-        plan = choose_plan(run.net, run.d_in, len(points))
+        plan = choose_plan(run.net, run.d_in, len(points), inputs_move=True)
         shared = {
             "scales": layer_scales(run.net, run.d_in), "x": points, "epsilon": np.float32(epsilon),
             "lower": np.float32(0), "upper": np.float32(1),

@@ -52,13 +52,18 @@ def project(norm: Norm, ball: Ball, x: jax.Array) -> jax.Array:
     """
     difference, radius = x - ball.centre, ball.radii
     if norm == "linf":
-        difference = jnp.clip(difference, -radius, radius)
+        difference = _clip(difference, -radius, radius)
     elif norm == "l2":
         size = jnp.linalg.norm(difference, axis=-1, keepdims=True)
         difference = difference * jnp.minimum(1.0, radius / jnp.maximum(size, TINY))
     else:
         difference = _onto_l1(difference, radius)
-    return jnp.clip(ball.centre + difference, ball.lower, ball.upper)
+    return _clip(ball.centre + difference, ball.lower, ball.upper)
+
+
+def _clip(x: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
+    """x cut to a range. Comparisons leave NaN alone by themselves; minimum and maximum, on CPUs, at a price."""
+    return jnp.where(x < lower, lower, jnp.where(x > upper, upper, x))
 
 
 def _onto_l1(difference: jax.Array, radius: jax.Array) -> jax.Array:

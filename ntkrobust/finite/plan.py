@@ -143,8 +143,12 @@ def power_of_two_from(smallest: int) -> int:
     return 2 ** math.ceil(math.log2(smallest))
 
 
-def choose_plan(net: Network, d_in: int, n_points: int, copies: int = 0, repeats: int = 1) -> Plan:
+def choose_plan(
+    net: Network, d_in: int, n_points: int, copies: int = 0, repeats: int = 1, *, inputs_move: bool = False
+) -> Plan:
     """The plan for an ensemble of ``net`` at ``n_points`` inputs of dimension ``d_in``, each in so many rows at once.
+
+    Where inputs move, each network has its own, and they have to fit into the cache too.
 
     The estimate per seed: of every array of parameters, the value, its gradient, and one of each being made; as many
     more as an optimizer keeps (``copies``), going in and coming out; and at every layer, three arrays over the points
@@ -153,7 +157,8 @@ def choose_plan(net: Network, d_in: int, n_points: int, copies: int = 0, repeats
     rows = repeats * n_points
     activations = 3 * rows * net.d_out * (d_in + net.activations)
     is_large = net.largest_product * rows >= SHARED_PRODUCT
-    plan = _layout(net.count_parameters(d_in), activations, net.widest * rows, copies, is_large=is_large)
+    widest = max(net.widest, d_in if inputs_move else 0)
+    plan = _layout(net.count_parameters(d_in), activations, widest * rows, copies, is_large=is_large)
     return dataclasses.replace(plan, points=n_points) if is_large and plan.devices > 1 else plan
 
 

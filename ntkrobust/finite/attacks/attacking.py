@@ -124,7 +124,7 @@ def attack(
     parameters, is_sound = arguments.snapshot(run, record)
     _check_memory(len(run.seeds), len(radii), points, keep_examples, memory_limit)
 
-    plan = choose_plan(run.net, run.d_in, len(points))
+    plan = choose_plan(run.net, run.d_in, len(points), inputs_move=True)
     battle = _Battle(model_of(run.net), norm, shape, chosen, plan, shared, radii)
     outcomes = [battle.fight(*batch) for batch in _batches(parameters, keys, radii, points)]
     outcome = _Outcome(*(np.concatenate(parts) for parts in zip(*outcomes, strict=True)))
