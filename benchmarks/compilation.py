@@ -2,14 +2,18 @@
 
     python benchmarks/compilation.py [--out benchmarks/results/compilation_cpu.txt]
 
-Without a persistent cache. Each depth is trained by gradient descent and measured, at widths that nothing was compiled
-for, and then trained by each optimizer. The grid is 8 widths × 5 depths × 3 initializations × 8 seeds, trained for 1000
-steps.
+Without a persistent cache. Networks of each depth are drawn, trained by gradient descent and measured, each depth in
+processes of its own: the first network of a process, then two of other widths, which find some of the programs that
+draw there already. Then each depth is trained by each optimizer. The grid is 8 widths × 5 depths × 3 initializations ×
+8 seeds, trained for 1000 steps.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +23,11 @@ import numpy as np
 from training import hardware
 
 import ntkrobust as ntr
-from ntkrobust.finite import plan
+from ntkrobust.finite import plan, streams
 
 DEPTHS = (4, 20, 50)
+DEPTH_WIDTHS = (33, 37, 41)
+PROCESSES = 3
 OPTIMIZERS = ("gd", "momentum", "adam", "gradient_flow")
 WIDTHS = (16, 24, 32, 48, 64, 96, 128, 192)
 GRID_DEPTHS = (2, 3, 4, 5, 6)
@@ -31,12 +37,13 @@ N, D = 256, 64
 
 
 class Watch:
-    """Counts seconds and programs spent compiling."""
+    """Counts seconds and programs spent compiling, and seconds of carrying programs over to other streams."""
 
     def __init__(self) -> None:
         self.seconds, self.programs = 0.0, 0
-        self._compile = plan._compile
+        self._compile, self._carry_over = plan._compile, streams.deserialize_and_load
         plan._compile = self  # type: ignore[assignment]
+        streams.deserialize_and_load = self.carry_over
 
     def __call__(self, *arguments: Any) -> Callable[..., Any]:
         started, before = time.perf_counter(), len(plan.PROGRAMS)
@@ -46,31 +53,37 @@ class Watch:
             self.programs += 1
         return program
 
+    def carry_over(self, *arguments: Any) -> Any:
+        started = time.perf_counter()
+        program = self._carry_over(*arguments)
+        self.seconds += time.perf_counter() - started
+        return program
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--no-grid", action="store_true", help="depths only; the grid takes minutes")
+    parser.add_argument("--depth", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    watch, train = Watch(), ntr.train
+    watch = Watch()
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((N, D)) / D**0.5, rng.standard_normal((N, 1))
 
     def run(net: ntr.MLP, steps: int, rate: float = 1e-4) -> None:
-        trained = train(net, x, y, seeds=8, steps=steps, learning_rate=rate, record_steps=[steps])
+        trained = ntr.train(net, x, y, seeds=8, steps=steps, learning_rate=rate, record_steps=[steps])
         ntr.measure(trained, x, ["perturbation_stability"])
 
-    run(ntr.MLP(3, 8), 2)
-    lines = [hardware(), "", "depth  seconds of compiling (training, drawing, measuring), median of three  of depth 4"]
-    spent: dict[int, list[float]] = {depth: [] for depth in DEPTHS}
-    for width in (33, 37, 41):
-        for depth in DEPTHS:
+    if options.depth:
+        spent = []
+        for width in DEPTH_WIDTHS:
             before = watch.seconds
-            run(ntr.MLP(depth, width), 2)
-            spent[depth].append(watch.seconds - before)
-    medians = {depth: sorted(times)[1] for depth, times in spent.items()}
-    lines += [f"{depth:>5}  {medians[depth]:>7.2f}{medians[depth] / medians[4]:>69.2f}" for depth in DEPTHS]
+            run(ntr.MLP(options.depth, width), 2)
+            spent.append(watch.seconds - before)
+        print(json.dumps(spent))
+        return
 
+    lines = [hardware(), "", *by_depth()]
     lines += ["", f"seconds of compiling by optimizer, at depths {DEPTHS} (training, drawing; least of two)"]
     for optimizer in OPTIMIZERS:
         least = []
@@ -80,7 +93,7 @@ def main() -> None:
                 before = watch.seconds
                 record: dict[str, Any] = {"record_times": [1e-9]} if optimizer == "gradient_flow" else {}
                 net = ntr.MLP(depth, width)
-                train(net, x, y, seeds=8, steps=2, learning_rate=1e-4, optimizer=optimizer, **record)
+                ntr.train(net, x, y, seeds=8, steps=2, learning_rate=1e-4, optimizer=optimizer, **record)
                 taken.append(watch.seconds - before)
             least.append(min(taken))
         lines.append(f"{optimizer:<15}" + "".join(f"{seconds:>7.2f}" for seconds in least))
@@ -95,6 +108,28 @@ def main() -> None:
     print("\n".join(lines))
     if options.out:
         options.out.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def by_depth() -> list[str]:
+    """Seconds of compiling for networks of each depth, in processes of their own that take turns."""
+    first: dict[int, list[float]] = {depth: [] for depth in DEPTHS}
+    later: dict[int, list[float]] = {depth: [] for depth in DEPTHS}
+    for _ in range(PROCESSES):
+        for depth in DEPTHS:
+            done = subprocess.run(
+                [sys.executable, __file__, "--depth", str(depth)], check=True, capture_output=True, text=True
+            )
+            spent = json.loads(done.stdout)
+            first[depth].append(spent[0])
+            later[depth] += spent[1:]
+    lines = [
+        "seconds of compiling (drawing, training, measuring), medians",
+        "depth   first network   / depth 4   other width   / depth 4",
+    ]
+    middle = {depth: (float(np.median(first[depth])), float(np.median(later[depth]))) for depth in DEPTHS}
+    for depth, (one, other) in middle.items():
+        lines.append(f"{depth:>5}{one:>16.2f}{one / middle[4][0]:>12.2f}{other:>14.2f}{other / middle[4][1]:>12.2f}")
+    return lines
 
 
 def grid(watch: Watch, run: Callable[[ntr.MLP, int], None]) -> list[str]:

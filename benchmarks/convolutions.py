@@ -41,7 +41,6 @@ def measure_row(row: tuple[int, int, int, int]) -> dict[str, float]:
 
     import ntkrobust as ntr
 
-    train = ntr.train  # before anything is computed: it sees to XLA's pool of threads
     seeds, depth, channels, points = row
     net = ntr.ConvNet(depth, channels, (SIDE, SIDE, 1))
     rng = np.random.default_rng(0)
@@ -73,7 +72,7 @@ def measure_row(row: tuple[int, int, int, int]) -> dict[str, float]:
     product = jax.jit(lambda a: a @ a)
     bench: dict[str, Callable[[], Any]] = {
         "matmul": lambda: product(square),
-        "ours": lambda: train(net, x, y, seeds=seeds, steps=STEPS, learning_rate=RATE, record_steps=[STEPS]).loss,
+        "ours": lambda: ntr.train(net, x, y, seeds=seeds, steps=STEPS, learning_rate=RATE, record_steps=[STEPS]).loss,
         "vmap": lambda: together(weights),
         "one by one": lambda: [single([weight[seed] for weight in weights]) for seed in range(seeds)],
         **peer(row),

@@ -381,3 +381,41 @@ def test_streams_compute_the_same_to_the_bit(monkeypatch):
         assert len(SEEN) == (0 if function is scaled else 16)
     programs = {signature[0]: len(program) for signature, program in PROGRAMS.items() if signature[2][2] > 1}
     assert programs[printed] == 2
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu" or jax.local_device_count() > 1, reason="no streams there")
+def test_programs_that_come_from_the_compilation_cache_run_on_all_streams(tmp_path):
+    """XLA writes such a program out without its code: carried over it would fail."""
+    done = subprocess.run(
+        [sys.executable, "-c", FROM_CACHE, str(tmp_path)], check=True, capture_output=True, text=True,
+        env=dict(os.environ) | {"JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    hits, *losses = json.loads(done.stdout)
+    assert hits > 0
+    assert losses[0] == losses[1]
+
+
+FROM_CACHE = """
+import json, sys
+import jax
+import numpy as np
+for name, value in (
+    ("jax_compilation_cache_dir", sys.argv[1]),
+    ("jax_persistent_cache_min_compile_time_secs", 0),
+    ("jax_persistent_cache_min_entry_size_bytes", -1),
+):
+    jax.config.update(name, value)
+import ntkrobust as ntr
+from ntkrobust.finite import streams
+from ntkrobust.finite.plan import PROGRAMS
+streams.cores = lambda: 2
+x = np.linspace(-1, 1, 30).reshape(10, 3)
+losses = []
+for _ in range(2):
+    hits = streams._from_cache.count
+    losses.append(ntr.train(ntr.MLP(2, 16), x, x[:, 0], seeds=8, steps=3, learning_rate=0.01).loss.tolist())
+    hits = streams._from_cache.count - hits
+    PROGRAMS.clear()
+    jax.clear_caches()
+print(json.dumps([hits, *losses]))
+"""

@@ -211,7 +211,8 @@ def _compile(
     leaves, structure = jax.tree.flatten((shared, piece))
     shapes = tuple((np.shape(leaf), leaf.dtype) for leaf in leaves)
     # The x64 flag decides what unnamed types come to while tracing.
-    signature = (function, group, layout, donated, structure, shapes, jax.dtypes.canonicalize_dtype(np.float64))
+    is_double = jax.dtypes.canonicalize_dtype(np.float64) == np.float64
+    signature = (function, group, layout, donated, structure, shapes, is_double)
 
     def compiled() -> Program:
         program: OverSeeds = functools.partial(_over_groups, function, group, donated)
@@ -226,20 +227,26 @@ def _compile(
         donating = jax.jit(apart, donate_argnums=2)
         arguments = (shared, *_apart(piece, donated), np.int32(0))
 
-        def compiled_for(device: jax.Device | None = None) -> Compiled:
-            placed = arguments if device is None else jax.tree.map(functools.partial(_shape_on, device), arguments)
-            with full_matmul_precision():
-                return donating.lower(*placed).compile()
+        def compiled_of(arguments: Any) -> Compiled:
+            # Threads don't inherit these settings.
+            with full_matmul_precision(), jax.enable_x64(is_double):
+                return donating.lower(*arguments).compile()
 
-        return StreamProgram(compiled_for) if streams > 1 else compiled_for()
+        if streams == 1:
+            return compiled_of(arguments)
+        shapes = jax.tree.map(_shape, arguments)
+        return StreamProgram(lambda device: compiled_of(jax.tree.map(functools.partial(_on, device), shapes)))
 
     return PROGRAMS.find(signature, compiled)
 
 
-def _shape_on(device: jax.Device, leaf: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(
-        np.shape(leaf), jax.dtypes.canonicalize_dtype(leaf.dtype), sharding=SingleDeviceSharding(device)
-    )
+def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
+    """What is compiled for, without the array."""
+    return jax.ShapeDtypeStruct(np.shape(leaf), jax.dtypes.canonicalize_dtype(leaf.dtype))
+
+
+def _on(device: jax.Device, shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=SingleDeviceSharding(device))
 
 
 def _apart(per_seed: Any, donated: Names) -> tuple[Any, dict[str, Any]]:

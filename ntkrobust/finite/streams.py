@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pickle
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -54,31 +55,54 @@ def _new_device(stream: int) -> jax.Device:
     return device
 
 
+class _FromCache(threading.local):
+    """Programs that this thread has read from JAX's persistent cache instead of compiling them."""
+
+    count = 0
+
+    def __call__(self, event: str, **_: object) -> None:
+        self.count += event == "/jax/compilation_cache/cache_hits"
+
+
+_from_cache = _FromCache()
+jax.monitoring.register_event_listener(_from_cache)
+
+
 class StreamProgram:
     """A program on streams: compiled for the first, and carried over to each other that needs it.
 
     Args:
-        compiled_for: compiles the program for a device.
+        compiled_for: compiles the program for a device, on any thread.
     """
 
     def __init__(self, compiled_for: Callable[[jax.Device], Compiled]) -> None:
+        before = _from_cache.count
         first = compiled_for(_device(0))
         self._on = {0: first}
-        try:
-            self._portable = serialize(first)
-        except (AttributeError, TypeError, ValueError, NotImplementedError):
-            # What calls back into Python, to print for instance, can't leave its client.
-            self._on |= {stream: compiled_for(_device(stream)) for stream in range(1, side_by_side())}
+        self._compiled_for = compiled_for
+        # XLA does not write out a second time what it has read: the cache has it for the other streams too.
+        self._portable = _written_out(first) if _from_cache.count == before else None
 
     def on(self, stream: int) -> Callable[..., Any]:
         """The program of one stream, for arrays on the host or on any other client."""
         if stream not in self._on:
             device = _device(stream)
-            content, in_tree, out_tree = self._portable
-            self._on[stream] = deserialize_and_load(content, in_tree, out_tree, device.client, [device])
+            if self._portable is None:
+                self._on[stream] = self._compiled_for(device)
+            else:
+                content, in_tree, out_tree = self._portable
+                self._on[stream] = deserialize_and_load(content, in_tree, out_tree, device.client, [device])
         program = self._on[stream]
         return lambda *arguments: program(*jax.tree.map(np.asarray, arguments))
 
     def __len__(self) -> int:
         """Streams that have it."""
         return len(self._on)
+
+
+def _written_out(program: Compiled) -> tuple[bytes, Any, Any] | None:
+    """What another client loads; None for a program that calls back into Python, to print for instance."""
+    try:
+        return serialize(program)
+    except (AttributeError, TypeError, ValueError, NotImplementedError, pickle.PicklingError):
+        return None
