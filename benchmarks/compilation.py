@@ -14,6 +14,7 @@ import argparse
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,7 @@ class Watch:
     def __init__(self) -> None:
         self.seconds, self.programs = 0.0, 0
         self._compile, self._carry_over = plan._compile, streams.deserialize_and_load
+        self._counting = threading.Lock()
         plan._compile = self  # type: ignore[assignment]
         streams.deserialize_and_load = self.carry_over
 
@@ -56,7 +58,8 @@ class Watch:
     def carry_over(self, *arguments: Any) -> Any:
         started = time.perf_counter()
         program = self._carry_over(*arguments)
-        self.seconds += time.perf_counter() - started
+        with self._counting:
+            self.seconds += time.perf_counter() - started
         return program
 
 

@@ -43,22 +43,22 @@ def test_a_program_counts_once_for_each_stream_that_has_it() -> None:
 
     def on_streams() -> StreamProgram:
         return StreamProgram(
-            lambda device: jax.jit(jnp.sin).lower(
+            lambda device: jax.jit(jnp.negative).lower(
                 jax.ShapeDtypeStruct((), jnp.float32, sharding=jax.sharding.SingleDeviceSharding(device))
             ).compile()
         )  # fmt: skip
 
     for name in "abc":
         programs.find(name, on_streams)
-    for stream in range(3):
-        assert programs.find("c", on_streams).on(stream)(np.float32(0.5)) == np.sin(np.float32(0.5))
-    assert list(programs) == ["a", "b", "c"]  # five executables: looked at when there is a new one
-    programs.find("d", on_streams)
-    assert list(programs) == ["c", "d"]
-    for stream in range(4):
-        programs.find("d", on_streams).on(stream)
+    for name in "bc":
+        for stream in range(2):
+            assert programs.find(name, on_streams).on(stream)(np.float32(0.5)) == -0.5
+    assert [len(program) for _, program in programs.items()] == [1, 2, 2]  # five: looked at when there is a new one
+    programs.find("d", on_streams)  # copies go first, of what was not used for longest
+    assert {name: len(program) for name, program in programs.items()} == {"a": 1, "b": 1, "c": 1, "d": 1}
     programs.find("e", on_streams)
-    assert list(programs) == ["e"]
+    assert list(programs) == ["b", "c", "d", "e"]
+    assert programs.find("b", on_streams).on(1)(np.float32(0.5)) == -0.5
 
 
 def test_threads_that_want_one_program_compile_it_once() -> None:

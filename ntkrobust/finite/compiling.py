@@ -49,14 +49,19 @@ class Programs:
         return program.result()
 
     def _let_go(self) -> None:
-        """Let go of programs that have not been used for longest, as long as there are too many executables."""
-        sizes = [_executables(program) for program in self._programs.values()]
-        too_many = sum(sizes) - self._most
-        for size in sizes[:-1]:
-            if too_many <= 0:
-                break
-            self._programs.popitem(last=False)
-            too_many -= size
+        """Of what was not used for longest: first copies on other streams, then whole programs."""
+        old = list(self._programs.items())[:-1]
+        for _, found in old:
+            program = _done(found)
+            if self._executables() > self._most and isinstance(program, StreamProgram):
+                program.let_go()
+        for signature, _ in old:
+            if self._executables() > self._most:
+                del self._programs[signature]
+
+    def _executables(self) -> int:
+        programs = map(_done, self._programs.values())
+        return sum(len(program) if isinstance(program, StreamProgram) else 1 for program in programs)
 
     def clear(self) -> None:
         """Keep none."""
@@ -77,6 +82,6 @@ class Programs:
         return len(self._programs)
 
 
-def _executables(found: Future[Program]) -> int:
-    program = found.result() if found.done() and not found.exception() else None
-    return len(program) if isinstance(program, StreamProgram) else 1
+def _done(found: Future[Program]) -> Program | None:
+    """The program, if it has been compiled."""
+    return found.result() if found.done() and not found.exception() else None

@@ -15,7 +15,7 @@ from ntkrobust.finite.losses import TrainingLoss, check_loss
 from ntkrobust.finite.models import model_of
 from ntkrobust.finite.objectives import Objective, Regularizer
 from ntkrobust.finite.parameters import layer_scales
-from ntkrobust.finite.plan import choose_plan, run_over_seeds
+from ntkrobust.finite.plan import choose_plan, run_over_times
 from ntkrobust.finite.run import Run
 from ntkrobust.finite.seeds import attack_keys, seed_keys
 
@@ -93,6 +93,6 @@ def _sums(
         shared["adversary"] = adversary.numbers()
         keys["attack"] = attack_keys(seed_keys(run.key, run.seeds), run.net.layer_shapes(run.d_in))
     program = _Parts(Objective(model_of(run.net), run.objective, regularizer))
-    each = [run_over_seeds(program, plan, shared, {"parameters": one, **keys}) for one in run.snapshots]
+    each = run_over_times(program, plan, shared, [{"parameters": one, **keys} for one in run.snapshots])
     natural, regularization = (np.stack(part, axis=1) for part in zip(*each, strict=True))
     return natural, regularization

@@ -89,7 +89,8 @@ class Plan:
 
     def keeps_on_device(self, n_seeds: int) -> bool:
         """Whether results that no one else looks at stay on the device, where the next program works on them."""
-        return self.devices == 1 and self.pieces(n_seeds).capacity == n_seeds
+        pieces = self.pieces(n_seeds)
+        return self.devices == pieces.streams == 1 and pieces.capacity == n_seeds
 
     def with_room_for(self, n_seeds: int) -> Plan:
         """The same, with one program for calls with so many seeds or fewer."""
@@ -188,7 +189,7 @@ def _layout(parameters: int, activations: int, product: int, copies: int = 0, *,
 
 
 _RUNNING = threading.Lock()
-"""One call runs at a time: other programs on the same threads could starve it of them forever."""
+"""One call runs at a time: it has all cores, and a stream has one thread."""
 
 Names = tuple[str, ...]
 
@@ -211,8 +212,7 @@ def _compile(
     leaves, structure = jax.tree.flatten((shared, piece))
     shapes = tuple((np.shape(leaf), leaf.dtype) for leaf in leaves)
     # The x64 flag decides what unnamed types come to while tracing.
-    is_double = jax.dtypes.canonicalize_dtype(np.float64) == np.float64
-    signature = (function, group, layout, donated, structure, shapes, is_double)
+    signature = (function, group, layout, donated, structure, shapes, _is_double())
 
     def compiled() -> Program:
         program: OverSeeds = functools.partial(_over_groups, function, group, donated)
@@ -224,20 +224,26 @@ def _compile(
         def apart(shared: Any, kept: Any, given: dict[str, Any], used: jax.Array) -> Any:
             return program(shared, {**kept, **given} if donated else kept, used)
 
+        # By this name JAX's persistent cache tells programs of one thread from those for all cores.
+        apart.__name__ = "apart" if streams == 1 else "on_stream"
         donating = jax.jit(apart, donate_argnums=2)
         arguments = (shared, *_apart(piece, donated), np.int32(0))
 
         def compiled_of(arguments: Any) -> Compiled:
-            # Threads don't inherit these settings.
-            with full_matmul_precision(), jax.enable_x64(is_double):
+            with full_matmul_precision():
                 return donating.lower(*arguments).compile()
 
         if streams == 1:
             return compiled_of(arguments)
-        shapes = jax.tree.map(_shape, arguments)
-        return StreamProgram(lambda device: compiled_of(jax.tree.map(functools.partial(_on, device), shapes)))
+        without_device = jax.tree.map(_shape, arguments)
+        return StreamProgram(lambda device: compiled_of(jax.tree.map(functools.partial(_on, device), without_device)))
 
     return PROGRAMS.find(signature, compiled)
+
+
+def _is_double() -> bool:
+    """Whether JAX has float64 now."""
+    return bool(jax.dtypes.canonicalize_dtype(np.float64) == np.float64)
 
 
 def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -363,14 +369,19 @@ def _run_here(
 
 def _over_streams(run: Callable[..., None], tasks: list[Any], program: StreamProgram, streams: int) -> None:
     """Each task on the next stream that is free."""
+    streams = min(streams, len(tasks))
+    program.make_ready(streams)
     free: SimpleQueue[int] = SimpleQueue()
     for stream in range(streams):
         free.put(stream)
+    # Threads don't inherit it.
+    is_double = _is_double()
 
     def on_free_stream(task: Any) -> None:
         stream = free.get()
         try:
-            run(task, program.on(stream))
+            with jax.enable_x64(is_double):
+                run(task, program.on(stream))
         finally:
             free.put(stream)
 

@@ -7,7 +7,6 @@ single thread knows neither: it is what JAX makes on a machine with one core.
 
 from __future__ import annotations
 
-import functools
 import os
 import pickle
 import threading
@@ -18,7 +17,6 @@ import jax
 import numpy as np
 from jax.experimental.serialize_executable import deserialize_and_load, serialize
 from jax.stages import Compiled
-from jaxlib import xla_client
 
 from ntkrobust.machine import cores
 
@@ -31,28 +29,32 @@ def side_by_side() -> int:
     return cores() if jax.default_backend() == "cpu" else 1
 
 
+_DEVICES: list[jax.Device] = []
 _MAKING = threading.Lock()
 
 
-def _device(stream: int) -> jax.Device:
+def device(stream: int) -> jax.Device:
     """The only device of a stream's client."""
     with _MAKING:
-        return _new_device(stream)
+        if stream >= len(_DEVICES):
+            # All at once: the environment, which other threads read too, is changed for a moment only.
+            _DEVICES.extend(_new_devices(max(stream + 1, side_by_side()) - len(_DEVICES)))
+        return _DEVICES[stream]
 
 
-@functools.cache
-def _new_device(stream: int) -> jax.Device:
-    del stream  # each has its own
+def _new_devices(number: int) -> list[jax.Device]:
+    # Imported here, as it is no public part of JAX: where there are accelerators nothing depends on it.
+    from jaxlib import xla_client
+
     before = os.environ.get(_POOL_SIZE)
     os.environ[_POOL_SIZE] = "1"
     try:
-        client: Any = xla_client.make_cpu_client()
+        clients: list[Any] = [xla_client.make_cpu_client(num_devices=1) for _ in range(number)]
     finally:
         del os.environ[_POOL_SIZE]
         if before is not None:
             os.environ[_POOL_SIZE] = before
-    device: jax.Device = client.devices()[0]
-    return device
+    return [client.devices()[0] for client in clients]
 
 
 class _FromCache(threading.local):
@@ -72,32 +74,42 @@ class StreamProgram:
     """A program on streams: compiled for the first, and carried over to each other that needs it.
 
     Args:
-        compiled_for: compiles the program for a device, on any thread.
+        compiled_for: compiles the program for a device.
     """
 
     def __init__(self, compiled_for: Callable[[jax.Device], Compiled]) -> None:
         before = _from_cache.count
-        first = compiled_for(_device(0))
+        first = compiled_for(device(0))
         self._on = {0: first}
         self._compiled_for = compiled_for
         # XLA does not write out a second time what it has read: the cache has it for the other streams too.
         self._portable = _written_out(first) if _from_cache.count == before else None
 
-    def on(self, stream: int) -> Callable[..., Any]:
-        """The program of one stream, for arrays on the host or on any other client."""
-        if stream not in self._on:
-            device = _device(stream)
-            if self._portable is None:
-                self._on[stream] = self._compiled_for(device)
-            else:
-                content, in_tree, out_tree = self._portable
-                self._on[stream] = deserialize_and_load(content, in_tree, out_tree, device.client, [device])
-        program = self._on[stream]
-        return lambda *arguments: program(*jax.tree.map(np.asarray, arguments))
-
     def __len__(self) -> int:
         """Streams that have it."""
         return len(self._on)
+
+    def make_ready(self, streams: int) -> None:
+        """Compile it for so many streams if it can't be carried over, under the settings of this thread."""
+        if self._portable is None:
+            for stream in range(streams):
+                if stream not in self._on:
+                    self._on[stream] = self._compiled_for(device(stream))
+
+    def on(self, stream: int) -> Callable[..., Any]:
+        """The program of a stream that is ready, for arrays on the host or on any other client."""
+        program = self._on.get(stream)
+        if program is None:
+            assert self._portable is not None
+            content, in_tree, out_tree = self._portable
+            place = device(stream)
+            program = self._on[stream] = deserialize_and_load(content, in_tree, out_tree, place.client, [place])
+        return lambda *arguments: program(*jax.tree.map(np.asarray, arguments))
+
+    def let_go(self) -> None:
+        """Keep only what can't be had again in a moment."""
+        if self._portable is not None:
+            self._on = {0: self._on[0]}
 
 
 def _written_out(program: Compiled) -> tuple[bytes, Any, Any] | None:
