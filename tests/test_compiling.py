@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.stages import Compiled
 
 from ntkrobust.finite.compiling import KEPT_EXECUTABLES, Programs
 from ntkrobust.finite.plan import PROGRAMS, Plan, run_over_seeds
@@ -41,12 +42,12 @@ def test_the_programs_used_last_are_kept() -> None:
 def test_a_program_counts_once_for_each_stream_that_has_it() -> None:
     programs = Programs(most=4)
 
+    def compiled_for(device: jax.Device | None) -> Compiled:
+        place = None if device is None else jax.sharding.SingleDeviceSharding(device)
+        return jax.jit(jnp.negative).lower(jax.ShapeDtypeStruct((), jnp.float32, sharding=place)).compile()
+
     def on_streams() -> StreamProgram:
-        return StreamProgram(
-            lambda device: jax.jit(jnp.negative).lower(
-                jax.ShapeDtypeStruct((), jnp.float32, sharding=jax.sharding.SingleDeviceSharding(device))
-            ).compile()
-        )  # fmt: skip
+        return StreamProgram(compiled_for)
 
     for name in "abc":
         programs.find(name, on_streams)

@@ -229,14 +229,17 @@ def _compile(
         donating = jax.jit(apart, donate_argnums=2)
         arguments = (shared, *_apart(piece, donated), np.int32(0))
 
-        def compiled_of(arguments: Any) -> Compiled:
-            with full_matmul_precision():
-                return donating.lower(*arguments).compile()
-
-        if streams == 1:
-            return compiled_of(arguments)
         without_device = jax.tree.map(_shape, arguments)
-        return StreamProgram(lambda device: compiled_of(jax.tree.map(functools.partial(_on, device), without_device)))
+
+        def compiled_for(device: jax.Device | None) -> Compiled:
+            placed = without_device if device is None else jax.tree.map(functools.partial(_on, device), without_device)
+            with full_matmul_precision():
+                return donating.lower(*placed).compile()
+
+        if streams > 1:
+            return StreamProgram(compiled_for)
+        with full_matmul_precision():
+            return donating.lower(*arguments).compile()
 
     return PROGRAMS.find(signature, compiled)
 
