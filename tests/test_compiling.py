@@ -42,8 +42,8 @@ def test_the_programs_used_last_are_kept() -> None:
 def test_a_program_counts_once_for_each_stream_that_has_it() -> None:
     programs = Programs(most=4)
 
-    def compiled_for(device: jax.Device | None) -> Compiled:
-        place = None if device is None else jax.sharding.SingleDeviceSharding(device)
+    def compiled_for(device: jax.Device) -> Compiled:
+        place = jax.sharding.SingleDeviceSharding(device)
         return jax.jit(jnp.negative).lower(jax.ShapeDtypeStruct((), jnp.float32, sharding=place)).compile()
 
     def on_streams() -> StreamProgram:

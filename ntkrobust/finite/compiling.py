@@ -52,12 +52,15 @@ class Programs:
         """Of what was not used for longest: first copies on other streams, then whole programs."""
         old = list(self._programs.items())[:-1]
         for _, found in old:
+            if self._executables() <= self._most:
+                return
             program = _done(found)
-            if self._executables() > self._most and isinstance(program, StreamProgram):
+            if isinstance(program, StreamProgram):
                 program.let_go()
         for signature, _ in old:
-            if self._executables() > self._most:
-                del self._programs[signature]
+            if self._executables() <= self._most:
+                return
+            del self._programs[signature]
 
     def _executables(self) -> int:
         programs = map(_done, self._programs.values())

@@ -210,9 +210,9 @@ def _compile(
     """
     devices, points, streams = layout
     leaves, structure = jax.tree.flatten((shared, piece))
-    shapes = tuple((np.shape(leaf), leaf.dtype) for leaf in leaves)
+    types = tuple((np.shape(leaf), leaf.dtype) for leaf in leaves)
     # The x64 flag decides what unnamed types come to while tracing.
-    signature = (function, group, layout, donated, structure, shapes, _is_double())
+    signature = (function, group, layout, donated, structure, types, _is_double())
 
     def compiled() -> Program:
         program: OverSeeds = functools.partial(_over_groups, function, group, donated)
@@ -229,17 +229,14 @@ def _compile(
         donating = jax.jit(apart, donate_argnums=2)
         arguments = (shared, *_apart(piece, donated), np.int32(0))
 
-        without_device = jax.tree.map(_shape, arguments)
-
-        def compiled_for(device: jax.Device | None) -> Compiled:
-            placed = without_device if device is None else jax.tree.map(functools.partial(_on, device), without_device)
+        def compiled_of(arguments: Any) -> Compiled:
             with full_matmul_precision():
-                return donating.lower(*placed).compile()
+                return donating.lower(*arguments).compile()
 
-        if streams > 1:
-            return StreamProgram(compiled_for)
-        with full_matmul_precision():
-            return donating.lower(*arguments).compile()
+        if streams == 1:
+            return compiled_of(arguments)
+        shapes = jax.tree.map(_shape, arguments)  # a program for a stream that comes later needs no arrays
+        return StreamProgram(lambda device: compiled_of(jax.tree.map(functools.partial(_shape, device=device), shapes)))
 
     return PROGRAMS.find(signature, compiled)
 
@@ -249,13 +246,10 @@ def _is_double() -> bool:
     return bool(jax.dtypes.canonicalize_dtype(np.float64) == np.float64)
 
 
-def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
-    """What is compiled for, without the array."""
-    return jax.ShapeDtypeStruct(np.shape(leaf), jax.dtypes.canonicalize_dtype(leaf.dtype))
-
-
-def _on(device: jax.Device, shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=SingleDeviceSharding(device))
+def _shape(leaf: Any, device: jax.Device | None = None) -> jax.ShapeDtypeStruct:
+    """What is compiled for, in place of an array."""
+    place = None if device is None else SingleDeviceSharding(device)
+    return jax.ShapeDtypeStruct(leaf.shape, jax.dtypes.canonicalize_dtype(leaf.dtype), sharding=place)
 
 
 def _apart(per_seed: Any, donated: Names) -> tuple[Any, dict[str, Any]]:
@@ -346,9 +340,7 @@ def _run_here(
     pieces = plan.pieces(n_seeds, len(at_times))
     parts = list(pieces)
     layout = (plan.devices, plan.points if plan.shares_points(n_seeds) else 0, pieces.streams)
-    piece = _padded(at_times[0], parts[0], pieces.capacity)
-    program = _compile(function, pieces.group, layout, shared, piece, donated)
-    del piece
+    program = _compile(function, pieces.group, layout, shared, _padded(at_times[0], parts[0], pieces.capacity), donated)
     given_up = tuple(name for name in donated if name in resident)
     on_device = plan.keeps_on_device(n_seeds)
     wholes = [_Whole(n_seeds, resident, _apart(one, given_up)[1], on_device=on_device) for one in at_times]

@@ -71,24 +71,23 @@ jax.monitoring.register_event_listener(_from_cache)
 
 
 class StreamProgram:
-    """A program on streams: compiled by JAX's own client, which has all cores for that, and carried over from there.
+    """A program on streams: compiled for the first, and carried over to each other that needs it.
 
     Args:
-        compiled_for: compiles the program for a device; for JAX's own client without one.
+        compiled_for: compiles the program for a device.
     """
 
-    def __init__(self, compiled_for: Callable[[jax.Device | None], Compiled]) -> None:
+    def __init__(self, compiled_for: Callable[[jax.Device], Compiled]) -> None:
         before = _from_cache.count
-        # A program is carried over to a device of the same number: 0, unless processes have joined.
-        program = compiled_for(None if jax.process_count() == 1 else device(0))
+        first = compiled_for(device(0))
+        self._on = {0: first}
         self._compiled_for = compiled_for
-        # XLA does not write out a second time what it has read: streams read it from the cache too.
-        self._portable = _written_out(program) if _from_cache.count == before else None
-        self._on: dict[int, Compiled] = {}
+        # XLA does not write out a second time what it has read: the cache has it for the other streams too.
+        self._portable = _written_out(first) if _from_cache.count == before else None
 
     def __len__(self) -> int:
-        """Streams that have it, or one."""
-        return max(1, len(self._on))
+        """Streams that have it."""
+        return len(self._on)
 
     def make_ready(self, streams: int) -> None:
         """Compile it for so many streams if it can't be carried over, under the settings of this thread."""
@@ -110,7 +109,7 @@ class StreamProgram:
     def let_go(self) -> None:
         """Keep only what can't be had again in a moment."""
         if self._portable is not None:
-            self._on = {}
+            self._on = {0: self._on[0]}
 
 
 def _written_out(program: Compiled) -> tuple[bytes, Any, Any] | None:
