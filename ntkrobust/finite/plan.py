@@ -265,6 +265,7 @@ def _over_groups(
 ) -> Any:
     """Group after group, as far as seeds are used: how many is known at run time only."""
 
+    @functools.partial(jax.jit, inline=True)
     def of_group(one: Any) -> Any:
         if group == 1:
             first = jax.tree.map(lambda leaf: leaf[0], one)
