@@ -3,12 +3,17 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from ntkrobust.finite import parameters as of
+from ntkrobust.finite import plan
+from ntkrobust.finite.compiling import Program, Programs
 from ntkrobust.finite.derivatives import empirical_ntk, input_jacobian
 from ntkrobust.finite.drawing import initialize
 from ntkrobust.finite.seeds import seed_keys
+from ntkrobust.finite.streams import StreamProgram
+from ntkrobust.finite.training import train
 from ntkrobust.networks import MLP
 
 N, D = 5, 3
@@ -63,3 +68,42 @@ def test_packing_goes_there_and_back(bias_std):
             assert jax.tree.structure(back) == jax.tree.structure(parameters)
             for one, other in zip(jax.tree.leaves(back), jax.tree.leaves(parameters), strict=True):
                 np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("bias_std", [None, 0.3])
+def test_ensembles_are_packed_on_the_host(bias_std):
+    net = MLP(12, 6, 2, bias_std=bias_std)
+    drawn = initialize(net, D, seed_keys(jax.random.key(1), (0, 1, 2)))
+    stacked = of.packed(drawn, axis=1)
+    assert isinstance(stacked, of.Stacked)
+    assert all(isinstance(leaf, np.ndarray) and len(leaf) == 3 for leaf in jax.tree.leaves(stacked))
+    for seed in range(3):
+        one, expected = (jax.tree.map(lambda leaf, seed=seed: leaf[seed], tree) for tree in (stacked, drawn))
+        jax.tree.map(np.testing.assert_array_equal, one, of.packed(expected))
+    jax.tree.map(np.testing.assert_array_equal, of.unpacked(stacked, axis=1), drawn)
+
+
+def _text(program: Program) -> str:
+    return (program._on[0] if isinstance(program, StreamProgram) else program).as_text()
+
+
+def compiled_instructions(depth: int, optimizer: object) -> int:
+    """Instructions of the largest program that training compiles."""
+    plan.PROGRAMS.clear()
+    how = {"record_times": [1e-9]} if optimizer == "gradient_flow" else {"record_steps": [1]}
+    train(MLP(depth, 6), X, X[:, :1], seeds=4, steps=1, learning_rate=1e-3, optimizer=optimizer, **how)
+    texts = [_text(program) for _, program in plan.PROGRAMS.items()]
+    return max(text.count(" = ") for text in texts)
+
+
+@pytest.mark.parametrize("optimizer", ["gd", "momentum", "adam", "gradient_flow"])
+def test_what_is_compiled_does_not_grow_with_depth(optimizer, monkeypatch):
+    monkeypatch.setattr(plan, "PROGRAMS", Programs())
+    assert compiled_instructions(24, optimizer) == compiled_instructions(12, optimizer)
+
+
+def test_a_transformation_of_ones_own_is_given_every_layer(monkeypatch):
+    # So its programs grow: that shows what the test before would see.
+    monkeypatch.setattr(plan, "PROGRAMS", Programs())
+    own = optax.chain(optax.clip_by_block_rms(1.0), optax.sgd(1.0))
+    assert compiled_instructions(24, own) > 1.3 * compiled_instructions(12, own)

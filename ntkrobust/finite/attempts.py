@@ -11,7 +11,7 @@ import numpy as np
 
 from ntkrobust.finite.flow import GradientFlow
 from ntkrobust.finite.optimizers import Optimizer, Start
-from ntkrobust.finite.parameters import Parameters, packed, unpacked
+from ntkrobust.finite.parameters import Parameters, Stacked
 from ntkrobust.finite.plan import Plan, run_over_seeds
 from ntkrobust.finite.schedules import Schedule
 from ntkrobust.finite.segments import FullBatch, GradientDescent, MiniBatches
@@ -53,7 +53,7 @@ class Work:
         """Whether time is integrated, not counted in steps."""
         return isinstance(self.program, GradientFlow)
 
-    def begin(self, initial: Parameters, rate: np.ndarray) -> dict[str, Any]:
+    def begin(self, initial: Parameters | Stacked, rate: np.ndarray) -> dict[str, Any]:
         """The course of networks that have taken no step, at rates (seed,): their state, and no records."""
         n_seeds = len(rate)
         state: dict[str, Any] = {
@@ -69,7 +69,7 @@ class Work:
             state["size"] = np.float32(rate)
         return {"state": state, "records": []}
 
-    def outline(self, like: Parameters, records: int) -> dict[str, Any]:
+    def outline(self, like: Parameters | Stacked, records: int) -> dict[str, Any]:
         """The structure of a course with so many records, from shapes and types of one network's parameters."""
         state: dict[str, Any] = dict.fromkeys(("step", "ceiling", "loss"), 0) | {"parameters": like}
         if self.has_memory:
@@ -84,7 +84,7 @@ class Work:
     def follow(
         self,
         course: dict[str, Any],
-        initial: Parameters,
+        initial: Parameters | Stacked,
         rate: np.ndarray,
         times: np.ndarray,
         keys: dict[str, jax.Array],
@@ -167,14 +167,7 @@ class Work:
             one["until"] = np.float32(until)
         shared = {**self.shared, "level": np.float32(level), "zero_loss": np.float32(self.zero_loss)}
         resident = ("memory",) if self.has_memory else ()
-        is_packed = isinstance(self.program, GradientDescent) and _is_packed(one["parameters"])
-        donated = resident if is_packed else ("parameters", *resident)
-        found = run_over_seeds(self.program, self.plan, shared, one, donated, resident)
-        return found | {"parameters": unpacked(found["parameters"], axis=1)}
-
-
-def _is_packed(parameters: Parameters) -> bool:
-    """Whether a program that packs the parameters of an ensemble gives them back in other shapes."""
-    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), parameters)
-    before: Any = jax.tree.structure(one)
-    return bool(before != jax.tree.structure(jax.eval_shape(packed, one)))
+        found: dict[str, Any] = run_over_seeds(
+            self.program, self.plan, shared, one, ("parameters", *resident), resident
+        )
+        return found

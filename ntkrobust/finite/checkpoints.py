@@ -25,7 +25,7 @@ from ntkrobust.finite.schedules import Schedule
 from ntkrobust.folders import prepare_folder, replace
 from ntkrobust.networks import Network
 
-FORMAT = 1
+FORMAT = 2
 EVERY = 1000
 """Steps between two checkpoints if no number is given."""
 

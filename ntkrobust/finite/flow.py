@@ -17,7 +17,7 @@ from ntkrobust.checks import check_number
 from ntkrobust.errors import InputError
 from ntkrobust.finite.losses import TrainingLoss
 from ntkrobust.finite.models import Model
-from ntkrobust.finite.parameters import Parameters, packed_in, unpacked_in
+from ntkrobust.finite.parameters import Parameters, Stacked
 
 STAGES = np.array(
     [[0, 0, 0, 0], [1 / 2, 0, 0, 0], [0, 3 / 4, 0, 0], [2 / 9, 1 / 3, 4 / 9, 0]],
@@ -41,11 +41,11 @@ def check_tolerance(tolerance: object) -> float:
     return number
 
 
-def _norm(tree: Parameters) -> jax.Array:
+def _norm(tree: Parameters | Stacked) -> jax.Array:
     return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)))
 
 
-def _along(parameters: Parameters, size: jax.Array, weights: jax.Array, slopes: Parameters) -> Parameters:
+def _along(parameters: Any, size: jax.Array, weights: jax.Array, slopes: Any) -> Any:
     """θ + h Σ_j weights_j k_j."""
     return jax.tree.map(lambda p, k: p + size * jnp.tensordot(weights, k, 1), parameters, slopes)
 
@@ -65,7 +65,6 @@ class GradientFlow:
 
     def __call__(self, shared: dict, one: dict) -> dict[str, Any]:
         """Take one network to where ``one`` says; see :class:`~ntkrobust.finite.attempts.Work`."""
-        one = packed_in(one)
         training_loss = TrainingLoss(self.model, self.loss)
         value_and_gradient = jax.value_and_grad(lambda parameters: training_loss(shared, parameters))
         tolerance, level = shared["tolerance"], shared["level"]
@@ -143,4 +142,4 @@ class GradientFlow:
             "done": jnp.zeros((), bool),
         }
         end = jax.lax.while_loop(lambda carry: ~carry["done"], attempt, start)
-        return unpacked_in({name: end[name] for name in (*kept, "loss")})
+        return {name: end[name] for name in (*kept, "loss")}

@@ -12,9 +12,6 @@ from ntkrobust.finite.plan import Plan
 from ntkrobust.machine import physical_bytes, resident_bytes
 from ntkrobust.networks import Network
 
-GROUP_ARRAYS = 2
-"""Arrays of parameters of a group while it trains: the values, and their gradient."""
-
 LAYER_ARRAYS = 2
 """Arrays over the points that each layer leaves for the way back: its input, and which units are active. Programs that
 loop over layers keep one, from which both are computed."""
@@ -70,9 +67,9 @@ def training_memory(
     padded = pieces.capacity > pieces.size
     in_place = several or plan.keeps_on_device(seeds)
     spread = 1 if plan.shares_points(seeds) else plan.devices
+    # The gradient; and the values, unless the group is all of the chunk and its program works on that in place.
+    group_arrays = 1 + (pieces.capacity > pieces.group * spread) + copies
     activations = 4 * n * repeats * (_kept_activations(net, plan) + d_in)
-    # Programs that loop over layers have put them together in an array of their own.
-    group_arrays = GROUP_ARRAYS + (layers_to_recompute(net) > 0) + copies
     return MemoryEstimate(
         process=resident_bytes(),
         programs=at_once * PROGRAM_BYTES,

@@ -14,7 +14,7 @@ import optax
 
 from ntkrobust.checks import check_not_negative
 from ntkrobust.errors import InputError
-from ntkrobust.finite.parameters import Parameters
+from ntkrobust.finite.parameters import Parameters, Stacked
 
 MOMENTUM = 0.9
 """Heavy ball: v ← 0.9·v + ∇L, θ ← θ − η·v (Polyak 1964)."""
@@ -67,7 +67,7 @@ class Optimizer:
         """Whether a step of one number depends on no other, so that layers may be laid out in any way."""
         return self.own is None
 
-    def start(self, parameters: Parameters) -> Any:
+    def start(self, parameters: Parameters | Stacked) -> Any:
         """The memory of the optimizer before the first step."""
         return self.transformation.init(parameters)
 
@@ -113,7 +113,7 @@ class Start:
 
     optimizer: Optimizer
 
-    def __call__(self, shared: dict, parameters: Parameters) -> dict[str, Any]:
+    def __call__(self, shared: dict, parameters: Parameters | Stacked) -> dict[str, Any]:
         """The memory; nothing is shared."""
         return {"memory": self.optimizer.start(parameters)}
 

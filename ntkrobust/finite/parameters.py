@@ -6,7 +6,7 @@ so that networks of one shape share one compiled program.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkrobust.activations import Activation
-from ntkrobust.finite.trees import replaced
 from ntkrobust.networks import MLP, Network
 
 Shapes = tuple[tuple[int, int], ...]
@@ -70,7 +69,7 @@ def layer_scales(net: Network, d_in: int) -> LayerScales:
 
 
 def _shapes(parameters: Parameters) -> Shapes:
-    return tuple((weight.shape[0], weight.shape[1]) for weight in parameters.weights)
+    return tuple((weight.shape[-2], weight.shape[-1]) for weight in parameters.weights)
 
 
 def is_square(shapes: Shapes) -> bool:
@@ -91,23 +90,28 @@ class Stacked(NamedTuple):
     biases: tuple[jax.Array, ...]
 
 
-def stack(parameters: Parameters | Stacked) -> Stacked:
-    """Hidden layers together."""
+def stack(parameters: Parameters | Stacked, axis: int = 0) -> Stacked:
+    """Hidden layers together, along ``axis``: 1 for an ensemble, whose first is that of seeds."""
     if isinstance(parameters, Stacked):
         return parameters
     (first, *hidden, last), biases = parameters
-    together = jnp.stack(hidden) if hidden else jnp.zeros((0, len(first), len(first)), first.dtype)
-    if not biases:
-        return Stacked((first, together, last), ())
-    shifts = jnp.stack(biases[1:-1]) if hidden else jnp.zeros((0, len(first)), first.dtype)
-    return Stacked((first, together, last), (biases[0], shifts, biases[-1]))
+    m = len(first)
+    # What is on the host stays there.
+    join: Any = np.stack if isinstance(first, np.ndarray) else jnp.stack
+
+    def joined(layers: Sequence[jax.Array], *shape: int) -> jax.Array:
+        together: jax.Array = join(layers, axis=axis) if layers else jnp.zeros((0, *shape), first.dtype)
+        return together
+
+    shifts = (biases[0], joined(biases[1:-1], m), biases[-1]) if biases else ()
+    return Stacked((first, joined(hidden, m, m), last), shifts)
 
 
-def packed(parameters: Parameters | Stacked) -> Parameters | Stacked:
-    """Parameters as programs work on them: those of deep networks stacked."""
+def packed(parameters: Parameters | Stacked, axis: int = 0) -> Parameters | Stacked:
+    """Parameters as programs work on them: those of deep networks stacked; for ``axis`` see :func:`stack`."""
     if isinstance(parameters, Stacked) or len(parameters.weights) <= SHALLOW or not is_square(_shapes(parameters)):
         return parameters
-    return stack(parameters)
+    return stack(parameters, axis)
 
 
 def unpacked(parameters: Parameters | Stacked, axis: int = 0) -> Parameters:
@@ -120,16 +124,6 @@ def unpacked(parameters: Parameters | Stacked, axis: int = 0) -> Parameters:
         return of if axis == 0 else of.swapaxes(0, axis)
 
     return Parameters((first, *layers(hidden), last), (biases[0], *layers(biases[1]), biases[2]) if biases else ())
-
-
-def packed_in(tree: Any) -> Any:
-    """A pytree with every :class:`Parameters` in it packed."""
-    return replaced(tree, Parameters, packed)
-
-
-def unpacked_in(tree: Any) -> Any:
-    """The same with one array per layer again."""
-    return replaced(tree, Stacked, unpacked)
 
 
 def forward(

@@ -1,7 +1,8 @@
 """Programs that take one network from one record to the next by steps of an optimizer.
 
 All of them look (loss, and whether to go on) before each step, so that cutting training into segments changes nothing:
-the steps between two records are the same in one segment or in many.
+the steps between two records are the same in one segment or in many. They take parameters and memory as they come,
+stacked or one array per layer, and give them back likewise.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ntkrobust.finite.losses import TrainingLoss
 from ntkrobust.finite.models import Model
 from ntkrobust.finite.objectives import Objective, Regularizer
 from ntkrobust.finite.optimizers import Optimizer
-from ntkrobust.finite.parameters import Parameters, Stacked, packed, packed_in, unpacked_in
+from ntkrobust.finite.parameters import Parameters, Stacked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +31,7 @@ class GradientDescent:
     regularizer: Regularizer | None = None
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
-        """Take one network to where ``one`` says; see :class:`~ntkrobust.finite.attempts.Work`.
-
-        Parameters of deep networks come back stacked.
-        """
+        """Take one network to where ``one`` says; see :class:`~ntkrobust.finite.attempts.Work`."""
         objective = Objective(self.model, self.loss, self.regularizer)
         value_and_gradient = jax.value_and_grad(partial(objective.at_step, shared, one))
 
@@ -49,7 +47,7 @@ class GradientDescent:
             return optax.apply_updates(parameters, updates), step + ~done, loss, ceiling, done
 
         zero = jnp.zeros((), jnp.float32)
-        start = (packed(one["parameters"]), one["step"], zero, one["ceiling"], jnp.zeros((), bool))
+        start = (one["parameters"], one["step"], zero, one["ceiling"], jnp.zeros((), bool))
         parameters, step, loss, ceiling, _ = jax.lax.while_loop(lambda carry: ~carry[-1], look_and_step, start)
         return {"parameters": parameters, "step": step, "loss": loss, "ceiling": ceiling}
 
@@ -78,10 +76,9 @@ class FullBatch:
             return parameters, memory, step + ~done, loss, ceiling, done
 
         zero = jnp.zeros((), jnp.float32)
-        start = (*_carried(self.optimizer, one), one["step"], zero, one["ceiling"], jnp.zeros((), bool))
+        start = (one["parameters"], one["memory"], one["step"], zero, one["ceiling"], jnp.zeros((), bool))
         parameters, memory, step, loss, ceiling, _ = jax.lax.while_loop(lambda carry: ~carry[-1], look_and_step, start)
-        ended = unpacked_in({"parameters": parameters, "memory": memory})
-        return {**ended, "step": step, "loss": loss, "ceiling": ceiling}
+        return {"parameters": parameters, "memory": memory, "step": step, "loss": loss, "ceiling": ceiling}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +106,7 @@ class MiniBatches:
         n = shared["x"].shape[0]
         per_epoch = n // self.batch_size
 
-        def of_batch(parameters: Parameters, step: jax.Array, rows: jax.Array) -> jax.Array:
+        def of_batch(parameters: Parameters | Stacked, step: jax.Array, rows: jax.Array) -> jax.Array:
             whole = objective.on(shared, one, parameters, step, shared["x"][rows], shared["y"][rows])
             return n / self.batch_size * whole
 
@@ -134,20 +131,12 @@ class MiniBatches:
             return *walked, loss, ceiling, done
 
         zero = jnp.zeros((), jnp.float32)
-        start = (*_carried(self.optimizer, one), one["step"], zero, one["ceiling"], jnp.zeros((), bool))
+        start = (one["parameters"], one["memory"], one["step"], zero, one["ceiling"], jnp.zeros((), bool))
         parameters, memory, step, loss, ceiling, _ = jax.lax.while_loop(lambda carry: ~carry[-1], look_and_walk, start)
         if self.regularizer is not None:
             # Where the loss alone has stopped a network, it is what tells why.
             loss = jnp.where(loss <= ceiling, objective.at_step(shared, one, parameters, step), loss)
-        ended = unpacked_in({"parameters": parameters, "memory": memory})
-        return {**ended, "step": step, "loss": loss, "ceiling": ceiling}
-
-
-def _carried(optimizer: Optimizer, one: dict) -> tuple[Parameters | Stacked, Any]:
-    """Parameters and memory as the loop carries them: those of deep networks stacked where the optimizer allows it, so
-    that they aren't put together and taken apart in every step, and each has one update to compile instead of L."""
-    both = one["parameters"], one["memory"]
-    return packed_in(both) if optimizer.is_elementwise else both
+        return {"parameters": parameters, "memory": memory, "step": step, "loss": loss, "ceiling": ceiling}
 
 
 def epoch_order(key: jax.Array, epoch: jax.Array | int, n: int) -> jax.Array:

@@ -33,7 +33,7 @@ from ntkrobust.finite.optimizers import (
     check_weight_decay,
     scheduled_rates,
 )
-from ntkrobust.finite.parameters import LayerScales, Parameters, layer_scales
+from ntkrobust.finite.parameters import LayerScales, Parameters, Stacked, layer_scales, packed, unpacked
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
 from ntkrobust.finite.schedules import Schedule, check_schedule, log_spaced
@@ -191,7 +191,11 @@ def train(
     if adversary is not None and regularizer is not None:
         random_keys["attack"] = attack_keys(keys, net.layer_shapes(x.shape[1]))
         shared["adversary"] = adversary.numbers()
-    initial = initialize(net, x.shape[1], keys)
+    initial: Parameters | Stacked = initialize(net, x.shape[1], keys)
+    if moves.is_elementwise:
+        # Deep networks go through training as programs work on them: these take and give three arrays instead of L, and
+        # have as many updates to compile. They are taken apart where they are recorded.
+        initial, like = packed(initial, axis=1), jax.eval_shape(packed, like)
     made_of: dict[str, Any] = {
         "net": net, "seeds": seeds, "key": key, "x_train": x, "y_train": y, "plan": str(plan), "optimizer": moves.name,
         "objective": loss, "batch_size": batch, "weight_decay": weight_decay, "tolerance": tolerance,
@@ -209,7 +213,7 @@ def train(
             step=np.zeros((len(seeds), 1), dtype=np.int32),
             loss=run_over_seeds(Objective(model, loss, regularizer), plan, shared, one)[:, None],
             status=np.full(len(seeds), "budget", dtype="U9"),
-            snapshots=(initial,),
+            snapshots=(unpacked(initial, axis=1),),
             **made_of,
         )
         return finished(run)
@@ -265,7 +269,7 @@ def train(
         step=history["step"],
         loss=losses,
         status=np.where(history["diverged"], "diverged", np.where(reached, "converged", "budget")),
-        snapshots=tuple(history["snapshots"]),
+        snapshots=tuple(unpacked(snapshot, axis=1) for snapshot in history["snapshots"]),
         flow_time=flow_time,
         **made_of,
     )
@@ -292,8 +296,8 @@ def _program(
 
 def _attempts(
     work: Work,
-    initial: Parameters,
-    like: Parameters,
+    initial: Parameters | Stacked,
+    like: Parameters | Stacked,
     keys: dict[str, jax.Array],
     rates_and_times: Callable[[], tuple[np.ndarray, np.ndarray]],
     retries: int,
@@ -446,14 +450,14 @@ class _LargestEigenvalue:
     model: Model
 
     def __call__(self, shared: dict, one: dict) -> jax.Array:
-        def outputs(parameters: Parameters) -> jax.Array:
+        def outputs(parameters: Parameters | Stacked) -> jax.Array:
             return self.model.outputs(shared["scales"], parameters, shared["x"])
 
         return ntk_largest_eigenvalue(outputs, one["parameters"], one["start"])
 
 
 def _largest_eigenvalues(
-    model: Model, plan: Plan, scales: LayerScales, x: np.ndarray, parameters: Parameters, keys: jax.Array
+    model: Model, plan: Plan, scales: LayerScales, x: np.ndarray, parameters: Parameters | Stacked, keys: jax.Array
 ) -> np.ndarray:
     """λ_max (seed,) of networks of these parameters on x (n, d)."""
     outputs = parameters.weights[-1].shape[1]
