@@ -113,7 +113,9 @@ def _reading(claim: str, verdicts: Verdicts) -> str:
     if "@" not in claim and "/bound" in claim:
         return "arithmetic"
     said = [words.short_reading(of_preset[claim]) for of_preset in verdicts.values() if claim in of_preset]
-    return " / ".join(dict.fromkeys(said))
+    numbers, rest = zip(*(one.partition(" ")[::2] for one in dict.fromkeys(said)), strict=True)
+    # "300 / 500 steps of PGD"
+    return f"{' / '.join(numbers)} {rest[0]}".strip() if len(set(rest)) == 1 else " / ".join(dict.fromkeys(said))
 
 
 def _short(verdict: Verdict | None) -> str:

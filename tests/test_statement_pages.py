@@ -199,6 +199,21 @@ def test_levels_and_splits_are_those_planted() -> None:
     assert row[5] == "neither: they cancel"
 
 
+def test_readings_of_presets_that_differ_in_a_number_share_their_words() -> None:
+    (claim,) = planted([])[1]["quick"]
+
+    def said(*steps: float, time: str = "fixed steps") -> str:
+        verdicts = {
+            str(number): {claim: {"reading": dataclasses.asdict(ntr.Reading(time, number)), "grid": {}}}
+            for number in steps
+        }
+        return TABLE._reading(claim, verdicts)
+
+    assert said(300) == said(300, 300) == "300 steps"
+    assert said(300, 500) == "300 / 500 steps"
+    assert said(0.2, 0.3, time="equal loss") == "loss 0.2 / loss 0.3"
+
+
 @pytest.mark.parametrize(
     ("whole", "natural", "stable", "said"),
     [
