@@ -519,7 +519,8 @@ def measure(
         InputError: an unknown measure, inputs of the wrong shape or with NaN, or something a measure needs is missing.
     """
     program, data = _prepare(run.net, run.d_in, x_test, measures, y_test, epsilon, samples)
-    data |= {"x_train": run.x_train, "y_train": run.y_train}
+    if any(one.needs_training_data for one in program.measures):
+        data |= {"x_train": run.x_train, "y_train": run.y_train}
     plan = choose_plan(run.net, run.d_in, len(data["x"]))
     shared = {"scales": layer_scales(run.net, run.d_in), "data": data}
     values = _at_all_times(program, plan, shared, run)

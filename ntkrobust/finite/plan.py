@@ -8,6 +8,8 @@ keep its arrays in the cache (a *group*). On other devices one program holds all
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -15,7 +17,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import jax
@@ -367,22 +369,38 @@ def _over_streams(run: Callable[..., None], tasks: list[Any], program: StreamPro
     """Each task on the next stream that is free."""
     streams = min(streams, len(tasks))
     program.make_ready(streams)
-    free: SimpleQueue[int] = SimpleQueue()
-    for stream in range(streams):
-        free.put(stream)
+    waiting: SimpleQueue[Any] = SimpleQueue()
+    for task in tasks:
+        waiting.put(task)
     # Threads don't inherit it.
     is_double = _is_double()
 
-    def on_free_stream(task: Any) -> None:
-        stream = free.get()
-        try:
-            with jax.enable_x64(is_double):
-                run(task, program.on(stream))
-        finally:
-            free.put(stream)
+    def work(stream: int) -> None:
+        with jax.enable_x64(is_double):
+            try:
+                while True:
+                    run(waiting.get_nowait(), program.on(stream))
+            except Empty:
+                pass
 
-    with ThreadPoolExecutor(streams) as pool:
-        list(pool.map(on_free_stream, tasks))
+    others = [_threads().submit(work, stream) for stream in range(1, streams)]
+    try:
+        work(0)
+    except BaseException:
+        with contextlib.suppress(Empty):  # nothing more begins
+            while True:
+                waiting.get_nowait()
+        raise
+    finally:
+        concurrent.futures.wait(others)
+    for other in others:
+        other.result()
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads of all streams but the first, which the caller's is for. Kept: calls of a few milliseconds are many."""
+    return ThreadPoolExecutor(side_by_side())
 
 
 class _Whole:

@@ -19,7 +19,7 @@ from ntkrobust.finite.trees import replaced
 
 def seed_keys(key: jax.Array, seeds: tuple[int, ...]) -> jax.Array:
     """Keys (len(seeds),): seed i uses ``fold_in(key, i)``, so more seeds never change earlier ones."""
-    return _fold_in_each(key, jnp.asarray(seeds, dtype=jnp.uint32))
+    return _fold_in_each(key, np.asarray(seeds, dtype=np.uint32))
 
 
 _fold_in_each = jax.jit(jax.vmap(jax.random.fold_in, in_axes=(None, 0)))
@@ -41,10 +41,13 @@ class RawKeys:
 
 def raw_keys(of: Any) -> Any:
     """A pytree with every array of typed keys replaced by its numbers."""
+    known: dict[int, RawKeys] = {}  # recorded times share their keys
 
     def raw(leaf: Any) -> Any:
         if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return RawKeys(np.asarray(jax.random.key_data(leaf)), jax.random.key_impl(leaf))
+            if id(leaf) not in known:
+                known[id(leaf)] = RawKeys(np.asarray(jax.random.key_data(leaf)), jax.random.key_impl(leaf))
+            return known[id(leaf)]
         return leaf
 
     return jax.tree.map(raw, of)

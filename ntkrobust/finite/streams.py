@@ -49,7 +49,8 @@ def _new_devices(number: int) -> list[jax.Device]:
     before = os.environ.get(_POOL_SIZE)
     os.environ[_POOL_SIZE] = "1"
     try:
-        clients: list[Any] = [xla_client.make_cpu_client(num_devices=1) for _ in range(number)]
+        # What runs on one is computed by the thread that asks: another would have to be woken up first.
+        clients: list[Any] = [xla_client.make_cpu_client(num_devices=1, asynchronous=False) for _ in range(number)]
     finally:
         del os.environ[_POOL_SIZE]
         if before is not None:
