@@ -20,6 +20,7 @@ RNG = np.random.default_rng(20261122)
 X, Y = RNG.normal(size=(10, 3)).astype(np.float32), RNG.normal(size=(10, 2)).astype(np.float32)
 NET = MLP(depth=2, width=8, d_out=2, activation="tanh", bias_std=0.3)
 RELU = dataclasses.replace(NET, activation="relu")
+DEEP = dataclasses.replace(NET, depth=10)
 
 
 class Ended(Exception):
@@ -40,6 +41,22 @@ CASES = {
     "adam-batches": {"steps": 20, "optimizer": "adam", "learning_rate": 0.01, "batch_size": 3, "record_steps": [2, 20]},
     "own": {"steps": 20, "optimizer": optax.lion(1.0), "learning_rate": 0.01, "record_steps": [20]},
     "schedule": {"steps": 20, "learning_rate": optax.cosine_decay_schedule(0.01, 20), "record_steps": [20]},
+    "deep": {"net": DEEP, "steps": 20, "optimizer": "momentum", "learning_rate": 0.003, "record_steps": [3, 20]},
+    "deep-own": {"net": DEEP, "steps": 20, "optimizer": optax.lion(1.0), "learning_rate": 0.003, "record_steps": [20]},
+    "deep-flow": {
+        "net": DEEP,
+        "steps": 100,
+        "optimizer": "gradient_flow",
+        "record_kernel_times": [1.0, 4.0],
+        "checkpoint_every": 3,
+    },
+    "deep-retried": {
+        "net": dataclasses.replace(RELU, depth=10),
+        "y": 20 * Y,
+        "steps": 20,
+        "record_steps": [0, 20],
+        "checkpoint_every": 7,
+    },
     "flow": {"steps": 100, "optimizer": "gradient_flow", "record_kernel_times": [1.0, 4.0], "checkpoint_every": 3},
 }
 
@@ -76,7 +93,7 @@ def test_ended_after_any_write(case, tmp_path, monkeypatch):
             break
     assert ended > 1
     assert_same(resumed, whole)
-    if case == "retried":
+    if case.endswith("retried"):
         assert len(set(np.round(np.log2(whole.learning_rate / go(case, steps=1, record_steps=[1]).learning_rate)))) > 1
 
 

@@ -81,6 +81,9 @@ def test_ensembles_are_packed_on_the_host(bias_std):
         one, expected = (jax.tree.map(lambda leaf, seed=seed: leaf[seed], tree) for tree in (stacked, drawn))
         jax.tree.map(np.testing.assert_array_equal, one, of.packed(expected))
     jax.tree.map(np.testing.assert_array_equal, of.unpacked(stacked, axis=1), drawn)
+    without = initialize(MLP(2, 6, 2, bias_std=bias_std), D, seed_keys(jax.random.key(1), (0, 1, 2)))
+    assert of.stack(without, axis=1).weights[1].shape == (3, 0, 6, 6)
+    jax.tree.map(np.testing.assert_array_equal, of.unpacked(of.stack(without, axis=1), axis=1), without)
 
 
 def _text(program: Program) -> str:

@@ -11,7 +11,7 @@ import ntkrobust as ntr
 from ntkrobust import MLP
 from ntkrobust.convolutional import ConvNet
 from ntkrobust.finite.drawing import _Normals, initialize, normals, run_over_draws
-from ntkrobust.finite.measures import Measure
+from ntkrobust.finite.measures import Measure, abstract_values
 from ntkrobust.finite.parameters import layer_scales
 from ntkrobust.finite.plan import PROGRAMS, Plan
 from ntkrobust.finite.seeds import seed_keys
@@ -118,3 +118,17 @@ def test_a_measure_says_that_it_looks_at_the_draw() -> None:
     assert (found[:, -1] > 0).all()
     with pytest.raises(ntr.InputError, match="needs_initial=True"):
         ntr.measure(run, x, [dataclasses.replace(moved, needs_initial=False)])
+
+
+def test_a_measure_says_that_it_looks_at_training_data() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(6, D)), rng.normal(size=(6, 1))
+    run = ntr.train(MLP(2, 8), x, y, seeds=2, steps=3)
+    spread = Measure("spread", "", lambda probe: abs(probe.y_train).sum(), dims=(), needs_training_data=True)
+    np.testing.assert_allclose(ntr.measure(run, x, [spread])["spread"], np.abs(y).sum(), rtol=1e-6)
+    undeclared = dataclasses.replace(spread, needs_training_data=False)
+    with pytest.raises(ntr.InputError, match="needs_training_data=True"):
+        ntr.measure(run, x, [undeclared])
+    # and that is noticed before any network is trained
+    with pytest.raises(ntr.InputError, match="needs_training_data=True"):
+        abstract_values(undeclared, MLP(2, 8), (4, D), 6)

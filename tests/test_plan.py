@@ -3,9 +3,12 @@
 import itertools
 import json
 import os
+import queue
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import jax
@@ -19,7 +22,15 @@ import ntkrobust.finite.plan
 import ntkrobust.finite.training
 from ntkrobust import MLP, Run, measure, train
 from ntkrobust.finite import streams
-from ntkrobust.finite.plan import MAX_CHUNK, PROGRAMS, Plan, choose_plan, run_over_seeds, run_over_times
+from ntkrobust.finite.plan import (
+    MAX_CHUNK,
+    PROGRAMS,
+    Plan,
+    _over_streams,
+    choose_plan,
+    run_over_seeds,
+    run_over_times,
+)
 from ntkrobust.machine import cores
 
 X = np.linspace(-1.2, 1.4, 24).reshape(8, 3)
@@ -420,6 +431,58 @@ def test_what_fails_on_a_stream_is_raised_and_leaves_the_others_free():
         with pytest.raises(Exception, match="broken on purpose"):
             run_over_seeds(failing, Plan(1, 1, 2), np.eye(7, dtype=np.float32), {"x": x})
     assert run_over_seeds(scaled, Plan(1, 1, 2), np.eye(7, dtype=np.float32), {"x": x})["y"].shape == (4,)
+
+
+class OnAnyStream:
+    """A program that is its stream's number."""
+
+    def make_ready(self, streams: int) -> None:
+        pass
+
+    def on(self, stream: int) -> int:
+        return stream
+
+
+# 40: more streams than there are threads for
+@pytest.mark.parametrize("streams", [1, 2, 3, 40])
+def test_every_task_is_done_once_by_threads_that_are_kept(streams):
+    number, done = 0, []
+    for _ in range(5):
+        done.clear()
+        _over_streams(lambda *task_and_stream: done.append(task_and_stream), list(range(50)), OnAnyStream(), streams)
+        assert sorted(task for task, _ in done) == list(range(50))
+        assert {stream for _, stream in done} <= set(range(streams))
+        number = number or threading.active_count()
+        assert threading.active_count() <= number + cores()
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_where_one_stream_fails_the_others_begin_nothing_more(broken):
+    both = threading.Barrier(2)
+    done: list = []
+
+    def run(task: int, stream: int) -> None:
+        if task < 2:
+            both.wait(timeout=60)
+        if stream == broken:
+            raise queue.Empty
+        time.sleep(0.2)
+        done.append(task)
+
+    with pytest.raises(queue.Empty):
+        _over_streams(run, list(range(50)), OnAnyStream(), 2)
+    assert len(done) == 1
+
+
+def test_a_function_is_traced_once():
+    traced = []
+
+    def counted(shared: jax.Array, one: dict) -> dict:
+        traced.append(one)
+        return scaled(shared, one)
+
+    run_over_seeds(counted, Plan(2, 8), np.eye(7, dtype=np.float32), {"x": np.ones((8, 5, 7), np.float32)})
+    assert len(traced) == 1
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu" or jax.local_device_count() > 1, reason="no streams there")

@@ -20,7 +20,7 @@ from ntkrobust.checks import check_integer
 from ntkrobust.errors import InputError
 from ntkrobust.finite.descriptions import described_fields
 from ntkrobust.finite.optimizers import Optimizer
-from ntkrobust.finite.parameters import Parameters
+from ntkrobust.finite.parameters import Parameters, Stacked
 from ntkrobust.finite.schedules import Schedule
 from ntkrobust.folders import prepare_folder, replace
 from ntkrobust.networks import Network
@@ -121,7 +121,7 @@ def describe(
     key: jax.Array,
     schedule: Schedule,
     optimizer: Optimizer,
-    like: Parameters,
+    like: Parameters | Stacked,
     rates: np.ndarray | None,
     **others: Any,
 ) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def kernel_by_jacobian(
 
 
 def ntk_largest_eigenvalue(
-    outputs: Callable[[Parameters], jax.Array], parameters: Parameters, start: jax.Array, iterations: int = 12
+    outputs: Callable[[Any], jax.Array], parameters: Parameters | Stacked, start: jax.Array, iterations: int = 12
 ) -> jax.Array:
     """Largest eigenvalue of the empirical NTK on the points behind ``outputs``, by power iteration.
 

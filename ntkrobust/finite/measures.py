@@ -93,14 +93,18 @@ class Probe:
     @property
     def x_train(self) -> jax.Array:
         """Training inputs (n, d); for measures with ``needs_training_data``."""
-        assert self._training[0] is not None
-        return self._training[0]
+        return self._training_array(0)
 
     @property
     def y_train(self) -> jax.Array:
         """Training targets (n, o); for measures with ``needs_training_data``."""
-        assert self._training[1] is not None
-        return self._training[1]
+        return self._training_array(1)
+
+    def _training_array(self, which: int) -> jax.Array:
+        array = self._training[which]
+        if array is None:
+            raise InputError("a measure that reads training data has to be made with needs_training_data=True")
+        return array
 
     @property
     def epsilon(self) -> jax.Array:
@@ -644,10 +648,9 @@ def abstract_values(measure: Measure, net: Network, points: tuple[int, int], n: 
         return jax.ShapeDtypeStruct(shape, TRAINING_DTYPE)
 
     program = _Measurements(model_of(net), (measure,), samples=2)
-    data = {
-        "x": array(n_test, d), "y": array(n_test, net.d_out),
-        "x_train": array(n, d), "y_train": array(n, net.d_out), "epsilon": array(),
-    }  # fmt: skip
+    data = {"x": array(n_test, d), "y": array(n_test, net.d_out), "epsilon": array()}
+    if measure.needs_training_data:
+        data |= {"x_train": array(n, d), "y_train": array(n, net.d_out)}
     weights = tuple(array(*shape) for shape in net.layer_shapes(d))
     biases = () if net.bias_std is None else tuple(array(fan_out) for fan_out, _ in net.layer_shapes(d))
     scales = layer_scales(net, d)

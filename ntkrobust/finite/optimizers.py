@@ -71,7 +71,7 @@ class Optimizer:
         """The memory of the optimizer before the first step."""
         return self.transformation.init(parameters)
 
-    def copies(self, parameters: Parameters) -> int:
+    def copies(self, parameters: Parameters | Stacked) -> int:
         """Arrays of the size of the parameters that are kept from step to step, from the shapes of one network's."""
         if self.name == "gradient_flow":
             return FLOW_COPIES
@@ -79,8 +79,14 @@ class Optimizer:
         return round(sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(self.start, parameters))) / size)
 
     def move(
-        self, gradient: Parameters, memory: Any, parameters: Parameters, step: jax.Array, rate: jax.Array, decay: Any
-    ) -> tuple[Parameters, Any]:
+        self,
+        gradient: Parameters | Stacked,
+        memory: Any,
+        parameters: Parameters | Stacked,
+        step: jax.Array,
+        rate: jax.Array,
+        decay: Any,
+    ) -> tuple[Parameters | Stacked, Any]:
         """One step of one network.
 
         Args:
@@ -161,7 +167,7 @@ def check_weight_decay(weight_decay: object, optimizer: Optimizer) -> float:
     return decay
 
 
-def check_transformation(optimizer: Optimizer, arrays: Parameters) -> None:
+def check_transformation(optimizer: Optimizer, arrays: Parameters | Stacked) -> None:
     """See that an own transformation runs inside a program, without computing anything.
 
     Args:

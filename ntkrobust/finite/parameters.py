@@ -95,13 +95,12 @@ def stack(parameters: Parameters | Stacked, axis: int = 0) -> Stacked:
     if isinstance(parameters, Stacked):
         return parameters
     (first, *hidden, last), biases = parameters
-    m = len(first)
+    m, leading = first.shape[-2], first.shape[:axis]
     # What is on the host stays there.
-    join: Any = np.stack if isinstance(first, np.ndarray) else jnp.stack
+    library: Any = np if isinstance(first, np.ndarray) else jnp
 
-    def joined(layers: Sequence[jax.Array], *shape: int) -> jax.Array:
-        together: jax.Array = join(layers, axis=axis) if layers else jnp.zeros((0, *shape), first.dtype)
-        return together
+    def joined(layers: Sequence[jax.Array], *shape: int) -> Any:
+        return library.stack(layers, axis) if layers else library.zeros((*leading, 0, *shape), first.dtype)
 
     shifts = (biases[0], joined(biases[1:-1], m), biases[-1]) if biases else ()
     return Stacked((first, joined(hidden, m, m), last), shifts)

@@ -8,16 +8,15 @@ keep its arrays in the cache (a *group*). On other devices one program holds all
 
 from __future__ import annotations
 
-import concurrent.futures
-import contextlib
 import dataclasses
 import functools
 import itertools
 import math
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from queue import Empty, SimpleQueue
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from queue import SimpleQueue
 from typing import Any
 
 import jax
@@ -191,7 +190,7 @@ def _layout(parameters: int, activations: int, product: int, copies: int = 0, *,
 
 
 _RUNNING = threading.Lock()
-"""One call runs at a time: it has all cores, and a stream has one thread."""
+"""One call runs at a time: it has all cores."""
 
 Names = tuple[str, ...]
 
@@ -267,6 +266,7 @@ def _over_groups(
 ) -> Any:
     """Group after group, as far as seeds are used: how many is known at run time only."""
 
+    # As a compiled function it is traced once, for the shapes of its results and for the loop.
     @functools.partial(jax.jit, inline=True)
     def of_group(one: Any) -> Any:
         if group == 1:
@@ -370,29 +370,32 @@ def _over_streams(run: Callable[..., None], tasks: list[Any], program: StreamPro
     streams = min(streams, len(tasks))
     program.make_ready(streams)
     waiting: SimpleQueue[Any] = SimpleQueue()
-    for task in tasks:
+    for task in (*tasks, *[None] * streams):  # one end for each stream
         waiting.put(task)
+    failed = threading.Event()
     # Threads don't inherit it.
     is_double = _is_double()
 
     def work(stream: int) -> None:
-        with jax.enable_x64(is_double):
-            try:
-                while True:
-                    run(waiting.get_nowait(), program.on(stream))
-            except Empty:
-                pass
+        try:
+            with jax.enable_x64(is_double):
+                for task in iter(waiting.get, None):
+                    if not failed.is_set():  # nothing more begins
+                        run(task, program.on(stream))
+        except BaseException:
+            failed.set()
+            raise
 
-    others = [_threads().submit(work, stream) for stream in range(1, streams)]
+    others: list[Future[None]] = []
     try:
+        for stream in range(1, streams):
+            others.append(_threads().submit(work, stream))
         work(0)
     except BaseException:
-        with contextlib.suppress(Empty):  # nothing more begins
-            while True:
-                waiting.get_nowait()
+        failed.set()
         raise
     finally:
-        concurrent.futures.wait(others)
+        wait(others)
     for other in others:
         other.result()
 
@@ -401,6 +404,10 @@ def _over_streams(run: Callable[..., None], tasks: list[Any], program: StreamPro
 def _threads() -> ThreadPoolExecutor:
     """Threads of all streams but the first, which the caller's is for. Kept: calls of a few milliseconds are many."""
     return ThreadPoolExecutor(side_by_side())
+
+
+if hasattr(os, "register_at_fork"):  # a process that is forked has the pool, but not its threads
+    os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 class _Whole:

@@ -2,7 +2,7 @@
 
 Programs of one client share its threads. What comes next in a loop may then run on another thread, far from the cache
 that holds its arrays, and a program that holds threads while it waits for others could wait forever. A client with a
-single thread knows neither: it is what JAX makes on a machine with one core.
+single thread, which JAX makes on a machine with one core, knows neither. Here it computes on the thread that asks, too.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ def train(
     if steps:
         _check_records(schedule, moves)
     place = check_place(checkpoint, checkpoint_every)
-    like = _like(net, x.shape[1])
+    like: Parameters | Stacked = _like(net, x.shape[1])
     check_transformation(moves, like)
     rates = None if moves.rates is None else scheduled_rates(moves.rates, steps)
 
@@ -194,7 +194,7 @@ def train(
     initial: Parameters | Stacked = initialize(net, x.shape[1], keys)
     if moves.is_elementwise:
         # Deep networks go through training as programs work on them: these take and give three arrays instead of L, and
-        # have as many updates to compile. They are taken apart where they are recorded.
+        # have as many updates to compile. The run's snapshots are views of them, layer by layer.
         initial, like = packed(initial, axis=1), jax.eval_shape(packed, like)
     made_of: dict[str, Any] = {
         "net": net, "seeds": seeds, "key": key, "x_train": x, "y_train": y, "plan": str(plan), "optimizer": moves.name,
@@ -473,7 +473,8 @@ def largest_kernel_eigenvalue(
     x = single_precision("x", x)
     keys = seed_keys(check_key(key), check_seeds(seeds))
     plan, scales = choose_plan(net, x.shape[1], len(x)), layer_scales(net, x.shape[1])
-    return _largest_eigenvalues(model_of(net), plan, scales, x, initialize(net, x.shape[1], keys), keys)
+    drawn = packed(initialize(net, x.shape[1], keys), axis=1)
+    return _largest_eigenvalues(model_of(net), plan, scales, x, drawn, keys)
 
 
 def check_training_data(net: Network, x_train: np.ndarray, y_train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
