@@ -15,7 +15,7 @@ from ntkrobust import MLP, Adversary, InputError, Run
 from ntkrobust.finite import balls, width_adjusted
 from ntkrobust.finite.checkpoints import Checkpoint
 from ntkrobust.finite.held_out import EVALUATION
-from ntkrobust.finite.memory import training_memory
+from ntkrobust.finite.memory import Held, training_memory
 from ntkrobust.finite.models import model_of
 from ntkrobust.finite.objectives import Objective, Regularizer, divergence
 from ntkrobust.finite.parameters import forward, layer_scales
@@ -269,7 +269,7 @@ def test_an_automatic_rate_levels_and_divergence():
 def test_memory_counts_what_is_attacked():
     net, plan = MLP(2, 8), Plan(1, 1)
     once, twice, jacobian = (
-        training_memory(net, 100, 5000, 1, 1, plan, 0, repeats)
+        training_memory(net, 100, 5000, 1, 1, plan, Held(repeats=repeats))
         for repeats in (1, Regularizer.of(PGD).repeats(1), Regularizer("jacobian").repeats(3))
     )
     points = 4 * 5000 * 100

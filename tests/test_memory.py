@@ -9,6 +9,7 @@ import pytest
 
 import ntkrobust as ntr
 from ntkrobust.finite import memory
+from ntkrobust.finite.optimizers import FLOW_SLOPES
 from ntkrobust.finite.parameters import layers_to_recompute
 from ntkrobust.finite.plan import Plan, choose_plan
 
@@ -21,8 +22,9 @@ import sys
 from pathlib import Path
 import numpy as np
 from ntkrobust import MLP, Adversary, train
-from ntkrobust.finite.memory import training_memory
+from ntkrobust.finite.memory import Held, training_memory
 from ntkrobust.finite.objectives import Regularizer
+from ntkrobust.finite.optimizers import FLOW_SLOPES
 from ntkrobust.finite.parameters import layers_to_recompute
 from ntkrobust.finite.plan import choose_plan
 seeds, depth, width, n, records, copies = map(int, sys.argv[1:7])
@@ -42,11 +44,12 @@ if optimizer in ("generalized", "trades", "jacobian"):
     how["adversary"] = Adversary(0.1, objective=optimizer)
     repeats, optimizer = Regularizer.of(how["adversary"]).repeats(1), "gd"
 plan, limit = choose_plan(net, 64, n, copies, repeats), None
-estimate = training_memory(net, 64, n, seeds, records, plan, copies, repeats)
+held = Held(copies, FLOW_SLOPES * (optimizer == "gradient_flow"), repeats)
+estimate = training_memory(net, 64, n, seeds, records, plan, held)
 if "recomputing" in sys.argv:
     # Halfway between both ways: one fits, the other does not.
     less = dataclasses.replace(plan, recomputed=layers_to_recompute(net))
-    plain, estimate = estimate, training_memory(net, 64, n, seeds, records, less, copies)
+    plain, estimate = estimate, training_memory(net, 64, n, seeds, records, less, held)
     limit = (plain.peak + estimate.peak) // 2
 if optimizer == "gradient_flow":
     how = {"steps": 10, "record_times": [1e-7 * (1 + record) for record in range(records)]}
@@ -84,6 +87,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the peak is read 
         pytest.param("6 4 1024 256 2 1 momentum", marks=pytest.mark.slow),
         pytest.param("16 4 512 256 2 1 momentum", marks=pytest.mark.slow),
         pytest.param("16 4 512 256 2 1 gradient_flow", marks=pytest.mark.slow),
+        pytest.param("1 4 4096 256 1 1 gradient_flow", marks=pytest.mark.slow),
         pytest.param("4 4 4096 1437 1 0 gd", marks=pytest.mark.slow),
         pytest.param("2 20 1024 1437 1 0 gd", marks=pytest.mark.slow),
         "1 30 512 4000 1 0 gd recomputing",
@@ -129,10 +133,11 @@ def test_activations_are_computed_again_where_only_that_fits(changes: dict, monk
         return ntr.train(net, x, y, seeds=2, steps=20, learning_rate=1e-3, memory_limit=limit, **steps, **changes)
 
     def peaks(net: ntr.MLP) -> tuple[int, int]:
-        copies = {"adam": 2, "gradient_flow": 1}.get(changes.get("optimizer", ""), 0)
-        plan = choose_plan(net, 3, 64, copies)
+        optimizer = changes.get("optimizer", "")
+        held = {"adam": memory.Held(2), "gradient_flow": memory.Held(1, FLOW_SLOPES)}.get(optimizer, memory.NOTHING)
+        plan = choose_plan(net, 3, 64, held.copies)
         less = dataclasses.replace(plan, recomputed=layers_to_recompute(net))
-        plain, again = (memory.training_memory(net, 3, 64, 2, 1, which, copies).peak for which in (plan, less))
+        plain, again = (memory.training_memory(net, 3, 64, 2, 1, which, held).peak for which in (plan, less))
         return plain, again
 
     plain, again = peaks(net)

@@ -20,6 +20,21 @@ PROGRAM_BYTES = 48 * 2**20
 """What a program that runs takes beside its arrays, and compiling it leaves behind (0 to 70 MiB were measured)."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """What training holds of each network beside its parameters and their gradient.
+
+    Attributes:
+        copies: arrays of the size of the parameters that the optimizer keeps from step to step.
+        slopes: more of them while a step is taken.
+        repeats: rows that each point takes on its way through the network: two beside its attacked twin.
+    """
+
+    copies: int = 0
+    slopes: int = 0
+    repeats: int = 1
+
+
 class MemoryEstimate(NamedTuple):
     """Peak memory of training an ensemble, in bytes.
 
@@ -46,14 +61,15 @@ class MemoryEstimate(NamedTuple):
         return f"{self.peak / 2**30:.2f} GiB at the peak"
 
 
-def training_memory(
-    net: Network, d_in: int, n: int, seeds: int, records: int, plan: Plan, copies: int = 0, repeats: int = 1
-) -> MemoryEstimate:
-    """Peak memory of training ``seeds`` networks on n points, recorded so many times, with this plan.
+NOTHING = Held()
+"""Gradient descent of the loss alone."""
 
-    ``copies``: arrays of the size of the parameters that the optimizer keeps for each network. ``repeats``: rows that
-    each point takes on its way through the network: two beside its attacked twin.
-    """
+
+def training_memory(
+    net: Network, d_in: int, n: int, seeds: int, records: int, plan: Plan, held: Held = NOTHING
+) -> MemoryEstimate:
+    """Peak memory of training ``seeds`` networks on n points, recorded so many times, with this plan."""
+    copies = held.copies
     parameters = 4 * net.count_parameters(d_in)
     pieces = plan.pieces(seeds)
     number = len(list(pieces))
@@ -62,19 +78,19 @@ def training_memory(
     # Threads side by side keep what they freed for themselves.
     chunks = at_once * (1 + (at_once > 1))
     # Records of a single piece are what its program gave, room for missing seeds included.
-    held = seeds if several else pieces.capacity
+    kept = seeds if several else pieces.capacity
     # What is donated is held once; a piece with room for missing seeds is put together from what is still held.
     padded = pieces.capacity > pieces.size
     in_place = several or plan.keeps_on_device(seeds)
     spread = 1 if plan.shares_points(seeds) else plan.devices
     # The gradient; and the values, unless the group is all of the chunk and its program works on that in place.
-    group_arrays = 1 + (pieces.capacity > pieces.group * spread) + copies
-    activations = 4 * n * repeats * (_kept_activations(net, plan) + d_in)
+    group_arrays = 1 + (pieces.capacity > pieces.group * spread) + copies + held.slopes
+    activations = 4 * n * held.repeats * (_kept_activations(net, plan) + d_in)
     return MemoryEstimate(
         process=resident_bytes(),
         programs=at_once * PROGRAM_BYTES,
         # Unless programs work on it in place, what the optimizer keeps is held as it went in and as it came out.
-        kept=(1 + records + (1 if in_place else 2) * copies) * held * parameters,
+        kept=(1 + records + (1 if in_place else 2) * copies) * kept * parameters,
         chunk=chunks * (1 + copies * (several or padded)) * pieces.capacity * parameters,
         group=at_once * pieces.group * (plan.devices * group_arrays * parameters + spread * activations),
     )
@@ -98,8 +114,7 @@ def plan_that_fits(
     records: int,
     plan: Plan,
     limit: int | None,
-    copies: int = 0,
-    repeats: int = 1,
+    held: Held = NOTHING,
 ) -> Plan:
     """The plan; or, where only that fits, one under which backward passes compute activations again.
 
@@ -107,9 +122,9 @@ def plan_that_fits(
         InputError: neither fits; see :func:`check_training_memory`.
     """
     available = physical_bytes() if limit is None else limit
-    if available and training_memory(net, d_in, n, seeds, records, plan, copies, repeats).peak > available:
+    if available and training_memory(net, d_in, n, seeds, records, plan, held).peak > available:
         plan = dataclasses.replace(plan, recomputed=layers_to_recompute(net))
-        check_training_memory(net, d_in, n, seeds, records, plan, limit, copies, repeats)
+        check_training_memory(net, d_in, n, seeds, records, plan, limit, held)
     return plan
 
 
@@ -121,21 +136,20 @@ def check_training_memory(
     records: int,
     plan: Plan,
     limit: int | None,
-    copies: int = 0,
-    repeats: int = 1,
+    held: Held = NOTHING,
 ) -> MemoryEstimate:
     """The estimate, if it fits.
 
     Raises:
         InputError: the peak exceeds ``limit`` bytes, or the machine's memory if no limit is given.
     """
-    estimate = training_memory(net, d_in, n, seeds, records, plan, copies, repeats)
+    estimate = training_memory(net, d_in, n, seeds, records, plan, held)
     available = physical_bytes() if limit is None else limit
     if not available or estimate.peak <= available:
         return estimate
 
     def fits(seeds: int, records: int) -> bool:
-        return training_memory(net, d_in, n, seeds, records, plan, copies, repeats).peak <= available
+        return training_memory(net, d_in, n, seeds, records, plan, held).peak <= available
 
     what_would = []
     if records > 1 and fits(seeds, 1):

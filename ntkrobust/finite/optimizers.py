@@ -21,8 +21,8 @@ MOMENTUM = 0.9
 
 NAMES = ("gd", "momentum", "adam", "gradient_flow")
 
-FLOW_COPIES = 1
-"""Gradient flow carries the parameters it began with."""
+FLOW_COPIES, FLOW_SLOPES = 1, 3
+"""Gradient flow carries the parameters it began with, and holds the slopes of four stages where others have one."""
 
 Rates = Callable[[Any], Any]
 """An optax schedule: step → learning rate."""

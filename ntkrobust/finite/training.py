@@ -22,10 +22,11 @@ from ntkrobust.finite.drawing import initialize, normals
 from ntkrobust.finite.flow import GradientFlow, check_tolerance
 from ntkrobust.finite.held_out import held_out_loss
 from ntkrobust.finite.losses import check_loss, zero_loss
-from ntkrobust.finite.memory import plan_that_fits
+from ntkrobust.finite.memory import Held, plan_that_fits
 from ntkrobust.finite.models import Model, model_of
 from ntkrobust.finite.objectives import Objective, Regularizer
 from ntkrobust.finite.optimizers import (
+    FLOW_SLOPES,
     Optimizer,
     Rates,
     check_optimizer,
@@ -177,7 +178,8 @@ def train(
     if memory_limit is not None:
         memory_limit = check_integer("memory_limit", memory_limit, 1, "in bytes")
     records = schedule.records if steps else 0
-    plan = plan_that_fits(net, x.shape[1], len(x), len(seeds), records, plan, memory_limit, copies, repeats)
+    held = Held(copies, FLOW_SLOPES if is_flow else 0, repeats)
+    plan = plan_that_fits(net, x.shape[1], len(x), len(seeds), records, plan, memory_limit, held)
     # Those that are tried again are fewer: they run in the program that all ran in.
     plan = plan.with_room_for(len(seeds))
     model = model_of(net, plan.recomputed)
