@@ -108,6 +108,7 @@ def _environment() -> Environment:
         "formula": latex.formula_html,
         "quantity": _quantity,
         "subscripts": _subscripts,
+        "breakable": _breakable,
         "colour_name": palette.colour_name,
         "stated_in_words": words.relation,
         "varying": varying,
@@ -123,6 +124,11 @@ def _quantity(verdict: Mapping[str, Any]) -> Markup:
     measure = verdict["measure"]
     sign = latex.symbol(measure["definition"])
     return latex.formula_html(sign) if sign else escape(words.axis_name(measure["name"]))
+
+
+def _breakable(name: str) -> Markup:
+    """A claim's name, which may go on in another line behind a slash."""
+    return Markup("/<wbr>").join(name.split("/"))
 
 
 def _subscripts(text: str) -> Markup:
