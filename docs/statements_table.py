@@ -112,10 +112,11 @@ def _reading(claim: str, verdicts: Verdicts) -> str:
     """When networks are compared; where that depends on the preset, for each."""
     if "@" not in claim and "/bound" in claim:
         return "arithmetic"
-    said = [words.short_reading(of_preset[claim]) for of_preset in verdicts.values() if claim in of_preset]
-    numbers, rest = zip(*(one.partition(" ")[::2] for one in dict.fromkeys(said)), strict=True)
+    every = (words.short_reading(of_preset[claim]) for of_preset in verdicts.values() if claim in of_preset)
+    said = list(dict.fromkeys(every))
+    numbers, rest = zip(*(one.partition(" ")[::2] for one in said), strict=True)
     # "300 / 500 steps of PGD"
-    return f"{' / '.join(numbers)} {rest[0]}".strip() if len(set(rest)) == 1 else " / ".join(dict.fromkeys(said))
+    return f"{' / '.join(numbers)} {rest[0]}".strip() if len(set(rest)) == 1 else " / ".join(said)
 
 
 def _short(verdict: Verdict | None) -> str:

@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,8 @@ from ntkrobust.networks import MLP, Network
 from ntkrobust.precision import TRAINING_DTYPE
 
 Side = Literal["exact", "lower", "upper"]
+
+_T = TypeVar("_T")
 
 DRAWN_ONCE_BYTES = 2**26
 """Parameters of an ensemble, up to which they are drawn again for all times at once."""
@@ -93,18 +95,12 @@ class Probe:
     @property
     def x_train(self) -> jax.Array:
         """Training inputs (n, d); for measures with ``needs_training_data``."""
-        return self._training_array(0)
+        return _declared(self._training[0], "training data", "needs_training_data")
 
     @property
     def y_train(self) -> jax.Array:
         """Training targets (n, o); for measures with ``needs_training_data``."""
-        return self._training_array(1)
-
-    def _training_array(self, which: int) -> jax.Array:
-        array = self._training[which]
-        if array is None:
-            raise InputError("a measure that reads training data has to be made with needs_training_data=True")
-        return array
+        return _declared(self._training[1], "training data", "needs_training_data")
 
     @property
     def epsilon(self) -> jax.Array:
@@ -123,9 +119,7 @@ class Probe:
     @property
     def initial(self) -> Parameters:
         """The same network's parameters before training; for measures with ``needs_initial``."""
-        if self._initial is None:
-            raise InputError("a measure that reads a probe's initial parameters has to be made with needs_initial=True")
-        return self._initial
+        return _declared(self._initial, "a probe's initial parameters", "needs_initial")
 
     @cached_property
     def outputs(self) -> jax.Array:
@@ -178,6 +172,13 @@ class Measure:
     needs_training_data: bool = False
     fully_connected: bool = False
     needs_initial: bool = False
+
+
+def _declared(value: _T | None, what: str, flag: str) -> _T:
+    """What a measure reads; InputError if it hasn't said that it would."""
+    if value is None:
+        raise InputError(f"a measure that reads {what} has to be made with {flag}=True")
+    return value
 
 
 def _perturbed_differences(probe: Probe) -> jax.Array:
@@ -523,7 +524,7 @@ def measure(
         InputError: an unknown measure, inputs of the wrong shape or with NaN, or something a measure needs is missing.
     """
     program, data = _prepare(run.net, run.d_in, x_test, measures, y_test, epsilon, samples)
-    if any(one.needs_training_data for one in program.measures):
+    if program.needs_training_data:
         data |= {"x_train": run.x_train, "y_train": run.y_train}
     plan = choose_plan(run.net, run.d_in, len(data["x"]))
     shared = {"scales": layer_scales(run.net, run.d_in), "data": data}
@@ -649,7 +650,7 @@ def abstract_values(measure: Measure, net: Network, points: tuple[int, int], n: 
 
     program = _Measurements(model_of(net), (measure,), samples=2)
     data = {"x": array(n_test, d), "y": array(n_test, net.d_out), "epsilon": array()}
-    if measure.needs_training_data:
+    if program.needs_training_data:
         data |= {"x_train": array(n, d), "y_train": array(n, net.d_out)}
     weights = tuple(array(*shape) for shape in net.layer_shapes(d))
     biases = () if net.bias_std is None else tuple(array(fan_out) for fan_out, _ in net.layer_shapes(d))
@@ -696,6 +697,11 @@ class _Measurements:
     def needs_initial(self) -> bool:
         """Whether a measure looks at parameters as they were drawn."""
         return any(measure.needs_initial for measure in self.measures)
+
+    @property
+    def needs_training_data(self) -> bool:
+        """Whether a measure looks at the training set."""
+        return any(measure.needs_training_data for measure in self.measures)
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
         probe = Probe(

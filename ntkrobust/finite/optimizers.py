@@ -71,6 +71,11 @@ class Optimizer:
         """The memory of the optimizer before the first step."""
         return self.transformation.init(parameters)
 
+    @property
+    def slopes(self) -> int:
+        """Arrays of the size of the parameters that a step holds beside one gradient."""
+        return FLOW_SLOPES if self.name == "gradient_flow" else 0
+
     def copies(self, parameters: Parameters | Stacked) -> int:
         """Arrays of the size of the parameters that are kept from step to step, from the shapes of one network's."""
         if self.name == "gradient_flow":

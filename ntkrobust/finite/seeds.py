@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkrobust.errors import InputError
-from ntkrobust.finite.trees import replaced
 
 
 def seed_keys(key: jax.Array, seeds: tuple[int, ...]) -> jax.Array:
@@ -55,7 +54,13 @@ def raw_keys(of: Any) -> Any:
 
 def typed_keys(of: Any) -> Any:
     """The same with typed keys again."""
-    return replaced(of, RawKeys, lambda raw: jax.random.wrap_key_data(raw.data, impl=raw.implementation))
+
+    def typed(leaf: Any) -> Any:
+        if isinstance(leaf, RawKeys):
+            return jax.random.wrap_key_data(leaf.data, impl=leaf.implementation)
+        return leaf
+
+    return jax.tree.map(typed, of, is_leaf=lambda leaf: isinstance(leaf, RawKeys))
 
 
 def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:

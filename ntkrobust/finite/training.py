@@ -26,7 +26,6 @@ from ntkrobust.finite.memory import Held, plan_that_fits
 from ntkrobust.finite.models import Model, model_of
 from ntkrobust.finite.objectives import Objective, Regularizer
 from ntkrobust.finite.optimizers import (
-    FLOW_SLOPES,
     Optimizer,
     Rates,
     check_optimizer,
@@ -178,7 +177,7 @@ def train(
     if memory_limit is not None:
         memory_limit = check_integer("memory_limit", memory_limit, 1, "in bytes")
     records = schedule.records if steps else 0
-    held = Held(copies, FLOW_SLOPES if is_flow else 0, repeats)
+    held = Held(copies, moves.slopes, repeats)
     plan = plan_that_fits(net, x.shape[1], len(x), len(seeds), records, plan, memory_limit, held)
     # Those that are tried again are fewer: they run in the program that all ran in.
     plan = plan.with_room_for(len(seeds))
