@@ -218,6 +218,7 @@ def everything():
         assumptions=["lazy training: κ t < 0.05"],
         effect=None,
         p_value=None,
+        points=0,
         theory_label="",
     )
     run.verdict(
@@ -892,6 +893,18 @@ def test_the_page_says_what_was_found(page):
     for label, number in {"supported": 2, "refuted": 1, "inconclusive": 1, "out of scope": 1}.items():
         # In the overview, at the claim, and once in the legend.
         assert text.count(f"{palette.SYMBOLS[label]} {label}") == 2 * number + 2, label
+
+
+@pytest.mark.parametrize(
+    ("points", "said"), [([0, 0], "8 test points"), ([0, 1], "1 test point"), ([9, 3, 0, 5], "3, 5 or 9 test points")]
+)
+def test_the_head_names_the_test_points_of_what_was_measured(points, said, tmp_path):
+    run = Run()
+    for index, number in enumerate(points):
+        cells = [run.cell(0.5, depth=depth, width=32) for depth in (2, 3)]
+        run.verdict(f"paper/{index}", "supported", "trend", cells, points=number)
+    run.write(tmp_path)
+    assert f"measures are averages over {said}." in Outline(write_report(tmp_path).read_text(encoding="utf-8")).text
 
 
 def test_a_counterexample_is_named_with_its_numbers(page, run):
