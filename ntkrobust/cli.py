@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 import numpy as np
@@ -15,6 +15,9 @@ from cyclopts import Parameter
 import ntkrobust
 from ntkrobust.checks import check_integer
 from ntkrobust.errors import InputError
+
+if TYPE_CHECKING:
+    import jax
 
 app = cyclopts.App(
     name="ntkrobust",
@@ -103,7 +106,6 @@ def verify(
     out
         Folder for report.html, verdicts.json and evidence/.
     """
-    import jax
     from rich.console import Console
 
     from ntkrobust.reports import words
@@ -118,7 +120,7 @@ def verify(
     with _progress() as progress:
         verdicts = run_verification(
             list(claims) or None, at=_cell(at), only=only, everything=everything, data=data, preset=preset,
-            seeds=seeds, looks=looks, points=points, key=jax.random.key(_check_key(key)), out=out, progress=progress,
+            seeds=seeds, looks=looks, points=points, key=_typed(key), out=out, progress=progress,
         )  # fmt: skip
     assert isinstance(verdicts, Verdicts)
     # In a file or a pipe there is room for whole ids.
@@ -421,10 +423,14 @@ def _value(text: str) -> int | float | str | None:
     return text
 
 
-def _check_key(key: int) -> int:
+def _typed(key: int) -> jax.Array:
+    import jax
+
+    from ntkrobust.finite.seeds import THREEFRY
+
     if check_integer("key", key, 0) >= 2**32:
         raise InputError(f"key must be below 2³², got {key}")
-    return key
+    return jax.random.key(key, impl=THREEFRY)
 
 
 def _announce_memory(estimate: object) -> None:
@@ -499,7 +505,6 @@ def compare(
     as_json
         Print one JSON object.
     """
-    import jax
     from rich.console import Console
 
     from ntkrobust.comparison import compare as run_comparison
@@ -517,7 +522,7 @@ def compare(
     with _progress() as progress:
         found = run_comparison(
             net, loaded, widths=widths, steps=steps, rate=rate, n=n, points=points, seeds=seeds,
-            half_width=half_width, max_seeds=max_seeds, key=jax.random.key(key), out=out, progress=progress,
+            half_width=half_width, max_seeds=max_seeds, key=_typed(key), out=out, progress=progress,
         )  # fmt: skip
     if as_json:
         _print_json(found.document["inputs"], found.document["values"])

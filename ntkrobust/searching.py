@@ -17,6 +17,7 @@ from ntkrobust.bounds.verdict import CellSample, Verdict
 from ntkrobust.checks import check_integer
 from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError
+from ntkrobust.finite.seeds import THREEFRY
 from ntkrobust.initializations import NAMED, Initialization
 from ntkrobust.workflow import SEEDS, Verdicts, resolve, verify
 
@@ -115,7 +116,7 @@ def search(
     if tried[worst] == -math.inf:
         raise InputError(f"claim {found.id}: none of {len(tried)} cells could be used: {_why(found, data, seeds)}")
     at = dict(worst)
-    of = {"data": data, "preset": preset, "seeds": seeds, "looks": 1, "key": jax.random.key(FRESH)}
+    of = {"data": data, "preset": preset, "seeds": seeds, "looks": 1, "key": jax.random.key(FRESH, impl=THREEFRY)}
     confirmed = verify(found if origin is None else origin, at=at, only=found.id, **of)  # type: ignore[arg-type]
     verdict = confirmed[0] if isinstance(confirmed, Verdicts) else confirmed
     listed = tuple((dict(point), ratio) for point, ratio in tried.items())

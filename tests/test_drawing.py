@@ -6,25 +6,37 @@ import zlib
 import jax
 import numpy as np
 import pytest
+from jax.extend.random import threefry_2x32
 
 import ntkrobust as ntr
 from ntkrobust import MLP
 from ntkrobust.convolutional import ConvNet
-from ntkrobust.finite.drawing import _Normals, initialize, normals, run_over_draws
+from ntkrobust.finite.drawing import initialize, run_over_draws
 from ntkrobust.finite.measures import Measure, abstract_values
+from ntkrobust.finite.normals import BLOCK, _block, _from_positions, normals
 from ntkrobust.finite.parameters import layer_scales
 from ntkrobust.finite.plan import PROGRAMS, Plan
-from ntkrobust.finite.seeds import seed_keys
+from ntkrobust.finite.seeds import seed_keys, typed_keys
 from ntkrobust.finite.training import largest_kernel_eigenvalue
 
 D = 5
 KEYS = seed_keys(jax.random.key(7), (0, 3, 4))
 
 
-@pytest.mark.parametrize("shape", [(1,), (7, 3), (256,), (257,), (2, 1000), (2**20 + 3,)])
+@pytest.mark.parametrize("shape", [(1,), (7, 3), (BLOCK,), (BLOCK + 1,), (2, 1000), (2**20 + 3,)])
 def test_normals_are_those_of_jax(shape: tuple[int, ...]) -> None:
     wanted = jax.vmap(lambda key: jax.random.normal(key, shape))(KEYS)
     np.testing.assert_allclose(normals(KEYS, *shape), wanted, rtol=1e-6, atol=1e-7)
+
+
+def test_positions_beyond_32_bits() -> None:
+    """No array of this size fits: by the hash that JAX's partitionable bits are made of."""
+    key, position = np.array([5, 9], dtype=np.uint32), 2**33 + 3 * BLOCK
+    keys = typed_keys(_from_positions(key[None], np.array([position, position % 2**32])))
+    there, low_word_alone = (jax.random.bits(one, (4,)) for one in keys)
+    hashed = threefry_2x32(key, np.array([2] * 4 + list(range(3 * BLOCK, 3 * BLOCK + 4)), dtype=np.uint32))
+    np.testing.assert_array_equal(there, hashed[:4] ^ hashed[4:])
+    assert (there != low_word_alone).all()
 
 
 @pytest.mark.parametrize("net", [MLP(2, 6), MLP(5, 7, d_out=2, bias_std=0.3), MLP(11, 4, initialization="ntk")])
@@ -57,16 +69,12 @@ def test_layers_of_other_shapes_are_drawn_one_by_one() -> None:
         np.testing.assert_allclose(array[1], wanted, rtol=1e-6, atol=1e-7)
 
 
-def test_programs_that_draw_serve_other_networks_and_numbers_of_seeds() -> None:
+def test_one_program_draws_every_network_and_any_number_of_seeds() -> None:
     PROGRAMS.clear()
-    initialize(MLP(4, 16), D, KEYS)
-    sizes = {signature[0] for signature in PROGRAMS}
-    assert sizes == {_Normals(256), _Normals(512)}  # 16 · 5 and 16; 2 · 16 · 16
-    for net in (MLP(2, 16), MLP(2, 40), MLP(3, 20), MLP(4, 13, bias_std=0.1)):
+    for net in (MLP(4, 16), MLP(2, 16), MLP(2, 40), MLP(3, 20), MLP(30, 40), MLP(4, 13, bias_std=0.1)):
         for seeds in (1, 5, 70):
             initialize(net, D, seed_keys(jax.random.key(0), tuple(range(seeds))))
-    assert {signature[0] for signature in PROGRAMS} == sizes
-    assert len(PROGRAMS) == 2
+    assert [signature[0] for signature in PROGRAMS] == [_block]
 
 
 def total(shared: np.ndarray, one: dict) -> jax.Array:

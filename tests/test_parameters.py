@@ -153,6 +153,7 @@ def test_more_seeds_never_change_earlier_ones():
         (lambda: check_key(jax.random.PRNGKey(0)), "key must be one typed key"),
         (lambda: check_key(jax.random.split(jax.random.key(0))), "key must be one typed key"),
         (lambda: check_key(0), "key must be one typed key"),
+        (lambda: check_key(jax.random.key(0, impl="rbg")), "depends on those beside it, got one of rbg"),
         (lambda: check_seeds(0), "at least one seed is needed, got 0"),
         (lambda: check_seeds(-3), "at least one seed is needed, got -3"),
         (lambda: check_seeds([]), "at least one seed is needed"),

@@ -1,55 +1,25 @@
 """How the parameters of an ensemble are drawn.
 
-What makes random bits takes a compiler longer than a training step does. So programs that train and measure are given
-their networks, and those that draw are compiled for sizes of arrays, not for networks: other depths and widths use them
-too.
+Programs that train and measure are given their networks: one that drew them would take the compiler much longer.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
-import numpy.typing as npt
 
+from ntkrobust.finite.normals import normals
 from ntkrobust.finite.parameters import Parameters, is_square, layer_scales
-from ntkrobust.finite.plan import Plan, plan_of_arrays, power_of_two_from, run_over_seeds
+from ntkrobust.finite.plan import Plan, run_over_seeds
 from ntkrobust.finite.seeds import own_keys
 from ntkrobust.networks import Network
-from ntkrobust.precision import TRAINING_DTYPE
 
 _FIRST, _HIDDEN, _LAST, _BIASES, _OWN = 0, 1, 2, 3, 8
 """What a network's own key is folded with for each array; from 8 on, layers that are drawn one by one."""
-
-SMALLEST, EXACT_FROM = 2**8, 2**20
-"""Sizes of arrays between these are drawn as the next power of two, and cut: programs are few then. Larger ones come in
-few sizes anyway."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Normals:
-    """So many standard normals from one key."""
-
-    size: int
-
-    def __call__(self, _: dict, key: jax.Array) -> jax.Array:
-        return jax.random.normal(key, (self.size,), dtype=TRAINING_DTYPE)
-
-
-def normals(keys: jax.Array, *shape: int) -> npt.NDArray[np.float32]:
-    """Standard normals (seed, *shape) from keys (seed,).
-
-    With JAX's partitionable random bits, its default, these are ``jax.random.normal(key, shape)``: bits are numbered
-    from the start of an array, whatever its length.
-    """
-    size = math.prod(shape)
-    drawn = size if size >= EXACT_FROM else max(SMALLEST, power_of_two_from(size))
-    found: npt.NDArray[np.float32] = run_over_seeds(_Normals(drawn), plan_of_arrays(drawn, len(keys)), {}, keys)
-    return found[:, :size].reshape(len(keys), *shape)
 
 
 def initialize(net: Network, d_in: int, keys: jax.Array) -> Parameters:

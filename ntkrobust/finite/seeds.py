@@ -82,16 +82,26 @@ def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(int(seed) for seed in chosen)
 
 
+THREEFRY = "threefry2x32"
+"""JAX's default generator. Of a key's numbers those of others, rbg for one, depend on what is drawn beside them, which
+the layout of an ensemble decides."""
+
+
 def check_key(key: jax.Array | None) -> jax.Array:
     """A typed key, ``jax.random.key(0)`` by default.
 
     Raises:
-        InputError: it is something else, a raw ``PRNGKey`` for instance.
+        InputError: it is something else, a raw ``PRNGKey`` for instance, or of another generator than threefry.
     """
     if key is None:
-        return jax.random.key(0)
+        return jax.random.key(0, impl=THREEFRY)
     if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0):
         raise InputError("key must be one typed key, as jax.random.key(0) makes it")
+    if jax.random.key_impl(key) != THREEFRY:
+        raise InputError(
+            f"key must be of JAX's default generator, jax.random.key(0, impl={THREEFRY!r}): what others draw for one "
+            f"network depends on those beside it, got one of {jax.random.key_impl(key)}"
+        )
     return key
 
 

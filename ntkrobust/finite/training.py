@@ -18,12 +18,13 @@ from ntkrobust.finite.arrays import check_data, single_precision
 from ntkrobust.finite.attempts import Program, Work
 from ntkrobust.finite.checkpoints import Checkpoint, check_place, describe
 from ntkrobust.finite.derivatives import ntk_largest_eigenvalue
-from ntkrobust.finite.drawing import initialize, normals
+from ntkrobust.finite.drawing import initialize
 from ntkrobust.finite.flow import GradientFlow, check_tolerance
 from ntkrobust.finite.held_out import held_out_loss
 from ntkrobust.finite.losses import check_loss, zero_loss
 from ntkrobust.finite.memory import Held, plan_that_fits
 from ntkrobust.finite.models import Model, model_of
+from ntkrobust.finite.normals import normals
 from ntkrobust.finite.objectives import Objective, Regularizer
 from ntkrobust.finite.optimizers import (
     Optimizer,
