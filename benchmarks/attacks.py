@@ -31,7 +31,7 @@ from ntkrobust.finite.attacks.gradient import STEP, fgsm, pgd
 from ntkrobust.finite.attacks.objectives import cross_entropy
 from ntkrobust.finite.attacks.programs import Attack
 from ntkrobust.finite.balls import Ball
-from ntkrobust.finite.parameters import Parameters, forward, layer_scales
+from ntkrobust.finite.parameters import Parameters, layer_scales, outputs_in_columns
 from ntkrobust.finite.plan import choose_plan, run_over_seeds
 from ntkrobust.finite.seeds import seed_keys
 
@@ -88,18 +88,18 @@ def agreement(run: ntr.Run, x: np.ndarray, label: np.ndarray) -> None:
         start = np.clip(x + epsilon / np.sqrt(x.shape[1]) * rng.uniform(-1, 1, x.shape), 0, 1)
         with jax.enable_x64(True):
             weights = tuple(jnp.asarray(one[0], jnp.float64) for one in run.parameters.weights)
-            ball = Ball(jnp.asarray(x), jnp.float64(epsilon), jnp.float64(0), jnp.float64(1))
+            ball = Ball.around(jnp.asarray(x), jnp.float64(epsilon), jnp.float64(0), jnp.float64(1))
 
             def see(points: jax.Array, weights: tuple = weights) -> Any:
-                f = lambda x: forward(run.net.phi, scales, Parameters(weights, ()), x)  # noqa: E731
+                f = lambda x: outputs_in_columns(run.net.phi, scales, Parameters(weights, ()), x)  # noqa: E731
                 return look(f, lambda outputs: cross_entropy(outputs, jnp.asarray(label)), points)
 
             last = lambda _, seen: seen.x  # noqa: E731
             ours = {
-                "PGD": pgd(norm, see, ball, jnp.asarray(start), STEPS, last, ball.centre),
+                "PGD": pgd(norm, see, ball, jnp.asarray(start.T), STEPS, last, ball.centre),
                 "FGSM": fgsm(norm, see, ball, last, ball.centre),
             }
-            ours = {name: np.asarray(found) for name, found in ours.items()}
+            ours = {name: np.asarray(found).T for name, found in ours.items()}
         step = from_start(iterated, torch.tensor(start), abs_stepsize=STEP * epsilon / STEPS, steps=STEPS)
         inputs, labels = torch.tensor(x), torch.tensor(label)
         for name, attack in (("PGD", step), ("FGSM", single())):

@@ -66,7 +66,7 @@ SWEEPS = (
     Sweep("a fifth of the labels wrong", 256, 0.2, _ACROSS),
     Sweep("clean labels", 256, 0.0, _ACROSS),
     Sweep("n = 1024, a fifth wrong", 1024, 0.2, (4, 8, 12, 16, 24, 32, 48), seeds=12),
-    Sweep("the same, 40 000 steps", 1024, 0.2, (8, 12, 16, 24, 32, 48), seeds=12, steps=40_000),
+    Sweep("the same, 40 000 steps", 1024, 0.2, (8, 12, 16, 24, 32, 48), seeds=48, steps=40_000),
     Sweep("control: n = 32, a fifth wrong", 32, 0.2, (8, 16, 32, 64, 128, 256)),
 )
 

@@ -18,7 +18,7 @@ from ntkrobust.finite.held_out import EVALUATION
 from ntkrobust.finite.memory import Held, training_memory
 from ntkrobust.finite.models import model_of
 from ntkrobust.finite.objectives import Objective, Regularizer, divergence
-from ntkrobust.finite.parameters import forward, layer_scales
+from ntkrobust.finite.parameters import forward, layer_scales, outputs_in_columns
 from ntkrobust.finite.plan import Plan
 from ntkrobust.finite.seeds import attack_keys, seed_keys
 from ntkrobust.finite.width_adjusted import next_guess
@@ -132,8 +132,8 @@ def test_objectives_and_their_gradients(kind):
     step = jnp.int32(5)
     parameters = one["parameters"]
     key = jax.random.fold_in(one["attack"], step)
-    attacked = X if kind == "jacobian" else jax.jit(objective.attacked)(shared, parameters, X, ONE_HOT, key)
-    attacked = np.asarray(attacked, np.float64)
+    attacked = X.T if kind == "jacobian" else jax.jit(objective.attacked)(shared, parameters, X, ONE_HOT, key)
+    attacked = np.asarray(attacked, np.float64).T
     if kind != "jacobian":
         assert np.all(np.linalg.norm(attacked - X, axis=1) <= 0.3 * (1 + 1e-5))
     parts = jax.jit(objective.parts)(shared, parameters, X, ONE_HOT, key)
@@ -172,7 +172,7 @@ def test_steps_are_those_of_a_plain_loop():
     run = go(adversary=adversary)
     scales = layer_scales(NET, D)
     key = attack_keys(seed_keys(run.key, run.seeds), NET.layer_shapes(D))[1]
-    ball = balls.Ball(jnp.asarray(X), jnp.float32(0.2), jnp.float32(-3), jnp.float32(3))
+    ball = balls.Ball.around(jnp.asarray(X), jnp.float32(0.2), jnp.float32(-3), jnp.float32(3))
 
     def loss(parameters, x):
         return -jnp.sum(ONE_HOT * jax.nn.log_softmax(forward(NET.phi, scales, parameters, x)))
@@ -181,8 +181,8 @@ def test_steps_are_those_of_a_plain_loop():
     def step(parameters, k, strength):
         x = balls.random_point("linf", ball, jax.random.fold_in(key, k))
         for _ in range(3):
-            x = balls.project("linf", ball, x + 0.1 * jnp.sign(jax.grad(loss, 1)(parameters, x)))
-        gradient = jax.grad(lambda p: (1 - strength) * loss(p, X) + strength * loss(p, x))(parameters)
+            x = balls.project("linf", ball, x + 0.1 * jnp.sign(jax.grad(loss, 1)(parameters, x.T)).T)
+        gradient = jax.grad(lambda p: (1 - strength) * loss(p, X) + strength * loss(p, x.T))(parameters)
         return jax.tree.map(lambda p, g: p - 0.05 * g, parameters, gradient)
 
     def distance(strength: float) -> float:
@@ -304,23 +304,23 @@ def attacked_shares(run: Run, norm: str, epsilon: float) -> tuple[np.ndarray, np
     """Shares (seed,) of test points that are right, and whose class stays, under projected ascent."""
     _, _, x, y = digits()
     scales, x = layer_scales(run.net, x.shape[1]), jnp.asarray(x, jnp.float32)
-    ball = balls.Ball(x, jnp.float32(epsilon), jnp.float32(0), jnp.float32(1))
+    ball = balls.Ball.around(x, jnp.float32(epsilon), jnp.float32(0), jnp.float32(1))
 
     def of_one(parameters):
         def outputs(x):
-            return forward(run.net.phi, scales, parameters, x)
+            return outputs_in_columns(run.net.phi, scales, parameters, x)
 
-        predicted = jnp.argmax(outputs(x), axis=1)
+        predicted = jnp.argmax(outputs(x.T), axis=0)
 
         def changed(target):
             def loss(points):
-                return -jnp.sum(jax.nn.one_hot(target, 10) * jax.nn.log_softmax(outputs(points)))
+                return -jnp.sum(jax.nn.one_hot(target, 10, axis=0) * jax.nn.log_softmax(outputs(points), axis=0))
 
             def ascend(_, points):
                 step = 0.25 * epsilon * balls.steepest(norm, jax.grad(loss)(points))
                 return balls.project(norm, ball, points + step)
 
-            return jnp.argmax(outputs(jax.lax.fori_loop(0, 10, ascend, x)), axis=1) != target
+            return jnp.argmax(outputs(jax.lax.fori_loop(0, 10, ascend, x.T)), axis=0) != target
 
         label = jnp.argmax(y, axis=1)
         return jnp.mean((predicted == label) & ~changed(label)), jnp.mean(~changed(predicted))

@@ -130,25 +130,25 @@ def test_fgsm_and_pgd_against_numpy(norm):
         return reference_gradient(w1, w2, x, label)
 
     with jax.enable_x64(True):
-        ball = Ball(jnp.asarray(centre), jnp.float64(epsilon), jnp.float64(0), jnp.float64(1))
+        ball = Ball.around(jnp.asarray(centre), jnp.float64(epsilon), jnp.float64(0), jnp.float64(1))
 
         def see(x):
             loss = lambda outputs: objectives.cross_entropy(outputs, jnp.asarray(label))  # noqa: E731
-            return look(lambda x: jax.nn.relu(x @ w1.T) @ w2.T, loss, x)
+            return look(lambda x: w2 @ jax.nn.relu(w1 @ x), loss, x)
 
         def iterates(seen, new):
             return new.x
 
-        found = pgd(norm, see, ball, jnp.asarray(start), steps, iterates, ball.centre)
+        found = pgd(norm, see, ball, jnp.asarray(start.T), steps, iterates, ball.centre)
         one_step = fgsm(norm, see, ball, iterates, ball.centre)
     size = STEP * epsilon / steps
     expected = reference_pgd(norm, gradient, centre, epsilon, start, steps, size, 0, 1)
-    np.testing.assert_allclose(found, expected, atol=1e-12)
+    np.testing.assert_allclose(found.T, expected, atol=1e-12)
     np.testing.assert_allclose(
-        one_step, reference_pgd(norm, gradient, centre, epsilon, centre, 1, epsilon, 0, 1), atol=1e-12
+        one_step.T, reference_pgd(norm, gradient, centre, epsilon, centre, 1, epsilon, 0, 1), atol=1e-12
     )
     other = reference_pgd(norm, gradient, centre, epsilon, start, steps, 0.99 * size, 0, 1)
-    assert not np.allclose(found, other, atol=1e-4)
+    assert not np.allclose(found.T, other, atol=1e-4)
 
 
 # --- objectives
@@ -157,20 +157,20 @@ def test_fgsm_and_pgd_against_numpy(norm):
 def test_objectives_against_their_formulas():
     f = np.array([[3.0, 1.0, 2.5, -1.0, 0.0], [0.5, 2.0, 1.0, 0.0, -3.0]])
     label, target = np.array([0, 3]), np.array([2, 1])
-    outputs = jnp.float32(f)
+    outputs = jnp.float32(f.T)
     np.testing.assert_allclose(classes.margin(outputs, label), [0.5, -2.0])
     np.testing.assert_allclose(objectives.dlr(outputs, label, None), [-0.5 / 2.0, 2.0 / 1.5], rtol=1e-6)
     np.testing.assert_allclose(
         objectives.targeted_dlr(outputs, label, target), [-0.5 / (3 - 0.5), 2 / (2 - 0.25)], rtol=1e-6
     )
-    np.testing.assert_array_equal(objectives.ranked_targets(outputs, label, 3), [[2, 1, 4], [1, 2, 0]])
+    np.testing.assert_array_equal(objectives.ranked_targets(outputs, label, 3), [[2, 1], [1, 2], [4, 0]])
     own = f[[0, 1], label] - np.log(np.exp(f).sum(axis=1))
     np.testing.assert_allclose(objectives.cross_entropy(outputs, label), -own, rtol=1e-6)
     # the ratio does not see the scale of the outputs, the cross entropy does
     np.testing.assert_allclose(
         objectives.dlr(1e4 * outputs, label, None), objectives.dlr(outputs, label, None), rtol=1e-6
     )
-    one, sign = jnp.float32([[0.3], [-2.0], [0.0]]), np.array([1, 1, 0])
+    one, sign = jnp.float32([[0.3, -2.0, 0.0]]), np.array([1, 1, 0])
     np.testing.assert_allclose(classes.margin(one, sign), [0.3, -2.0, 0.0], rtol=1e-6)
     np.testing.assert_array_equal(classes.is_kept(one, sign), [True, False, False])
     np.testing.assert_allclose(objectives.dlr(one, sign, jnp.float32([0.6, 4.0, 1.0])), [-0.5, 0.5, 0.0], rtol=1e-6)
@@ -180,8 +180,8 @@ def test_ties_lose_the_class_as_accuracy_counts_them():
     # argmax takes the first of equals: class 1 is lost in a tie with class 0, class 0 is not
     outputs = jnp.float32([[1.0, 1.0], [1.0, 1.0]])
     np.testing.assert_array_equal(classes.is_kept(outputs, np.array([0, 1])), [True, False])
-    found = at_input(lambda x: jnp.float32([[0.0, 0.0]]), jnp.int32([0]), jnp.zeros((1, 1)))
-    tied = worse_of(found, jnp.int32([0]), jnp.ones((1, 1)), jnp.float32([[0.0, 0.0]]))
+    found = at_input(lambda x: jnp.float32([[0.0], [0.0]]), jnp.int32([0]), jnp.zeros((1, 1)))
+    tied = worse_of(found, jnp.int32([0]), jnp.ones((1, 1)), jnp.float32([[0.0], [0.0]]))
     assert tied.x[0, 0] == 0
 
 

@@ -1,6 +1,7 @@
 """Balls of allowed perturbations around inputs, cut by the range of the data: what attacks move in.
 
-The norm is static in programs; radii and ranges are run-time arrays, so that other radii need no other program.
+The norm is static in programs; radii and ranges are run-time arrays, so that other radii need no other program. Points
+lie along the last axis, (d, n), as in networks: rows are long, and nothing is turned on its side between steps.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ class Ball(NamedTuple):
     """{x' : ‖x' − centre‖ ≤ radius, lower ≤ x' ≤ upper}, for many centres at once.
 
     Attributes:
-        centre: (n, d) inputs, within the range.
+        centre: (d, n) inputs, within the range.
         radius: () or (n,) radius in the units of x, at least zero.
-        lower, upper: () or (d,) range of the data; ∓∞ where there is none.
+        lower, upper: () or (d, 1) range of the data; ∓∞ where there is none.
     """
 
     centre: jax.Array
@@ -30,32 +31,31 @@ class Ball(NamedTuple):
     lower: jax.Array
     upper: jax.Array
 
-    @property
-    def radii(self) -> jax.Array:
-        """(n, 1) or (1, 1)."""
-        return jnp.reshape(self.radius, (-1, 1))
+    @classmethod
+    def around(cls, x: jax.Array, radius: jax.Array, lower: jax.Array, upper: jax.Array) -> Ball:
+        """The ball around inputs x (n, d), with a range () or (d,)."""
+        return cls(x.T, radius, jnp.reshape(lower, (-1, 1)), jnp.reshape(upper, (-1, 1)))
 
 
 def length(norm: Norm, difference: jax.Array) -> jax.Array:
-    """‖·‖ (n,) of rows (n, d)."""
+    """‖·‖ (n,) of columns (d, n)."""
     if norm == "linf":
-        return jnp.max(jnp.abs(difference), axis=-1)
+        return jnp.max(jnp.abs(difference), axis=0)
     if norm == "l2":
-        return jnp.linalg.norm(difference, axis=-1)
-    return jnp.sum(jnp.abs(difference), axis=-1)
+        return jnp.linalg.norm(difference, axis=0)
+    return jnp.sum(jnp.abs(difference), axis=0)
 
 
 def project(norm: Norm, ball: Ball, x: jax.Array) -> jax.Array:
-    """The nearest point of the ball without its range, then cut to the range, (n, d).
+    """The nearest point of the ball without its range, then cut to the range, (d, n).
 
     The centre is within the range, so cutting moves each coordinate towards the centre's: the point stays in the ball.
     """
-    difference, radius = x - ball.centre, ball.radii
+    difference, radius = x - ball.centre, ball.radius
     if norm == "linf":
         difference = _clip(difference, -radius, radius)
     elif norm == "l2":
-        size = jnp.linalg.norm(difference, axis=-1, keepdims=True)
-        difference = difference * jnp.minimum(1.0, radius / jnp.maximum(size, TINY))
+        difference = difference * jnp.minimum(1.0, radius / jnp.maximum(length(norm, difference), TINY))
     else:
         difference = _onto_l1(difference, radius)
     return _clip(ball.centre + difference, ball.lower, ball.upper)
@@ -67,42 +67,42 @@ def _clip(x: jax.Array, lower: jax.Array, upper: jax.Array) -> jax.Array:
 
 
 def _onto_l1(difference: jax.Array, radius: jax.Array) -> jax.Array:
-    """Nearest point of the ℓ1 ball (n, d): soft thresholding at the level that makes the length the radius.
+    """Nearest point of the ℓ1 ball (d, n): soft thresholding at the level that makes the length the radius.
 
     With |δ| sorted in falling order, the threshold is (Σ_{i≤k} |δ|_(i) − r)/k for the largest k at which it lies below
     |δ|_(k).
     """
     size = jnp.abs(difference)
-    falling = -jnp.sort(-size, axis=-1)
-    count = jnp.arange(1, size.shape[-1] + 1, dtype=size.dtype)
-    threshold = (jnp.cumsum(falling, axis=-1) - radius) / count
-    kept = jnp.sum(falling > threshold, axis=-1, keepdims=True)
-    level = jnp.take_along_axis(threshold, jnp.maximum(kept - 1, 0), axis=-1)
-    inside = jnp.sum(size, axis=-1, keepdims=True) <= radius
+    falling = -jnp.sort(-size, axis=0)
+    count = jnp.arange(1, len(size) + 1, dtype=size.dtype)[:, None]
+    threshold = (jnp.cumsum(falling, axis=0) - radius) / count
+    kept = jnp.sum(falling > threshold, axis=0, keepdims=True)
+    level = jnp.take_along_axis(threshold, jnp.maximum(kept - 1, 0), axis=0)
+    inside = jnp.sum(size, axis=0) <= radius
     left = jnp.maximum(size - level, 0)
     # Far from the ball the threshold is rounded by more than the radius is.
-    left = left * jnp.minimum(1.0, radius / jnp.maximum(jnp.sum(left, axis=-1, keepdims=True), TINY))
+    left = left * jnp.minimum(1.0, radius / jnp.maximum(jnp.sum(left, axis=0), TINY))
     return jnp.where(inside, difference, jnp.sign(difference) * left)
 
 
 def random_point(norm: Norm, ball: Ball, key: jax.Array) -> jax.Array:
-    """A uniform point of the ball without its range, then cut to the range, (n, d)."""
-    n, d = ball.centre.shape
+    """A uniform point of the ball without its range, then cut to the range, (d, n)."""
+    d, n = ball.centre.shape
     dtype = ball.centre.dtype
     key_direction, key_radius = jax.random.split(key)
     if norm == "linf":
-        step = jax.random.uniform(key_direction, (n, d), dtype, -1.0, 1.0)
+        step = jax.random.uniform(key_direction, (n, d), dtype, -1.0, 1.0).T
     else:
         # A uniform point of the ℓp ball is a point of its cone measure times U^{1/d}.
         draw = jax.random.normal if norm == "l2" else jax.random.laplace
-        step = draw(key_direction, (n, d), dtype)
-        step = step / jnp.maximum(length(norm, step)[:, None], TINY)
-        step = step * jax.random.uniform(key_radius, (n, 1), dtype) ** (1 / d)
-    return jnp.clip(ball.centre + ball.radii * step, ball.lower, ball.upper)
+        step = draw(key_direction, (n, d), dtype).T
+        step = step / jnp.maximum(length(norm, step), TINY)
+        step = step * jax.random.uniform(key_radius, (n,), dtype) ** (1 / d)
+    return jnp.clip(ball.centre + ball.radius * step, ball.lower, ball.upper)
 
 
 def steepest(norm: Norm, gradient: jax.Array) -> jax.Array:
-    """The direction of length 1 along which a function rises fastest, (n, d); zero where the gradient is.
+    """The direction of length 1 along which a function rises fastest, (d, n); zero where the gradient is.
 
     arg max_{‖v‖ ≤ 1} ⟨v, g⟩: sign(g) in ℓ∞, g/‖g‖₂ in ℓ2, the largest coordinate alone in ℓ1.
     """
@@ -110,8 +110,8 @@ def steepest(norm: Norm, gradient: jax.Array) -> jax.Array:
         return jnp.sign(gradient)
     if norm == "l2":
         # Saturated networks have gradients whose squares underflow: the largest entry is divided out first.
-        most = jnp.max(jnp.abs(gradient), axis=-1, keepdims=True)
+        most = length("linf", gradient)
         scaled = gradient / jnp.where(most > 0, most, 1)
-        return scaled / jnp.maximum(jnp.linalg.norm(scaled, axis=-1, keepdims=True), 1)
-    largest = jax.nn.one_hot(jnp.argmax(jnp.abs(gradient), axis=-1), gradient.shape[-1], dtype=gradient.dtype)
+        return scaled / jnp.maximum(length(norm, scaled), 1)
+    largest = jax.nn.one_hot(jnp.argmax(jnp.abs(gradient), axis=0), len(gradient), dtype=gradient.dtype, axis=0)
     return largest * jnp.sign(gradient)

@@ -36,11 +36,17 @@ class Convolutional:
 
     def outputs(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
         """f(x) (n, o)."""
-        return self._in_columns(scales, parameters, x.T).T
+        return self.outputs_in_columns(scales, parameters, x.T).T
+
+    def outputs_in_columns(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
+        """f(x) (o, n) for x (d, n), one point per column."""
+        height, width, channels = self.image
+        h = x.reshape(height, width, channels, -1).transpose(2, 0, 1, 3)
+        return self._applied(self.layers, scales, unpacked(parameters), h)
 
     def jacobian(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
         """J(x) = ∂f/∂x (n, o, d)."""
-        return derivatives.jacobian_of_columns(lambda x: self._in_columns(scales, parameters, x), x)
+        return derivatives.jacobian_of_columns(lambda x: self.outputs_in_columns(scales, parameters, x), x)
 
     def kernel(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
         """The empirical NTK Θ(x, x) (n, o, n, o)."""
@@ -77,12 +83,6 @@ class Convolutional:
                     continue
             bound = spectral.product_upper(jnp.stack(factors))
         return bound
-
-    def _in_columns(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
-        """f (o, n) for x (d, n), one point per column."""
-        height, width, channels = self.image
-        h = x.reshape(height, width, channels, -1).transpose(2, 0, 1, 3)
-        return self._applied(self.layers, scales, unpacked(parameters), h)
 
     def _applied(
         self, layers: tuple[Layer, ...], scales: LayerScales, parameters: Parameters, h: jax.Array

@@ -112,6 +112,10 @@ class Probe:
         """f(x) (n, o) at any inputs x (n, d)."""
         return self.model.outputs(self.scales, self.parameters, x)
 
+    def f_in_columns(self, x: jax.Array) -> jax.Array:
+        """f(x) (o, n) at any inputs x (d, n)."""
+        return self.model.outputs_in_columns(self.scales, self.parameters, x)
+
     def kernel(self, parameters: Parameters, x: jax.Array) -> jax.Array:
         """The empirical NTK Θ(x, x) (n, o, n, o) at these parameters."""
         return self.model.kernel(self.scales, parameters, x)

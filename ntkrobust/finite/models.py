@@ -16,7 +16,7 @@ from ntkrobust.activations import Activation
 from ntkrobust.convolutional import ImageNetwork
 from ntkrobust.finite import derivatives, spectral
 from ntkrobust.finite.convolutions import Convolutional
-from ntkrobust.finite.parameters import LayerScales, Parameters, Stacked, forward
+from ntkrobust.finite.parameters import LayerScales, Parameters, Stacked, forward, outputs_in_columns
 from ntkrobust.networks import Network
 
 
@@ -28,6 +28,9 @@ class Model(Protocol):
 
     def outputs(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
         """f(x) (n, o)."""
+
+    def outputs_in_columns(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
+        """f(x) (o, n) for x (d, n), one point per column."""
 
     def jacobian(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
         """J(x) = ∂f/∂x (n, o, d)."""
@@ -57,6 +60,10 @@ class FullyConnected:
     def outputs(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
         """f(x) (n, o)."""
         return forward(self.phi, scales, parameters, x, self.recomputed)
+
+    def outputs_in_columns(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
+        """f(x) (o, n) for x (d, n)."""
+        return outputs_in_columns(self.phi, scales, parameters, x, self.recomputed)
 
     def jacobian(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
         """J(x) = ∂f/∂x (n, o, d)."""

@@ -105,8 +105,8 @@ class Objective:
             return TrainingLoss(self.model, self.loss).on(shared, parameters, x, y), jnp.sum(jacobian**2)
         attacked = self.attacked(shared, parameters, x, y, key)
         # Both halves together: one way forward and one back.
-        outputs = self.model.outputs(shared["scales"], parameters, jnp.concatenate([x, attacked]))
-        clean, worst = jnp.split(outputs, 2)
+        both = jnp.concatenate([x.T, attacked], axis=1)
+        clean, worst = jnp.split(self.model.outputs_in_columns(shared["scales"], parameters, both).T, 2)
         natural = total_loss(self.loss, clean, y)
         if self.regularizer.kind == "trades":
             return natural, divergence(self.loss, clean, worst)
@@ -115,18 +115,18 @@ class Objective:
     def attacked(
         self, shared: dict, parameters: Parameters | Stacked, x: jax.Array, y: jax.Array, key: jax.Array
     ) -> jax.Array:
-        """The last iterate x' (n, d) of projected ascent; no derivative goes through it."""
+        """The last iterate x' (d, n) of projected ascent; no derivative goes through it."""
         regularizer, numbers = self.regularizer, shared["adversary"]
         assert regularizer is not None
         # Cut off here and not behind: what is not followed forward need not be dropped on the way back.
         parameters = jax.lax.stop_gradient(parameters)
-        ball = Ball(x, numbers["epsilon"], numbers["lower"], numbers["upper"])
+        ball = Ball.around(x, numbers["epsilon"], numbers["lower"], numbers["upper"])
 
         def outputs(points: jax.Array) -> jax.Array:
-            return self.model.outputs(shared["scales"], parameters, points)
+            return self.model.outputs_in_columns(shared["scales"], parameters, points).T
 
         if regularizer.kind == "trades":
-            clean = outputs(x)
+            clean = outputs(ball.centre)
             ascended = jax.grad(lambda points: divergence(self.loss, clean, outputs(points)))
         else:
             ascended = jax.grad(lambda points: total_loss(self.loss, outputs(points), y))
@@ -135,5 +135,5 @@ class Objective:
             step = numbers["step_size"] * steepest(regularizer.norm, ascended(points))
             return project(regularizer.norm, ball, points + step)
 
-        start = random_point(regularizer.norm, ball, key) if regularizer.random_start else x
+        start = random_point(regularizer.norm, ball, key) if regularizer.random_start else ball.centre
         return jax.lax.fori_loop(0, regularizer.steps, ascend, start)

@@ -26,9 +26,9 @@ class Progress(NamedTuple):
     """Where the iteration stands.
 
     Attributes:
-        now, before: the iterate as seen, and x of the one before (n, d).
+        now, before: the iterate as seen, and x of the one before (d, n).
         best: what was seen where the loss was largest.
-        size: η (n, 1).
+        size: η (n,).
         rises: (n,) steps since the last checkpoint that raised the loss.
         best_loss, was_halved: (n,) the largest loss at the last checkpoint, and whether η was halved there.
         checkpoint, last: (), steps after which the next is due, and after which the last was.
@@ -49,8 +49,8 @@ class Progress(NamedTuple):
 
 
 def choose(condition: jax.Array, this: Any, that: Any) -> Any:
-    """``this`` for the points where the condition (n,) holds, ``that`` for the others; arrays with a leading axis n."""
-    return jax.tree.map(lambda a, b: jnp.where(condition.reshape(-1, *[1] * (a.ndim - 1)), a, b), this, that)
+    """``this`` for the points where the condition (n,) holds, ``that`` for the others; arrays whose last axis is n."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), this, that)
 
 
 def _steps_until(share: jax.Array, steps: jax.Array) -> jax.Array:
@@ -59,13 +59,13 @@ def _steps_until(share: jax.Array, steps: jax.Array) -> jax.Array:
 
 
 def _start(ball: Ball, seen: Seen, steps: jax.Array) -> Progress:
-    none = jnp.zeros(len(seen.x), bool)
+    none = jnp.zeros(seen.loss.shape, bool)
     share = jnp.float32(FIRST_CHECKPOINT)
     return Progress(
         now=seen,
         before=seen.x,
         best=seen,
-        size=jnp.broadcast_to(2 * ball.radii, (len(seen.x), 1)),
+        size=jnp.broadcast_to(2 * ball.radius, seen.loss.shape),
         rises=none.astype(jnp.int32),
         best_loss=seen.loss,
         was_halved=none,
@@ -86,7 +86,7 @@ def _at_checkpoint(progress: Progress, steps: jax.Array) -> Progress:
     share = progress.share + gap
     return progress._replace(
         now=choose(is_halved, progress.best, progress.now),
-        size=jnp.where(is_halved[:, None], progress.size / 2, progress.size),
+        size=jnp.where(is_halved, progress.size / 2, progress.size),
         rises=jnp.zeros_like(progress.rises),
         best_loss=progress.best.loss,
         was_halved=is_halved,
@@ -100,7 +100,7 @@ def _at_checkpoint(progress: Progress, steps: jax.Array) -> Progress:
 def apgd(
     norm: Norm, look: Look, ball: Ball, start: jax.Array, steps: jax.Array, track: Track[State], state: State
 ) -> State:
-    """``steps`` steps from ``start`` (n, d), the first of them 2ε long, every iterate tracked."""
+    """``steps`` steps from ``start`` (d, n), the first of them 2ε long, every iterate tracked."""
 
     def step(index: jax.Array, carry: tuple[Progress, State]) -> tuple[Progress, State]:
         progress, state = carry

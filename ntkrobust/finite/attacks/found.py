@@ -11,20 +11,20 @@ import jax.numpy as jnp
 from ntkrobust.finite.attacks import classes
 
 Function = Callable[[jax.Array], jax.Array]
-"""A network: f(x) (n, o) at x (n, d)."""
+"""A network: f(x) (o, n) at x (d, n)."""
 
 Loss = Callable[[jax.Array], jax.Array]
-"""Outputs (n, o) to one number per point (n,)."""
+"""Outputs (o, n) to one number per point (n,)."""
 
 
 class Seen(NamedTuple):
     """A network at points.
 
     Attributes:
-        x: (n, d).
-        outputs: (n, o).
+        x: (d, n).
+        outputs: (o, n).
         loss: (n,).
-        gradient: ∂loss/∂x (n, d); a coordinate that is not finite gives no direction and is 0.
+        gradient: ∂loss/∂x (d, n); a coordinate that is not finite gives no direction and is 0.
     """
 
     x: jax.Array
@@ -50,7 +50,7 @@ class Found(NamedTuple):
     """The worst point so far around each input.
 
     Attributes:
-        x: (n, d), of the smallest margin.
+        x: (d, n), of the smallest margin.
         margin: (n,), see :func:`ntkrobust.finite.attacks.classes.margin`.
         is_kept: (n,), whether no point seen has another class.
     """
@@ -67,12 +67,12 @@ def at_input(f: Function, label: jax.Array, x: jax.Array) -> Found:
 
 
 def worse_of(found: Found, label: jax.Array, x: jax.Array, outputs: jax.Array) -> Found:
-    """The worse of what was found and new points (n, d) with their outputs (n, o)."""
+    """The worse of what was found and new points (d, n) with their outputs (o, n)."""
     margin, is_kept = classes.margin(outputs, label), classes.is_kept(outputs, label)
     # With equal margins the point that has lost the class: it may lose it in a tie.
     is_worse = (margin < found.margin) | ((margin == found.margin) & found.is_kept & ~is_kept)
     return Found(
-        jnp.where(is_worse[:, None], x, found.x),
+        jnp.where(is_worse, x, found.x),
         jnp.where(is_worse, margin, found.margin),
         found.is_kept & is_kept,
     )

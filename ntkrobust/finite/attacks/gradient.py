@@ -15,7 +15,7 @@ from ntkrobust.norms import Norm
 State = TypeVar("State")
 
 Look = Callable[[jax.Array], Seen]
-"""What is seen at points x (n, d)."""
+"""What is seen at points x (d, n)."""
 
 Track = Callable[[State, Seen], State]
 """What is kept of what was seen before, and of what is seen now."""
@@ -25,7 +25,7 @@ STEP = 2.5
 
 
 def climb(norm: Norm, ball: Ball, seen: Seen, size: jax.Array) -> jax.Array:
-    """x' = Π(x + size · v), v the steepest direction of length 1, (n, d)."""
+    """x' = Π(x + size · v), v the steepest direction of length 1, (d, n)."""
     gradient = seen.gradient
     if norm == "l1":
         # One coordinate moves: not one that the range holds back.
@@ -36,7 +36,7 @@ def climb(norm: Norm, ball: Ball, seen: Seen, size: jax.Array) -> jax.Array:
 
 def fgsm(norm: Norm, look: Look, ball: Ball, track: Track[State], state: State) -> State:
     """One step of length ε from the input."""
-    return track(state, look(climb(norm, ball, look(ball.centre), ball.radii)))
+    return track(state, look(climb(norm, ball, look(ball.centre), ball.radius)))
 
 
 def pgd(
@@ -48,8 +48,8 @@ def pgd(
     track: Track[State],
     state: State,
 ) -> State:
-    """``steps`` steps of length 2.5 ε/``steps`` from ``start`` (n, d), every iterate tracked, the last one too."""
-    size = STEP * ball.radii / jnp.asarray(steps, ball.radii.dtype)
+    """``steps`` steps of length 2.5 ε/``steps`` from ``start`` (d, n), every iterate tracked, the last one too."""
+    size = STEP * ball.radius / jnp.asarray(steps, ball.radius.dtype)
 
     def step(_: jax.Array, carry: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
         seen = look(carry[0])

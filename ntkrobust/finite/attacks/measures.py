@@ -93,14 +93,14 @@ def stability_given_correct(probe: Probe) -> jax.Array:
 
 def local_lipschitz(probe: Probe) -> jax.Array:
     """max ‖f(x) − f(x')‖₁/‖x − x'‖_∞ over the iterates of two runs that climb the numerator, (n',)."""
-    f, ball = probe.f, _ball(probe)
-    clean = probe.outputs
+    f, ball = probe.f_in_columns, _ball(probe)
+    clean = probe.outputs.T
     key_far, key_near = jax.random.split(jax.random.fold_in(probe.key, 3))
     far = random_point("linf", ball, key_far)
     near = random_point("linf", ball._replace(radius=NEAR * ball.radius), key_near)
 
     def change(outputs: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.abs(outputs - clean), axis=-1)
+        return jnp.sum(jnp.abs(outputs - clean), axis=0)
 
     def track(largest: jax.Array, seen: Seen) -> jax.Array:
         away = length("linf", seen.x - ball.centre)
@@ -115,14 +115,14 @@ def kl_gradient(probe: Probe) -> jax.Array:
 
     p is the softmax of f, and for one output the logistic probabilities (σ(f), σ(−f)).
     """
-    f, ball = probe.f, _ball(probe)
-    clean = _log_probabilities(probe.outputs)
+    f, ball = probe.f_in_columns, _ball(probe)
+    clean = _log_probabilities(probe.outputs.T)
 
     def divergence(outputs: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.exp(clean) * (clean - _log_probabilities(outputs)), axis=-1)
+        return jnp.sum(jnp.exp(clean) * (clean - _log_probabilities(outputs)), axis=0)
 
     def track(largest: jax.Array, seen: Seen) -> jax.Array:
-        return jnp.maximum(largest, jnp.sum(jnp.abs(seen.gradient), axis=-1))
+        return jnp.maximum(largest, length("l1", seen.gradient))
 
     keys = jax.random.split(jax.random.fold_in(probe.key, 4))
     # At x itself the divergence is least and has no gradient.
@@ -132,9 +132,10 @@ def kl_gradient(probe: Probe) -> jax.Array:
 
 
 def _log_probabilities(outputs: jax.Array) -> jax.Array:
-    if outputs.shape[-1] == 1:
-        return jnp.concatenate([jax.nn.log_sigmoid(outputs), jax.nn.log_sigmoid(-outputs)], axis=-1)
-    return jax.nn.log_softmax(outputs, axis=-1)
+    """log p (max(o, 2), n) of outputs (o, n)."""
+    if len(outputs) == 1:
+        return jnp.concatenate([jax.nn.log_sigmoid(outputs), jax.nn.log_sigmoid(-outputs)])
+    return jax.nn.log_softmax(outputs, axis=0)
 
 
 def _stable_linf(probe: Probe) -> jax.Array:
@@ -147,8 +148,8 @@ def _stable_l2(probe: Probe) -> jax.Array:
 
 def _is_stable(norm: Norm, probe: Probe) -> jax.Array:
     """Whether no candidate leaves the predicted class, (n',)."""
-    f, ball = probe.f, _ball(probe)
-    label = classes.predicted(probe.outputs)
+    f, ball = probe.f_in_columns, _ball(probe)
+    label = classes.predicted(probe.outputs.T)
     start = random_point(norm, ball, jax.random.fold_in(probe.key, 1 if norm == "linf" else 2))
 
     def track(found: Found, seen: Seen) -> Found:
@@ -182,12 +183,12 @@ def _two_runs(
 
 def _ball(probe: Probe) -> Ball:
     """Test data have no range here: the balls are whole."""
-    return Ball(probe.x, probe.epsilon, jnp.float32(-jnp.inf), jnp.float32(jnp.inf))
+    return Ball.around(probe.x, probe.epsilon, jnp.float32(-jnp.inf), jnp.float32(jnp.inf))
 
 
 def _is_natural(probe: Probe) -> jax.Array:
     """Whether the class is the target's, as ``natural_accuracy`` has it, (n',)."""
-    return classes.is_kept(probe.outputs, classes.predicted(probe.labels))
+    return classes.is_kept(probe.outputs.T, classes.predicted(probe.labels.T))
 
 
 def _share(holds: jax.Array) -> jax.Array:

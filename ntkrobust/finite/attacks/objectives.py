@@ -1,4 +1,4 @@
-"""What attacks climb: losses of outputs (n, o) and classes (n,), one number per point, larger is worse for the network.
+"""What attacks climb: losses of outputs (o, n) and classes (n,), one number per point, larger is worse for the network.
 
 Cross entropy; the difference of logits ratio (DLR) of Croce & Hein, arXiv 2003.01690, section 4.2; and its targeted
 form, appendix A there.
@@ -21,9 +21,9 @@ TARGETED_OUTPUTS = 4
 
 def cross_entropy(outputs: jax.Array, label: jax.Array) -> jax.Array:
     """−log softmax(f)_c; for one output log(1 + exp(−c f))."""
-    if outputs.shape[-1] == 1:
-        return jax.nn.softplus(-label * outputs[:, 0])
-    return -classes.output_of(jax.nn.log_softmax(outputs.T, axis=0).T, label)
+    if len(outputs) == 1:
+        return jax.nn.softplus(-label * outputs[0])
+    return -classes.output_of(jax.nn.log_softmax(outputs, axis=0), label)
 
 
 def dlr(outputs: jax.Array, label: jax.Array, clean_margin: jax.Array) -> jax.Array:
@@ -34,20 +34,25 @@ def dlr(outputs: jax.Array, label: jax.Array, clean_margin: jax.Array) -> jax.Ar
     input, ``clean_margin`` (n,), a constant.
     """
     margin = classes.margin(outputs, label)
-    if outputs.shape[-1] < DLR_OUTPUTS:
+    if len(outputs) < DLR_OUTPUTS:
         return -margin / jnp.maximum(jnp.abs(clean_margin), TINY)
-    largest = jax.lax.top_k(outputs, 3)[0]
-    return -margin / jnp.maximum(largest[:, 0] - largest[:, 2], TINY)
+    first, _, third = _largest(outputs, 3)
+    return -margin / jnp.maximum(first - third, TINY)
 
 
 def targeted_dlr(outputs: jax.Array, label: jax.Array, target: jax.Array) -> jax.Array:
     """−(f_c − f_t)/(f_(1) − (f_(3) + f_(4))/2) for target classes t (n,)."""
-    largest = jax.lax.top_k(outputs, 4)[0]
+    first, _, third, fourth = _largest(outputs, 4)
     difference = classes.output_of(outputs, label) - classes.output_of(outputs, target)
-    return -difference / jnp.maximum(largest[:, 0] - (largest[:, 2] + largest[:, 3]) / 2, TINY)
+    return -difference / jnp.maximum(first - (third + fourth) / 2, TINY)
+
+
+def _largest(outputs: jax.Array, count: int) -> jax.Array:
+    """The largest outputs (count, n), in falling order."""
+    return jax.lax.top_k(outputs.T, count)[0].T
 
 
 def ranked_targets(outputs: jax.Array, label: jax.Array, count: int) -> jax.Array:
-    """The ``count`` classes other than c with the largest outputs, (n, count)."""
-    others = jnp.where(classes.is_own(outputs, label).T, -jnp.inf, outputs)
-    return jax.lax.top_k(others, count)[1].astype(jnp.int32)
+    """The ``count`` classes other than c with the largest outputs, (count, n)."""
+    others = jnp.where(classes.is_own(outputs, label), -jnp.inf, outputs)
+    return jax.lax.top_k(others.T, count)[1].T.astype(jnp.int32)

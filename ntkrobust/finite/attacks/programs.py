@@ -71,10 +71,11 @@ class Attack:
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
         """The attack on one network."""
-        ball = Ball(shared["x"], shared["epsilon"], shared["lower"], shared["upper"])
+        ball = Ball.around(*(shared[name] for name in ("x", "epsilon", "lower", "upper")))
         key = jax.random.fold_in(one["key"], METHODS.index(self.method))
         victim = Victim(network(self.model, shared, one), one["label"], ball, key)
-        return self._found(victim, shared)._asdict()
+        found = self._found(victim, shared)
+        return found._replace(x=found.x.T)._asdict()
 
     def _found(self, victim: Victim, counts: dict) -> Found:
         f, label, ball, key = victim
@@ -91,11 +92,11 @@ class Attack:
             return fgsm(self.norm, lambda x: look(f, self._loss(victim), x), ball, track, found)
         climb = pgd if self.method == "pgd" else apgd
         targets = self._targets(victim)
-        runs = counts["restarts"] * targets.shape[1]
+        runs = counts["restarts"] * len(targets)
 
         def run(index: jax.Array, found: Found) -> Found:
-            restart, target = index // targets.shape[1], index % targets.shape[1]
-            loss = self._loss(victim, targets[:, target])
+            restart, target = index // len(targets), index % len(targets)
+            loss = self._loss(victim, targets[target])
             # The first run starts at the input, so that one run alone is free of chance.
             start = jax.lax.cond(
                 restart == 0,
@@ -107,11 +108,11 @@ class Attack:
         return jax.lax.fori_loop(0, runs, run, found)
 
     def _targets(self, victim: Victim) -> jax.Array:
-        """(n, targets): a run each; a column of no meaning for methods without targets."""
+        """(targets, n): a run each; a row of no meaning for methods without targets."""
         if self.method != "apgd-t":
-            return victim.label[:, None]
+            return victim.label[None]
         outputs = victim.f(victim.ball.centre)
-        count = min(outputs.shape[-1] - 1, MAX_TARGETS)
+        count = min(len(outputs) - 1, MAX_TARGETS)
         return objectives.ranked_targets(outputs, victim.label, count)
 
     def _loss(self, victim: Victim, target: jax.Array | None = None) -> Loss:
@@ -140,12 +141,12 @@ class Inputs:
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
         """What one network is like at the inputs."""
-        f, x = network(self.model, shared, one), shared["x"]
+        f, x = network(self.model, shared, one), shared["x"].T
         outputs = f(x)
         label = shared["label"] if "label" in shared else classes.predicted(outputs)
 
         def is_zero(loss: Loss) -> jax.Array:
-            return jnp.all(look(f, loss, x).gradient == 0, axis=-1)
+            return jnp.all(look(f, loss, x).gradient == 0, axis=0)
 
         return {
             "label": label,
@@ -156,6 +157,6 @@ class Inputs:
 
 
 def network(model: Model, shared: dict, one: dict) -> Function:
-    """f of one network."""
+    """f of one network, points in columns."""
     scales: LayerScales = shared["scales"]
-    return lambda x: model.outputs(scales, one["parameters"], x)
+    return lambda x: model.outputs_in_columns(scales, one["parameters"], x)

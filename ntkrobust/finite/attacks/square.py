@@ -178,15 +178,15 @@ def square(
     found: Found,
 ) -> Found:
     """The worst of ``queries`` points around each input, and of what was found before; ℓ∞ and ℓ2."""
-    n, d = ball.centre.shape
+    d, n = ball.centre.shape
     grid = Grid.of(image_shape, d)
-    radius = ball.radii[:, :, None, None]
+    radius = jnp.reshape(ball.radius, (-1, 1, 1, 1))
 
     def place(change: jax.Array) -> jax.Array:
-        return project(norm, ball, ball.centre + change.reshape(n, d))
+        return project(norm, ball, ball.centre + change.reshape(n, d).T)
 
     def proposal(x: jax.Array, index: jax.Array, key: jax.Array) -> jax.Array:
-        change = grid.unflatten(x - ball.centre)
+        change = grid.unflatten((x - ball.centre).T)
         size = _window_size(grid, index, queries)
         if norm == "l2":
             return place(_moved_l2(grid, change, radius, key, size))
@@ -201,7 +201,7 @@ def square(
         new_margin = classes.margin(outputs, label)
         is_taken = new_margin <= margin
         return (
-            jnp.where(is_taken[:, None], new, x),
+            jnp.where(is_taken, new, x),
             jnp.where(is_taken, new_margin, margin),
             worse_of(found, label, new, outputs),
         )
