@@ -104,9 +104,16 @@ class Curve:
 
     @property
     def peak(self) -> Estimate:
-        """The width with the largest median."""
+        """The width at which the median is largest."""
         medians, _ = self._again
         return _estimate(_peak(self.sweep.widths, self.medians), _peak(self.sweep.widths, medians))
+
+    @property
+    def highest(self) -> Estimate:
+        """The width of the grid with the largest median."""
+        widths = np.array(self.sweep.widths, dtype=float)
+        medians, _ = self._again
+        return _estimate(widths[np.argmax(self.medians)], widths[np.argmax(medians, axis=-1)])
 
     @property
     def interpolation(self) -> Estimate:
@@ -165,8 +172,19 @@ def _estimate(value: float, again: np.ndarray) -> Estimate:
 
 
 def _peak(widths: tuple[int, ...], medians: np.ndarray) -> np.ndarray:
-    """The width with the largest of medians (..., width)."""
-    return np.array(widths, dtype=float)[np.argmax(medians, axis=-1)]
+    """Where medians (..., width) are largest: the top of the parabola in log m through the largest of them and those
+    beside it, so that the grid of widths does not decide alone; the first or last width if that is the largest.
+    """
+    top = np.argmax(medians, axis=-1)
+    middle = np.clip(top, 1, len(widths) - 2)
+    beside = middle[..., None] + np.array([-1, 0, 1])
+    x = np.log(widths)[beside]
+    before, here, after = np.moveaxis(np.take_along_axis(medians, beside, -1), -1, 0)
+    # Slopes to either side; that of the parabola changes linearly from one half-way point to the other.
+    rise, fall = (here - before) / (x[..., 1] - x[..., 0]), (after - here) / (x[..., 2] - x[..., 1])
+    share = rise / np.where(rise > fall, rise - fall, 1)
+    turn = ((1 - share) * (x[..., 0] + x[..., 1]) + share * (x[..., 1] + x[..., 2])) / 2
+    return np.where(top == middle, np.exp(turn), np.array(widths, dtype=float)[top])
 
 
 def _interpolation(widths: tuple[int, ...], share: np.ndarray) -> float:
@@ -290,6 +308,7 @@ def describe(one: Curve) -> str:
     lines += [
         f"  peak at m = {one.peak}, inside in {one.inside:.1%} of the resamples; "
         f"p/(n·o) = {per_label * one.peak.value:.2f} [{per_label * one.peak.low:.2f}, {per_label * one.peak.high:.2f}]",
+        f"  the largest median of the grid is at m = {one.highest}",
         f"  half interpolate from m = {one.interpolation}",
         f"  ratio {ratio}: {verdict} a factor {FACTOR:g}",
     ]
