@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ntkrobust.checks import check_number
+from ntkrobust.checks import check_number, unknown
 from ntkrobust.errors import InputError
 
 LEAKY_SLOPE = 0.01
@@ -50,7 +50,7 @@ class Activation:
             _check_function(self.name, self.slope, self.function)
             return
         if self.name not in NAMES:
-            raise InputError(f"unknown activation {self.name!r}: expected one of {', '.join(NAMES)}")
+            raise unknown("activation", self.name, NAMES)
         if self.name == "leaky_relu":
             slope = LEAKY_SLOPE if self.slope is None else check_number("the slope of leaky_relu", self.slope)
             if not 0 < slope < 1:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Iterable
 from numbers import Integral, Real
 
 from ntkrobust.errors import InputError
@@ -45,3 +47,15 @@ def check_positive(name: str, value: object) -> float:
     if number <= 0:
         raise InputError(f"{name} must be positive, got {number:g}")
     return number
+
+
+def unknown(what: str, value: object, names: Iterable[str], instead: str = "") -> InputError:
+    """The error that says which names there are; ``instead`` ends its sentence."""
+    known = tuple(names)
+    return InputError(f"unknown {what} {value!r}{similar(value, known)}: expected one of {', '.join(known)}{instead}")
+
+
+def similar(value: object, names: Iterable[str]) -> str:
+    """`` (did you mean '…'?)`` if it is nearly one of ``names``, else nothing."""
+    close = difflib.get_close_matches(str(value), list(names), n=1, cutoff=0.75)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ntkrobust.checks import unknown
 from ntkrobust.errors import InputError
 
 Scale = float | Callable[[int, int, int], float]
@@ -196,5 +197,5 @@ def as_initialization(value: str | Initialization) -> Initialization:
     if gains is not None:
         return Initialization.from_gains(*gains.groups())  # type: ignore[arg-type]  # numbers are read and checked there
     if not isinstance(value, str) or value not in NAMED:
-        raise InputError(f"unknown initialization {value!r}: expected one of {', '.join(NAMED)} or an Initialization")
+        raise unknown("initialization", value, NAMED, " or an Initialization")
     return NAMED[value]

@@ -132,7 +132,11 @@ def nan_file(tmp_path: Path) -> str:
     [
         ("verify --seeds 0", "seeds must be an integer of at least 1, got 0"),
         ("verify --seeds many", "many"),
-        ("verify nonsense", "unknown claim 'nonsense'"),
+        ("verify nonsense", "unknown claim 'nonsense': `ntkrobust claims` lists them"),
+        (
+            "verify zhu2022/depth-hee/measured",
+            "'zhu2022/depth-hee/measured' (did you mean 'zhu2022/depth-he/measured'?)",
+        ),
         ("verify no_such_file.py", "no such file: no_such_file.py"),
         ("verify --data missing.npz", "missing.npz"),
         ("verify --data {nan}", "row 7"),

@@ -4,6 +4,7 @@ import dataclasses
 import zlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.extend.random import threefry_2x32
@@ -140,3 +141,19 @@ def test_a_measure_says_that_it_looks_at_training_data() -> None:
     # and that is noticed before any network is trained
     with pytest.raises(ntr.InputError, match="needs_training_data=True"):
         abstract_values(undeclared, MLP(2, 8), (4, D), 6)
+
+
+@pytest.mark.parametrize(("name", "argument"), [("labels", "y_test"), ("epsilon", "epsilon")])
+def test_a_measure_says_what_has_to_be_given_for_it(name: str, argument: str) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(6, D)), rng.normal(size=(6, 1))
+    run = ntr.train(MLP(2, 8), x, y, seeds=2, steps=0)
+    given = {"y_test": y, "epsilon": 0.1}
+    needy = Measure("needy", "", lambda probe: jnp.sum(getattr(probe, name)), dims=(), needs=(argument,))
+    found = ntr.measure(run, x, [needy], **given)["needy"]
+    np.testing.assert_allclose(found, np.sum(given[argument]), rtol=1e-5)
+    del given[argument]
+    with pytest.raises(ntr.InputError, match=f"the measure 'needy' needs {argument}"):
+        ntr.measure(run, x, [needy], **given)
+    with pytest.raises(ntr.InputError, match=rf"needs=\('{argument}',\)"):
+        ntr.measure(run, x, [dataclasses.replace(needy, needs=())], **given)

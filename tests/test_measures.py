@@ -449,6 +449,10 @@ def test_measures_of_ones_own(run):
     [
         ({"measures": ["robustness"]}, "unknown measure 'robustness': expected one of perturbation_stability, "),
         ({"measures": "robustness"}, "unknown measure 'robustness'"),
+        (
+            {"measures": "jacobian_frobenious"},
+            r"'jacobian_frobenious' \(did you mean 'jacobian_frobenius'\?\): expected",
+        ),
         ({"measures": ["test_mse"]}, "the measure 'test_mse' needs y_test"),
         ({"measures": ["natural_accuracy"], "epsilon": 0.1}, "the measure 'natural_accuracy' needs y_test"),
         ({"measures": ["finite_perturbation_stability"]}, "'finite_perturbation_stability' needs epsilon"),

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkrobust.errors import InputError
-from ntkrobust.finite.measures import MEASURES, Measure, Probe, abstract_values
+from ntkrobust.finite.measures import MEASURES, Measure, Probe, abstract_values, get
 from ntkrobust.networks import Network
 from ntkrobust.precision import TRAINING_DTYPE
 
@@ -81,9 +81,7 @@ def measure_of(measure: str | Measure | Callable[..., Any], name: str = "") -> M
     if isinstance(measure, Measure):
         return measure
     if isinstance(measure, str):
-        if measure not in MEASURES:
-            raise InputError(f"unknown measure {measure!r}: expected one of {', '.join(MEASURES)}")
-        return MEASURES[measure]
+        return get(measure)
     if not callable(measure):
         raise InputError(f"a measure is a name, a function or a Measure, got {measure!r}")
     name = name or getattr(measure, "__name__", "")

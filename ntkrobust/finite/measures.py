@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from ntkrobust.checks import check_integer, check_number
+from ntkrobust.checks import check_integer, check_number, unknown
 from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
 from ntkrobust.finite import spectral, stability
@@ -89,24 +89,22 @@ class Probe:
     @property
     def labels(self) -> jax.Array:
         """Test targets (n', o); for measures that need ``y_test``."""
-        assert self._y is not None
-        return self._y
+        return _declared(self._y, "test targets", "needs=('y_test',)")
 
     @property
     def x_train(self) -> jax.Array:
         """Training inputs (n, d); for measures with ``needs_training_data``."""
-        return _declared(self._training[0], "training data", "needs_training_data")
+        return _declared(self._training[0], "training data", "needs_training_data=True")
 
     @property
     def y_train(self) -> jax.Array:
         """Training targets (n, o); for measures with ``needs_training_data``."""
-        return _declared(self._training[1], "training data", "needs_training_data")
+        return _declared(self._training[1], "training data", "needs_training_data=True")
 
     @property
     def epsilon(self) -> jax.Array:
         """Radius of finite perturbations, in the units of x; for measures that need ``epsilon``."""
-        assert self._epsilon is not None
-        return self._epsilon
+        return _declared(self._epsilon, "epsilon", "needs=('epsilon',)")
 
     def f(self, x: jax.Array) -> jax.Array:
         """f(x) (n, o) at any inputs x (n, d)."""
@@ -123,7 +121,7 @@ class Probe:
     @property
     def initial(self) -> Parameters:
         """The same network's parameters before training; for measures with ``needs_initial``."""
-        return _declared(self._initial, "a probe's initial parameters", "needs_initial")
+        return _declared(self._initial, "a probe's initial parameters", "needs_initial=True")
 
     @cached_property
     def outputs(self) -> jax.Array:
@@ -178,10 +176,10 @@ class Measure:
     needs_initial: bool = False
 
 
-def _declared(value: _T | None, what: str, flag: str) -> _T:
+def _declared(value: _T | None, what: str, argument: str) -> _T:
     """What a measure reads; InputError if it hasn't said that it would."""
     if value is None:
-        raise InputError(f"a measure that reads {what} has to be made with {flag}=True")
+        raise InputError(f"a measure that reads {what} has to be made with {argument}")
     return value
 
 
@@ -496,7 +494,7 @@ def get(measure: str | Measure) -> Measure:
     if isinstance(measure, Measure):
         return measure
     if measure not in MEASURES:
-        raise InputError(f"unknown measure {measure!r}: expected one of {', '.join(MEASURES)}")
+        raise unknown("measure", measure, MEASURES)
     return MEASURES[measure]
 
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.known import bubeck2021, law, limits, lipschitz_bounds, regimes, wu2021, zhu2022
 from ntkrobust.bounds.claims.known.sizes import PRESETS, SIZES
+from ntkrobust.checks import similar, unknown
 from ntkrobust.errors import InputError
 
 
@@ -19,7 +20,7 @@ def catalogue(preset: str = "quick") -> tuple[Claim, ...]:
         InputError: the preset is unknown.
     """
     if preset not in PRESETS:
-        raise InputError(f"unknown preset {preset!r}: expected one of {', '.join(PRESETS)}")
+        raise unknown("preset", preset, PRESETS)
     sizes = SIZES[preset]
     return (
         *law.claims(sizes),
@@ -94,6 +95,7 @@ def select(names: Sequence[str], preset: str = "quick", everything: bool = False
         found += [claim for claim in known if name in (claim.id, claim.base_id)]
         if not found:
             papers = ", ".join(dict.fromkeys(claim.paper for claim in known))
-            raise InputError(f"unknown claim {name!r}: `ntkrobust claims` lists them (papers: {papers})")
+            close = similar(name, sorted({one for claim in known for one in (claim.paper, claim.base_id, claim.id)}))
+            raise InputError(f"unknown claim {name!r}{close}: `ntkrobust claims` lists them (papers: {papers})")
         chosen += [claim for claim in found if claim not in chosen]
     return tuple(chosen)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import check_integer, check_not_negative
+from ntkrobust.checks import check_integer, check_not_negative, unknown
 from ntkrobust.data.checks import as_numeric
 from ntkrobust.errors import InputError
 from ntkrobust.finite.arrays import single_precision
@@ -33,7 +33,7 @@ def check_methods(methods: str | Sequence[str], norm: Norm, d_out: int) -> tuple
         raise InputError(f"at least one method is needed, out of {', '.join(METHODS)}")
     for method in chosen:
         if method not in METHODS:
-            raise InputError(f"unknown method {method!r}: expected one of {', '.join(METHODS)}")
+            raise unknown("method", method, METHODS)
         if norm == "l1" and method in WITHOUT_L1:
             raise InputError(f"the method {method!r} works in linf and l2: for l1 take fgsm, pgd or random")
         if method == "apgd-t" and d_out < TARGETED_OUTPUTS:
