@@ -20,7 +20,7 @@ from ntkrobust.finite.models import model_of
 from ntkrobust.finite.objectives import Objective, Regularizer, divergence
 from ntkrobust.finite.parameters import forward, layer_scales, outputs_in_columns
 from ntkrobust.finite.plan import Plan
-from ntkrobust.finite.seeds import attack_keys, seed_keys
+from ntkrobust.finite.seeds import attack_keys, seed_keys, typed_keys
 from ntkrobust.finite.width_adjusted import next_guess
 
 N, D, OUT = 10, 3, 2
@@ -95,7 +95,7 @@ def pieces(adversary: Adversary, net: MLP = NET, loss: str = "cross_entropy", y:
     """Objective, what all networks share and what is one's own, for the first network."""
     run = go(net, y, steps=0, record_steps=None, loss=loss)
     shared = {"scales": layer_scales(net, D), "x": X, "y": y, "adversary": adversary.numbers()}
-    key = attack_keys(seed_keys(run.key, run.seeds), net.layer_shapes(D))[0]
+    key = typed_keys(attack_keys(seed_keys(run.key, run.seeds), net.layer_shapes(D)))[0]
     parameters = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), run.parameters)
     objective = Objective(model_of(net), loss, Regularizer.of(adversary))
     return objective, shared, {"parameters": parameters, "attack": key}
@@ -171,7 +171,7 @@ def test_steps_are_those_of_a_plain_loop():
     adversary = Adversary(0.2, 0.5, steps=3, step_size=0.1, bounds=(-3.0, 3.0))
     run = go(adversary=adversary)
     scales = layer_scales(NET, D)
-    key = attack_keys(seed_keys(run.key, run.seeds), NET.layer_shapes(D))[1]
+    key = typed_keys(attack_keys(seed_keys(run.key, run.seeds), NET.layer_shapes(D)))[1]
     ball = balls.Ball.around(jnp.asarray(X), jnp.float32(0.2), jnp.float32(-3), jnp.float32(3))
 
     def loss(parameters, x):

@@ -26,7 +26,7 @@ KEYS = seed_keys(jax.random.key(7), (0, 3, 4))
 
 @pytest.mark.parametrize("shape", [(1,), (7, 3), (BLOCK,), (BLOCK + 1,), (2, 1000), (2**20 + 3,)])
 def test_normals_are_those_of_jax(shape: tuple[int, ...]) -> None:
-    wanted = jax.vmap(lambda key: jax.random.normal(key, shape))(KEYS)
+    wanted = jax.vmap(lambda key: jax.random.normal(key, shape))(typed_keys(KEYS))
     np.testing.assert_allclose(normals(KEYS, *shape), wanted, rtol=1e-6, atol=1e-7)
 
 
@@ -45,7 +45,7 @@ def test_a_network_is_drawn_from_its_key_and_shape(net: MLP) -> None:
     """Written down once more, array by array: committed results rest on these numbers."""
     shapes, scales = net.layer_shapes(D), layer_scales(net, D)
     drawn = initialize(net, D, KEYS)
-    for seed, key in enumerate(KEYS):
+    for seed, key in enumerate(typed_keys(KEYS)):
         own = jax.random.fold_in(key, zlib.crc32(repr(shapes).encode()))
         first, hidden, last = (
             jax.random.normal(jax.random.fold_in(own, index), shape)
@@ -64,7 +64,7 @@ def test_layers_of_other_shapes_are_drawn_one_by_one() -> None:
     net = ConvNet(3, 4, d_out=2, image_shape=(4, 4, 1))
     shapes, scales = net.layer_shapes(16), layer_scales(net, 16)
     drawn = initialize(net, 16, KEYS)
-    own = jax.random.fold_in(KEYS[1], zlib.crc32(repr(shapes).encode()))
+    own = jax.random.fold_in(typed_keys(KEYS)[1], zlib.crc32(repr(shapes).encode()))
     for layer, (shape, array) in enumerate(zip(shapes, drawn.weights, strict=True)):
         wanted = scales.weight_std[layer] * jax.random.normal(jax.random.fold_in(own, 8 + layer), shape)
         np.testing.assert_allclose(array[1], wanted, rtol=1e-6, atol=1e-7)

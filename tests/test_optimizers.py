@@ -13,7 +13,7 @@ import pytest
 from ntkrobust import MLP, InputError, Run, train
 from ntkrobust.finite.losses import check_loss, total_loss, zero_loss
 from ntkrobust.finite.parameters import Parameters, forward, layer_scales
-from ntkrobust.finite.seeds import order_keys, seed_keys
+from ntkrobust.finite.seeds import order_keys, seed_keys, typed_keys
 from ntkrobust.finite.segments import epoch_order
 
 N, D, OUT = 10, 3, 2
@@ -155,7 +155,7 @@ def test_what_a_run_says_of_its_time():
 
 
 def orders(run: Run, seed: int, epochs: int) -> np.ndarray:
-    key = order_keys(seed_keys(run.key, run.seeds), run.net.layer_shapes(D))[seed]
+    key = typed_keys(order_keys(seed_keys(run.key, run.seeds), run.net.layer_shapes(D)))[seed]
     return np.array([epoch_order(key, epoch, N) for epoch in range(epochs)])
 
 
@@ -187,7 +187,7 @@ def test_an_epoch_sees_each_sample_once_in_an_order_of_its_own():
     assert len({tuple(row) for row in order.reshape(-1, N)}) == 12
     # other widths draw other orders
     keys = seed_keys(run.key, run.seeds)
-    wider = order_keys(keys, dataclasses.replace(NET, width=9).layer_shapes(D))
+    wider = typed_keys(order_keys(keys, dataclasses.replace(NET, width=9).layer_shapes(D)))
     assert not np.array_equal(epoch_order(wider[0], 0, N), order[0, 0])
 
 

@@ -16,7 +16,7 @@ from ntkrobust.activations import as_activation
 from ntkrobust.finite.derivatives import empirical_ntk, input_jacobian, ntk_largest_eigenvalue
 from ntkrobust.finite.drawing import initialize
 from ntkrobust.finite.parameters import Parameters, forward, layer_scales
-from ntkrobust.finite.seeds import check_key, check_seeds, seed_keys
+from ntkrobust.finite.seeds import check_key, check_seeds, seed_keys, typed_keys
 
 D = 5
 KEY = jax.random.key(2026)
@@ -179,7 +179,7 @@ def test_seeds_and_keys():
     assert check_seeds(range(4, 6)) == (4, 5)
     assert check_key(None) == jax.random.key(0)
     key = jax.random.key(3)
-    assert seed_keys(key, (9,))[0] == jax.random.fold_in(key, 9)
+    assert typed_keys(seed_keys(key, (9,)))[0] == jax.random.fold_in(key, 9)
 
 
 # --- the forward pass

@@ -31,6 +31,7 @@ from ntkrobust.finite.plan import (
     run_over_seeds,
     run_over_times,
 )
+from ntkrobust.finite.seeds import RawKeys
 from ntkrobust.machine import cores
 
 X = np.linspace(-1.2, 1.4, 24).reshape(8, 3)
@@ -200,7 +201,7 @@ def affine(shared, one):
 def check_every_seed(n_seeds: int, plan: Plan) -> None:
     a, b = np.arange(n_seeds, dtype=np.float32), np.arange(2 * n_seeds, dtype=np.float32).reshape(n_seeds, 2)
     keys = jax.random.split(jax.random.key(0), n_seeds)
-    per_seed = {"a": a, "b": b, "key": keys}
+    per_seed = {"a": a, "b": b, "key": RawKeys(np.asarray(jax.random.key_data(keys)))}
     found = run_over_seeds(affine, plan, {"add": np.float32(1000)}, per_seed)
     # whole numbers below 2^24: exact
     np.testing.assert_array_equal(found["sum"], 1000 + a * b.sum(axis=1))

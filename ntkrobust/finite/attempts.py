@@ -14,6 +14,7 @@ from ntkrobust.finite.optimizers import Optimizer, Start
 from ntkrobust.finite.parameters import Parameters, Stacked
 from ntkrobust.finite.plan import Plan, run_over_seeds
 from ntkrobust.finite.schedules import Schedule
+from ntkrobust.finite.seeds import RawKeys
 from ntkrobust.finite.segments import FullBatch, GradientDescent, MiniBatches
 
 Program = GradientDescent | FullBatch | MiniBatches | GradientFlow
@@ -87,7 +88,7 @@ class Work:
         initial: Parameters | Stacked,
         rate: np.ndarray,
         times: np.ndarray,
-        keys: dict[str, jax.Array],
+        keys: dict[str, RawKeys],
         save: Callable[[], None],
     ) -> dict[str, Any]:
         """Take a course to its last record.

@@ -15,14 +15,14 @@ import numpy as np
 from ntkrobust.finite.normals import normals
 from ntkrobust.finite.parameters import Parameters, is_square, layer_scales
 from ntkrobust.finite.plan import Plan, run_over_seeds
-from ntkrobust.finite.seeds import own_keys
+from ntkrobust.finite.seeds import RawKeys, own_keys
 from ntkrobust.networks import Network
 
 _FIRST, _HIDDEN, _LAST, _BIASES, _OWN = 0, 1, 2, 3, 8
 """What a network's own key is folded with for each array; from 8 on, layers that are drawn one by one."""
 
 
-def initialize(net: Network, d_in: int, keys: jax.Array) -> Parameters:
+def initialize(net: Network, d_in: int, keys: RawKeys) -> Parameters:
     """Parameters of an ensemble as numpy arrays, one network per key along a leading axis.
 
     Entries are N(0, β_l²) in the standard parameterization and N(0, 1) in the NTK parameterization; biases are

@@ -24,10 +24,10 @@ BLOCK = 2**9
 """Numbers drawn from one beginning: as fast on CPUs as longer ones, and of the last in an array less goes to waste."""
 
 
-def normals(keys: jax.Array, *shape: int) -> npt.NDArray[np.float32]:
+def normals(keys: RawKeys, *shape: int) -> npt.NDArray[np.float32]:
     """Standard normals (seed, *shape) from keys (seed,): ``jax.random.normal(key, shape)`` of each."""
     size = math.prod(shape)
-    blocks = _from_positions(np.asarray(jax.random.key_data(keys)), np.arange(0, size, BLOCK))
+    blocks = _from_positions(keys.data, np.arange(0, size, BLOCK))
     drawn: npt.NDArray[np.float32] = run_over_seeds(_block, plan_of_arrays(BLOCK, len(blocks.data)), {}, blocks)
     return drawn.reshape(len(keys), -1)[:, :size].reshape(len(keys), *shape)
 

@@ -26,7 +26,7 @@ from jax.stages import Compiled
 
 from ntkrobust.finite.compiling import Program, Programs
 from ntkrobust.finite.devices import OverSeeds, over_processes, sharing_points, sharing_seeds
-from ntkrobust.finite.seeds import raw_keys, typed_keys
+from ntkrobust.finite.seeds import typed_keys
 from ntkrobust.finite.streams import StreamProgram, side_by_side
 from ntkrobust.networks import Network
 from ntkrobust.precision import full_matmul_precision
@@ -309,7 +309,8 @@ def run_over_seeds(
         function: a hashable, traceable function of one seed; what it returns is a pytree of arrays.
         plan: how to lay the seeds out.
         shared: pytree of arrays that every seed sees.
-        per_seed: pytree of arrays with a leading seed axis.
+        per_seed: pytree of arrays with a leading seed axis; keys are :class:`~ntkrobust.finite.seeds.RawKeys`, which
+            ``function`` sees as typed ones.
         donated: names in ``per_seed``, a dict then, that ``function`` returns with the same shapes and types. Programs
             work on these in place. What the caller holds in numpy arrays stays as it is.
         resident: names of results, in a dict then, that are only ever given back here. They stay on the device where
@@ -331,7 +332,7 @@ def run_over_times(
 ) -> list[Any]:
     """:func:`run_over_seeds` for the same seeds at several times, in one go; what it returns for each of them."""
     run = functools.partial(_run_here, function, plan, shared, donated, resident)
-    found: list[Any] = over_processes(run, raw_keys(list(at_times)))
+    found: list[Any] = over_processes(run, list(at_times))
     return found
 
 

@@ -15,13 +15,9 @@ import numpy as np
 
 from ntkrobust.errors import InputError
 
-
-def seed_keys(key: jax.Array, seeds: tuple[int, ...]) -> jax.Array:
-    """Keys (len(seeds),): seed i uses ``fold_in(key, i)``, so more seeds never change earlier ones."""
-    return _fold_in_each(key, np.asarray(seeds, dtype=np.uint32))
-
-
-_fold_in_each = jax.jit(jax.vmap(jax.random.fold_in, in_axes=(None, 0)))
+THREEFRY = "threefry2x32"
+"""JAX's default generator. Of a key's numbers those of others, rbg for one, depend on what is drawn beside them, which
+the layout of an ensemble decides."""
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["data"], meta_fields=["implementation"])
@@ -35,25 +31,37 @@ class RawKeys:
     """
 
     data: Any
-    implementation: Any
+    implementation: Any = THREEFRY
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, part: Any) -> RawKeys:
+        return RawKeys(self.data[part], self.implementation)
 
 
-def raw_keys(of: Any) -> Any:
-    """A pytree with every array of typed keys replaced by its numbers."""
-    known: dict[int, RawKeys] = {}  # recorded times share their keys
+def seed_keys(key: jax.Array, seeds: tuple[int, ...]) -> RawKeys:
+    """Keys (len(seeds),): seed i uses ``fold_in(key, i)``, so more seeds never change earlier ones."""
+    return RawKeys(np.asarray(_fold_in_each(key, np.asarray(seeds, dtype=np.uint32))))
 
-    def raw(leaf: Any) -> Any:
-        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            if id(leaf) not in known:
-                known[id(leaf)] = RawKeys(np.asarray(jax.random.key_data(leaf)), jax.random.key_impl(leaf))
-            return known[id(leaf)]
-        return leaf
 
-    return jax.tree.map(raw, of)
+@jax.jit
+def _fold_in_each(key: jax.Array, seeds: jax.Array) -> jax.Array:
+    return jax.random.key_data(jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, seeds))
+
+
+def fold_in(keys: RawKeys, number: int) -> RawKeys:
+    """Other keys (seed,) for what is random in another way."""
+    return RawKeys(np.asarray(_each_folded_in(keys, np.uint32(number))), keys.implementation)
+
+
+@jax.jit
+def _each_folded_in(keys: RawKeys, number: jax.Array) -> jax.Array:
+    return jax.random.key_data(jax.vmap(jax.random.fold_in, in_axes=(0, None))(typed_keys(keys), number))
 
 
 def typed_keys(of: Any) -> Any:
-    """The same with typed keys again."""
+    """A pytree with typed keys in place of their numbers."""
 
     def typed(leaf: Any) -> Any:
         if isinstance(leaf, RawKeys):
@@ -82,11 +90,6 @@ def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(int(seed) for seed in chosen)
 
 
-THREEFRY = "threefry2x32"
-"""JAX's default generator. Of a key's numbers those of others, rbg for one, depend on what is drawn beside them, which
-the layout of an ensemble decides."""
-
-
 def check_key(key: jax.Array | None) -> jax.Array:
     """A typed key, ``jax.random.key(0)`` by default.
 
@@ -110,7 +113,7 @@ ORDER_INDEX, ATTACK_INDEX = 4, 5
 3."""
 
 
-def order_keys(keys: jax.Array, shapes: tuple[tuple[int, int], ...]) -> jax.Array:
+def order_keys(keys: RawKeys, shapes: tuple[tuple[int, int], ...]) -> RawKeys:
     """Keys (seed,) of the orders of minibatches, from those of :func:`seed_keys` and the layers' (fan_out, fan_in).
 
     Like draws, they depend on the shape of the network: seeds share no order, and neither do shapes.
@@ -118,26 +121,25 @@ def order_keys(keys: jax.Array, shapes: tuple[tuple[int, int], ...]) -> jax.Arra
     return own_keys(keys, shapes, (ORDER_INDEX,))[ORDER_INDEX]
 
 
-def attack_keys(keys: jax.Array, shapes: tuple[tuple[int, int], ...]) -> jax.Array:
+def attack_keys(keys: RawKeys, shapes: tuple[tuple[int, int], ...]) -> RawKeys:
     """Keys (seed,) of the random starts of attacks in training, in the same way."""
     return own_keys(keys, shapes, (ATTACK_INDEX,))[ATTACK_INDEX]
 
 
-def own_keys(keys: jax.Array, shapes: tuple[tuple[int, int], ...], indices: Sequence[int]) -> dict[int, jax.Array]:
+def own_keys(keys: RawKeys, shapes: tuple[tuple[int, int], ...], indices: Sequence[int]) -> dict[int, RawKeys]:
     """Index → keys (seed,) of networks of this shape alone.
 
     Draws of different length from one key share a prefix, which would tie widths and depths to each other.
     """
     shape = np.uint32(zlib.crc32(repr(shapes).encode()))
-    found = _fold_in_shape_and_index(keys, shape, np.array(indices, dtype=np.uint32))
-    return dict(zip(indices, found, strict=True))
+    found = np.asarray(_fold_in_shape_and_index(keys, shape, np.array(indices, dtype=np.uint32)))
+    return {index: RawKeys(data, keys.implementation) for index, data in zip(indices, found, strict=True)}
 
 
 @jax.jit
-def _fold_in_shape_and_index(keys: jax.Array, shape: jax.Array, indices: jax.Array) -> list[jax.Array]:
-    """Keys (seed,) for each index."""
+def _fold_in_shape_and_index(keys: RawKeys, shape: jax.Array, indices: jax.Array) -> jax.Array:
+    """Data of keys (seed,) for each index, (index, seed, …)."""
     each = jax.vmap(jax.random.fold_in, in_axes=(0, None))
-    of_shape = each(keys, shape)
+    of_shape = each(typed_keys(keys), shape)
     # One piece of code for all indices: written out, each would be compiled anew.
-    together = jax.vmap(lambda index: each(of_shape, index))(indices)
-    return [together[position] for position in range(len(indices))]
+    return jax.random.key_data(jax.vmap(lambda index: each(of_shape, index))(indices))

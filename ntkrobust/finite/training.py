@@ -38,7 +38,7 @@ from ntkrobust.finite.parameters import LayerScales, Parameters, Stacked, layer_
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
 from ntkrobust.finite.schedules import Schedule, check_schedule, log_spaced
-from ntkrobust.finite.seeds import attack_keys, check_key, check_seeds, order_keys, seed_keys
+from ntkrobust.finite.seeds import RawKeys, attack_keys, check_key, check_seeds, order_keys, seed_keys
 from ntkrobust.finite.segments import FullBatch, GradientDescent, MiniBatches
 from ntkrobust.networks import Network
 from ntkrobust.precision import TRAINING_DTYPE
@@ -300,7 +300,7 @@ def _attempts(
     work: Work,
     initial: Parameters | Stacked,
     like: Parameters | Stacked,
-    keys: dict[str, jax.Array],
+    keys: dict[str, RawKeys],
     rates_and_times: Callable[[], tuple[np.ndarray, np.ndarray]],
     retries: int,
     file: Checkpoint | None,
@@ -459,7 +459,7 @@ class _LargestEigenvalue:
 
 
 def _largest_eigenvalues(
-    model: Model, plan: Plan, scales: LayerScales, x: np.ndarray, parameters: Parameters | Stacked, keys: jax.Array
+    model: Model, plan: Plan, scales: LayerScales, x: np.ndarray, parameters: Parameters | Stacked, keys: RawKeys
 ) -> np.ndarray:
     """λ_max (seed,) of networks of these parameters on x (n, d)."""
     outputs = parameters.weights[-1].shape[1]

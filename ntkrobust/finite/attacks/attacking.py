@@ -21,7 +21,7 @@ from ntkrobust.finite.models import Model, model_of
 from ntkrobust.finite.parameters import Parameters, layer_scales
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
-from ntkrobust.finite.seeds import check_key, seed_keys
+from ntkrobust.finite.seeds import RawKeys, check_key, fold_in, seed_keys
 from ntkrobust.machine import physical_bytes, resident_bytes
 from ntkrobust.norms import Norm, check_norm
 
@@ -146,8 +146,8 @@ def _check_memory(
 
 
 def _batches(
-    parameters: Parameters, keys: jax.Array, radii: npt.NDArray[np.float64], x: npt.NDArray[np.float32]
-) -> Iterator[tuple[Parameters, jax.Array]]:
+    parameters: Parameters, keys: RawKeys, radii: npt.NDArray[np.float64], x: npt.NDArray[np.float32]
+) -> Iterator[tuple[Parameters, RawKeys]]:
     """Seeds, so many at a time that their attacked points fit into ``BATCH_BYTES``."""
     size = max(1, BATCH_BYTES // (len(radii) * x.nbytes))
     for start in range(0, len(keys), size):
@@ -193,11 +193,11 @@ class _Battle:
     shared: dict[str, Any]
     radii: npt.NDArray[np.float64]
 
-    def fight(self, parameters: Parameters, keys: jax.Array) -> _Outcome:
+    def fight(self, parameters: Parameters, keys: RawKeys) -> _Outcome:
         """The outcome for these seeds."""
         known = {name: self.shared[name] for name in ("scales", "x", "label") if name in self.shared}
         inputs = run_over_seeds(Inputs(self.model), self.plan, known, {"parameters": parameters})
-        per_seed = {"parameters": parameters, "key": _fold_in(keys), "label": inputs["label"]}
+        per_seed = {"parameters": parameters, "key": fold_in(keys, KEY_INDEX), "label": inputs["label"]}
         by_method = {method: self._run(method, per_seed, self.shared) for method in self.methods}
         twice = {**self.shared, "steps": 2 * self.shared["steps"]}
         doubled = self._run(self.doubled_method, per_seed, twice)
@@ -279,9 +279,6 @@ class _Battle:
         lower, upper = self.shared["lower"], self.shared["upper"]
         each = [strength.containment(self.norm, one, self.shared["x"], self.radii[:, None], lower, upper) for one in x]
         return strength.Containment(*(np.stack(parts) for parts in zip(*each, strict=True)))
-
-
-_fold_in = jax.jit(jax.vmap(lambda key: jax.random.fold_in(key, KEY_INDEX)))
 
 
 def _labelled(
