@@ -2,6 +2,7 @@
 
 import dataclasses
 import zlib
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,28 @@ KEYS = seed_keys(jax.random.key(7), (0, 3, 4))
 @pytest.mark.parametrize("shape", [(1,), (7, 3), (BLOCK,), (BLOCK + 1,), (2, 1000), (2**20 + 3,)])
 def test_normals_are_those_of_jax(shape: tuple[int, ...]) -> None:
     wanted = jax.vmap(lambda key: jax.random.normal(key, shape))(typed_keys(KEYS))
-    np.testing.assert_allclose(normals(KEYS, *shape), wanted, rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(normals(KEYS, *shape), wanted)
+    assert (normals(KEYS[::-1], *shape) != wanted).any()
+
+
+def test_normals_are_partitionable_ones_whatever_the_flag() -> None:
+    wanted = normals(KEYS, 700)
+    with jax.threefry_partitionable(False):
+        np.testing.assert_array_equal(normals(KEYS, 700), wanted)
+        assert (jax.random.normal(typed_keys(KEYS)[0], (700,)) != wanted[0]).any()
+
+
+def test_runs_with_keys_of_other_generators_are_refused(tmp_path: Path) -> None:
+    """Earlier versions took them: such a run loads, but nothing can be drawn from its key."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(6, D)), rng.normal(size=(6, 1))
+    run = ntr.train(MLP(2, 8), x, y, seeds=2, steps=3)
+    dataclasses.replace(run, key=jax.random.key(0, impl="rbg")).save(tmp_path / "run.npz")
+    loaded = ntr.Run.load(tmp_path / "run.npz")
+    np.testing.assert_array_equal(loaded.loss, run.loss)
+    for call in (loaded.initial_parameters, lambda: ntr.measure(loaded, x, ["lazy_ratio"])):
+        with pytest.raises(ntr.InputError, match="got one of rbg"):
+            call()
 
 
 def test_positions_beyond_32_bits() -> None:

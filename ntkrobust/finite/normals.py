@@ -25,7 +25,10 @@ BLOCK = 2**9
 
 
 def normals(keys: RawKeys, *shape: int) -> npt.NDArray[np.float32]:
-    """Standard normals (seed, *shape) from keys (seed,): ``jax.random.normal(key, shape)`` of each."""
+    """Standard normals (seed, *shape) from keys (seed,): ``jax.random.normal(key, shape)`` of each.
+
+    That of partitionable bits, JAX's default, whatever ``jax_threefry_partitionable`` says.
+    """
     size = math.prod(shape)
     blocks = _from_positions(keys.data, np.arange(0, size, BLOCK))
     drawn: npt.NDArray[np.float32] = run_over_seeds(_block, plan_of_arrays(BLOCK, len(blocks.data)), {}, blocks)

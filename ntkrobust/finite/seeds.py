@@ -41,8 +41,12 @@ class RawKeys:
 
 
 def seed_keys(key: jax.Array, seeds: tuple[int, ...]) -> RawKeys:
-    """Keys (len(seeds),): seed i uses ``fold_in(key, i)``, so more seeds never change earlier ones."""
-    return RawKeys(np.asarray(_fold_in_each(key, np.asarray(seeds, dtype=np.uint32))))
+    """Keys (len(seeds),): seed i uses ``fold_in(key, i)``, so more seeds never change earlier ones.
+
+    Raises:
+        InputError: the key is of another generator than threefry, as one of a run saved earlier may be.
+    """
+    return RawKeys(np.asarray(_fold_in_each(check_key(key), np.asarray(seeds, dtype=np.uint32))))
 
 
 @jax.jit
