@@ -9,6 +9,7 @@ import pytest
 from ntkrobust.errors import InputError
 from ntkrobust.finite.drawing import initialize
 from ntkrobust.finite.parameters import forward, layer_scales
+from ntkrobust.finite.seeds import seed_keys
 from ntkrobust.initializations import Initialization
 from ntkrobust.kernels import neural_tangents as nt
 from ntkrobust.kernels import stax, stax_parameters
@@ -34,7 +35,7 @@ NETWORKS = [
 
 def one_network(net, seed=0):
     """Parameters of one network, and its function of parameters and points."""
-    parameters = jax.tree.map(lambda p: p[0], initialize(net, D, jax.random.key(seed)[None]))
+    parameters = jax.tree.map(lambda p: p[0], initialize(net, D, seed_keys(jax.random.key(seed), (0,))))
     return parameters, lambda p, x: forward(net.phi, layer_scales(net, D), p, x)
 
 
@@ -67,7 +68,7 @@ def test_same_law_of_parameters(net):
     keys = jax.random.split(jax.random.key(3), 400)
     described = stax(net, D)
     theirs = jax.vmap(lambda key: described.init_fn(key, X1.shape)[1])(keys)
-    ours = initialize(net, D, keys)
+    ours = initialize(net, D, seed_keys(jax.random.key(3), tuple(range(400))))
     ours = jax.vmap(lambda p: stax_parameters(net, p))(ours)
     for a, b in zip(jax.tree.leaves(theirs), jax.tree.leaves(ours), strict=True):
         squares = [float(jnp.mean(p**2)) for p in (a, b)]
@@ -87,7 +88,7 @@ SHALLOW = [
 def test_same_kernels_at_initialization(net):
     """Kernels of our networks, averaged over draws, against ``kernel_fn``: within 5 standard errors, both ways."""
     _, f = one_network(net)
-    keys = jax.random.split(jax.random.key(11), 3000)
+    keys = seed_keys(jax.random.key(11), tuple(range(3000)))
 
     @jax.jit
     @jax.vmap

@@ -18,6 +18,7 @@ from ntkrobust.finite.measures import measure_untrained
 from ntkrobust.finite.models import model_of
 from ntkrobust.finite.parameters import layer_scales
 from ntkrobust.finite.plan import Plan, choose_plan
+from ntkrobust.finite.seeds import seed_keys
 from ntkrobust.kernels import GeneralEnsemble, stax, stax_parameters
 
 IMAGE = (5, 3, 2)
@@ -39,7 +40,7 @@ Y = RNG.standard_normal((4, 1)).astype(np.float32)
 
 def one_network(net, seed=0):
     """Parameters of one network, its function of points, and of its parameters and points."""
-    parameters = jax.tree.map(lambda p: p[0], initialize(net, D, jax.random.key(seed)[None]))
+    parameters = jax.tree.map(lambda p: p[0], initialize(net, D, seed_keys(jax.random.key(seed), (0,))))
     model, scales = model_of(net), layer_scales(net, D)
     return parameters, lambda x: model.outputs(scales, parameters, x), model, scales
 
@@ -256,7 +257,9 @@ def test_lipschitz_upper_is_above_every_slope_and_needs_the_overlap_of_patches()
     # times that of its matrix.
     net = ConvNet(2, 1, (40, 40, 1), activation="linear", pooling="flatten")
     model, scales = model_of(net), layer_scales(net, 1600)
-    ones = jax.tree.map(np.ones_like, jax.tree.map(lambda p: p[0], initialize(net, 1600, jax.random.key(0)[None])))
+    ones = jax.tree.map(
+        np.ones_like, jax.tree.map(lambda p: p[0], initialize(net, 1600, seed_keys(jax.random.key(0), (0,))))
+    )
     norms = jnp.array([np.linalg.norm(weight) for weight in ones.weights], jnp.float32)
     slope = np.linalg.norm(model.jacobian(scales, ones, np.ones((1, 1600), np.float32)))
     upper = float(model.lipschitz_upper(scales.weight_gain, norms))
