@@ -106,12 +106,13 @@ def test_the_peak_is_within_a_fifth_of_the_estimate(ensemble: str) -> None:
 
 @on_linux
 def test_copies_that_programs_do_not_make_would_be_seen() -> None:
-    estimate, peak, _ = estimate_and_peak("8 4 1024 256 2 2 adam copying")
-    _, in_place, _ = estimate_and_peak("8 4 1024 256 2 2 adam")
-    # Two copies more of each of the two arrays that Adam keeps, for 8 networks: one as it comes out, at least.
-    more = 2 * 8 * 4 * ntr.MLP(4, 1024).count_parameters(64)
-    assert peak > in_place + 0.6 * more
-    assert abs(estimate / in_place - 1) < abs(estimate / peak - 1)
+    estimate, peak, _ = estimate_and_peak("12 4 1024 256 2 2 adam copying")
+    _, in_place, _ = estimate_and_peak("12 4 1024 256 2 2 adam")
+    # Two copies more of each of the two arrays that Adam keeps, for 12 networks: one as it comes out, at least.
+    more = 2 * 12 * 4 * ntr.MLP(4, 1024).count_parameters(64)
+    assert peak - in_place > 0.8 * more
+    # and the test above would be red
+    assert estimate / peak < 0.8
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Balls of allowed perturbations around inputs, cut by the range of the data: what attacks move in.
 
 The norm is static in programs; radii and ranges are run-time arrays, so that other radii need no other program. Points
-lie along the last axis, (d, n), as in networks: rows are long, and nothing is turned on its side between steps.
+lie along the last axis, (d, n), as in networks: rows are long, and steps along gradients turn nothing on its side.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Ball(NamedTuple):
     Attributes:
         centre: (d, n) inputs, within the range.
         radius: () or (n,) radius in the units of x, at least zero.
-        lower, upper: () or (d, 1) range of the data; ∓∞ where there is none.
+        lower, upper: (), (1, 1) or (d, 1) range of the data; ∓∞ where there is none.
     """
 
     centre: jax.Array

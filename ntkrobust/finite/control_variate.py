@@ -33,7 +33,7 @@ from ntkrobust.finite.arrays import single_precision
 from ntkrobust.finite.drawing import run_over_draws
 from ntkrobust.finite.parameters import LayerScales, Parameters, layer_scales, pre_activations
 from ntkrobust.finite.plan import choose_plan
-from ntkrobust.finite.seeds import check_key, check_seeds, seed_keys
+from ntkrobust.finite.seeds import check_seeds, seed_keys
 from ntkrobust.finite.training import check_training_data
 from ntkrobust.networks import MLP
 
@@ -81,7 +81,7 @@ def jacobian_excess(
         "x_test": points,
         "propagators": propagators.swapaxes(0, 1).astype(np.float32),
     }
-    plan, keys = choose_plan(net, x.shape[1], len(x)), seed_keys(check_key(key), check_seeds(seeds))
+    plan, keys = choose_plan(net, x.shape[1], len(x)), seed_keys(key, check_seeds(seeds))
     program = _Excess(net.phi, net.bias_std is not None)
     return run_over_draws(program, plan, shared, net, x.shape[1], {"key": keys})
 

@@ -28,7 +28,7 @@ from ntkrobust.finite.models import Model, model_of
 from ntkrobust.finite.parameters import LayerScales, Parameters, layer_scales
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_times
 from ntkrobust.finite.run import Run
-from ntkrobust.finite.seeds import check_key, check_seeds, seed_keys
+from ntkrobust.finite.seeds import check_seeds, seed_keys
 from ntkrobust.networks import MLP, Network
 from ntkrobust.precision import TRAINING_DTYPE
 
@@ -590,7 +590,7 @@ def measure_untrained(
             raise InputError(f"the measure {one.name!r} needs training data, which untrained networks do not have")
     plan = choose_plan(net, d_in, len(data["x"]))
     shared = {"scales": layer_scales(net, d_in), "data": data}
-    values = run_over_draws(program, plan, shared, net, d_in, {"key": seed_keys(check_key(key), seeds)})
+    values = run_over_draws(program, plan, shared, net, d_in, {"key": seed_keys(key, seeds)})
     return _labelled(program.measures, values, ("seed",), {"seed": list(seeds)}, net, plan)
 
 

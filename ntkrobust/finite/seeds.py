@@ -40,11 +40,11 @@ class RawKeys:
         return RawKeys(self.data[part], self.implementation)
 
 
-def seed_keys(key: jax.Array, seeds: tuple[int, ...]) -> RawKeys:
+def seed_keys(key: jax.Array | None, seeds: tuple[int, ...]) -> RawKeys:
     """Keys (len(seeds),): seed i uses ``fold_in(key, i)``, so more seeds never change earlier ones.
 
     Raises:
-        InputError: the key is of another generator than threefry, as one of a run saved earlier may be.
+        InputError: as for :func:`check_key`; the key of a run that was saved earlier may be of another generator, too.
     """
     return RawKeys(np.asarray(_fold_in_each(check_key(key), np.asarray(seeds, dtype=np.uint32))))
 
@@ -61,7 +61,11 @@ def fold_in(keys: RawKeys, number: int) -> RawKeys:
 
 @jax.jit
 def _each_folded_in(keys: RawKeys, number: jax.Array) -> jax.Array:
-    return jax.random.key_data(jax.vmap(jax.random.fold_in, in_axes=(0, None))(typed_keys(keys), number))
+    return jax.random.key_data(_into_each(typed_keys(keys), number))
+
+
+_into_each = jax.vmap(jax.random.fold_in, in_axes=(0, None))
+"""Typed keys (seed,) with one number folded in."""
 
 
 def typed_keys(of: Any) -> Any:
@@ -143,7 +147,6 @@ def own_keys(keys: RawKeys, shapes: tuple[tuple[int, int], ...], indices: Sequen
 @jax.jit
 def _fold_in_shape_and_index(keys: RawKeys, shape: jax.Array, indices: jax.Array) -> jax.Array:
     """Data of keys (seed,) for each index, (index, seed, …)."""
-    each = jax.vmap(jax.random.fold_in, in_axes=(0, None))
-    of_shape = each(typed_keys(keys), shape)
+    of_shape = _into_each(typed_keys(keys), shape)
     # One piece of code for all indices: written out, each would be compiled anew.
-    return jax.random.key_data(jax.vmap(lambda index: each(of_shape, index))(indices))
+    return jax.random.key_data(jax.vmap(_into_each, in_axes=(None, 0))(of_shape, indices))

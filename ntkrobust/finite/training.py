@@ -473,7 +473,7 @@ def largest_kernel_eigenvalue(
 ) -> np.ndarray:
     """λ_max (seed,) of each network's empirical NTK on x (n, d) at initialization."""
     x = single_precision("x", x)
-    keys = seed_keys(check_key(key), check_seeds(seeds))
+    keys = seed_keys(key, check_seeds(seeds))
     plan, scales = choose_plan(net, x.shape[1], len(x)), layer_scales(net, x.shape[1])
     drawn = packed(initialize(net, x.shape[1], keys), axis=1)
     return _largest_eigenvalues(model_of(net), plan, scales, x, drawn, keys)

@@ -21,7 +21,7 @@ from ntkrobust.finite.models import Model, model_of
 from ntkrobust.finite.parameters import Parameters, layer_scales
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
 from ntkrobust.finite.run import Run
-from ntkrobust.finite.seeds import RawKeys, check_key, fold_in, seed_keys
+from ntkrobust.finite.seeds import RawKeys, fold_in, seed_keys
 from ntkrobust.machine import physical_bytes, resident_bytes
 from ntkrobust.norms import Norm, check_norm
 
@@ -120,7 +120,7 @@ def attack(
             raise InputError("attacks against true classes need y")
         shared["label"] = arguments.check_labels(y, len(points), run.net.d_out)
     shape = arguments.check_image_shape(image_shape, run.d_in)
-    keys = seed_keys(run.key if key is None else check_key(key), run.seeds)
+    keys = seed_keys(run.key if key is None else key, run.seeds)
     parameters, is_sound = arguments.snapshot(run, record)
     _check_memory(len(run.seeds), len(radii), points, keep_examples, memory_limit)
 
