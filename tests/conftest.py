@@ -22,3 +22,21 @@ def _same_draws_in_any_order(request: pytest.FixtureRequest, monkeypatch: pytest
     """A test draws the same numbers whichever tests of its file ran before it, in this process or in another."""
     if hasattr(request.module, "RNG"):
         monkeypatch.setattr(request.module, "RNG", np.random.default_rng(0))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests in ``tests/sceptic`` saw beside what is right (also under xdist: reports carry it)."""
+    rows = [
+        (report.nodeid.partition("sceptic/")[2].partition("::")[0], *row)
+        for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+        if report.when == "call"
+        for name, row in report.user_properties
+        if name == "figure"
+    ]
+    if not rows or "sceptic" not in (terminalreporter.config.option.markexpr or ""):
+        return
+    terminalreporter.section("what was seen, and what is right")
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in sorted(rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        terminalreporter.write_line(f"{'  '.join(cells)}  ({row[4]})")
