@@ -17,7 +17,11 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --override requirements-overrides.txt
 REQUIREMENTS := pyproject.toml constraints.txt requirements-overrides.txt
 
-.PHONY: verify test test-slow check lint clean
+.PHONY: verify test test-slow test-sceptic check interpreter clean
+
+# The Python that would be used; fails where there is none of that name.
+interpreter:
+	@echo $(PYTHON)
 
 verify: $(VENV)/.lean-$(VERSION)
 	$(BIN)/ntkrobust verify --out $(RESULTS)
@@ -27,6 +31,10 @@ test: check
 
 test-slow: $(VENV)/.dev-$(VERSION)
 	$(BIN)/python -m pytest -m slow
+
+# Numbers a sceptic would try to break, each printed beside the right one.
+test-sceptic: $(VENV)/.dev-$(VERSION)
+	$(BIN)/python -m pytest --numprocesses 2 -m "sceptic and not slow" tests/sceptic
 
 check: $(VENV)/.dev-$(VERSION)
 	$(BIN)/ruff check .
@@ -44,4 +52,4 @@ $(VENV)/.dev-$(VERSION): $(VENV)/.lean-$(VERSION)
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(RESULTS) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-3.* $(RESULTS) .pytest_cache .mypy_cache .ruff_cache

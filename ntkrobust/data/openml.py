@@ -83,8 +83,9 @@ def _fetch(name: str, version: int, cache: str | os.PathLike[str] | None) -> Any
 
 def _dataset(found: Any, name: str, version: int, task: str, positive: int, normalization: str, seed: int) -> Dataset:
     rows = as_points("the inputs", found.data)
-    if normalization == "pixel" and (rows.min() < 0 or rows.max() > _LARGEST):
-        raise InputError(f"expected pixels in 0..{_LARGEST}, got numbers from {rows.min():g} to {rows.max():g}")
+    low, high = np.min(rows), np.max(rows)
+    if normalization == "pixel" and (low < 0 or high > _LARGEST):
+        raise InputError(f"expected pixels in 0..{_LARGEST}, got numbers from {low:g} to {high:g}")
     x, words = normalized(rows, normalization, _LARGEST)
     if normalization == "raw":
         words = "not normalized"

@@ -34,7 +34,7 @@ def series_terms(net: MLP, layers: Layers[Any], x: npt.NDArray[np.float64]) -> t
         return 0, 0.0
     p = np.sum(x * x, axis=1)
     with jax.enable_x64(True):
-        variances = np.asarray(variances_by_layer(net.phi, layers, x.shape[1], jnp.array([p.min(), p.max()])))
+        variances = np.asarray(variances_by_layer(net.phi, layers, x.shape[1], jnp.array([np.min(p), np.max(p)])))
     terms, error = series.terms_needed(net.phi, float(variances.max()), float(variances.min()), SERIES_TOLERANCE)
     if not error <= SERIES_REFUSED:
         raise InputError(

@@ -114,7 +114,7 @@ def terms_needed(phi: Phi, k_max: float, k_min: float, tolerance: float) -> tupl
         variances = jnp.geomspace(max(k_min, 1e-6 * k_max), k_max, 17)
         tails = np.asarray(_relative_tails(phi, variances)).max(axis=2)
     # in J, D, ∂J/∂K₁₁, ∂D/∂K₁₁ and ∂D/∂K₁₂; the third is never the largest
-    errors = np.maximum.reduce([tails[0], tails[1], np.sqrt(tails[3] * tails[1]), tails[2]]) + _ROUNDING
+    errors = np.max(np.stack([tails[0], tails[1], np.sqrt(tails[3] * tails[1]), tails[2]]), axis=0) + _ROUNDING
     errors[~np.isfinite(errors)] = np.inf
     for terms in _CANDIDATES:
         if errors[terms - 1] <= tolerance:

@@ -141,7 +141,7 @@ def eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
 def _refuse_amplified(c: Conditioning, found: Array, time: float, kernel_error: float) -> None:
     """Refuse a time at which errors of the kernel matter: λ_max·max m is the condition number of Θ at t = ∞, and about
     λ_max·t where there are null directions."""
-    amplification = (c.largest + c.ridge) * float(found.max())
+    amplification = (c.largest + c.ridge) * float(np.max(found))
     if amplification * len(found) * np.finfo(float).eps >= RESOLVED or amplification * kernel_error >= 1:
         raise InputError(
             f"time {time:g} can't be resolved: the training kernel is singular to working precision (λ_min = "
