@@ -1,0 +1,50 @@
+"""The command line. Errors are one sentence on stderr with exit status 2; a finished run exits 0 whatever it found."""
+
+from __future__ import annotations
+
+import sys
+
+import cyclopts
+from cyclopts import Parameter
+
+import ntkrobust
+from ntkrobust.cli.claims import list_claims
+from ntkrobust.cli.compare import compare
+from ntkrobust.cli.doctor import doctor
+from ntkrobust.cli.infinite import infinite
+from ntkrobust.cli.law import law
+from ntkrobust.cli.output import complain
+from ntkrobust.cli.power import power
+from ntkrobust.cli.report import report
+from ntkrobust.cli.verify import verify
+from ntkrobust.errors import InputError
+
+app = cyclopts.App(
+    name="ntkrobust",
+    version=ntkrobust.__version__,
+    help="Check robustness theorems about neural networks against reality.",
+    help_format="plaintext",
+    default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
+)
+for _command in (verify, power, law, infinite, compare, report, doctor):
+    app.command(_command)
+app.command(list_claims, name="claims")
+
+
+def main() -> None:
+    """Entry point of the ``ntkrobust`` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Carry out a command line; returns its exit status."""
+    try:
+        status = app(arguments, print_error=False, exit_on_error=False, result_action="return_value")
+    except cyclopts.CycloptsError as error:
+        return complain(" ".join(str(error).split()))
+    except InputError as error:
+        return complain(str(error))
+    except KeyboardInterrupt:
+        return 130
+    return status if isinstance(status, int) else 0

@@ -1,0 +1,105 @@
+"""The command ``compare``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from ntkrobust.cli.arguments import typed_key
+from ntkrobust.cli.cache import use_compilation_cache
+from ntkrobust.cli.output import print_json, progress_bar
+
+
+def compare(
+    *,
+    depth: int = 2,
+    activation: str = "relu",
+    widths: Annotated[tuple[int, ...], Parameter(consume_multiple=True)] = (64, 128, 256, 512),
+    initialization: str = "he",
+    parameterization: Literal["ntk", "standard"] = "ntk",
+    bias_std: float | None = None,
+    data: str = "digits",
+    n: int = 16,
+    points: int = 32,
+    label_scale: float = 1.0,
+    steps: Annotated[tuple[int, ...] | None, Parameter(consume_multiple=True)] = None,
+    rate: float = 1.0,
+    seeds: int = 64,
+    half_width: float | None = None,
+    max_seeds: int = 512,
+    key: int = 0,
+    out: str | None = None,
+    as_json: Annotated[bool, Parameter("--json")] = False,
+) -> None:
+    """Finite ensembles against the infinite-width prediction, as width grows.
+
+    Parameters
+    ----------
+    depth
+        L, the number of weight matrices.
+    activation
+        relu, leaky_relu(SLOPE), linear, erf, gelu or tanh.
+    widths
+        m, of every hidden layer: three or more, increasing.
+    initialization
+        lecun, he, ntk, xavier or mean_field.
+    parameterization
+        ntk, or standard, whose prediction depends on the width.
+    bias_std
+        Standard deviation of the biases; no biases by default.
+    data
+        digits, digits-classes, digits-3-vs-rest, sphere, gaussian, or a .npz or .csv file.
+    n
+        Training points, the first so many.
+    points
+        Test points, the first so many.
+    label_scale
+        Factor on the targets: small ones train with smaller steps of the parameters.
+    steps
+        Numbers of gradient-descent steps to compare at. By default 0, early, intermediate and converged.
+    rate
+        Learning rate in units of 1/λ_max(Θ) at infinite width, below 2.
+    seeds
+        Networks per width.
+    half_width
+        Half-width asked of the 90 % interval of the slope between the last two widths, which may take more networks.
+    max_seeds
+        Networks per width at most.
+    key
+        Seed of all randomness.
+    out
+        Folder for comparison.json and comparison.svg.
+    as_json
+        Print one JSON object.
+    """
+    from rich.console import Console
+
+    from ntkrobust.comparison import compare as run_comparison
+    from ntkrobust.comparison import scale_labels
+    from ntkrobust.data import load
+    from ntkrobust.networks import MLP
+    from ntkrobust.reports.terminal import comparison_lines, comparison_table
+
+    use_compilation_cache()
+    loaded = scale_labels(load(data), label_scale)
+    net = MLP(
+        depth, d_out=loaded.o, activation=activation, initialization=initialization,
+        parameterization=parameterization, bias_std=bias_std,
+    )  # fmt: skip
+    with progress_bar() as progress:
+        found = run_comparison(
+            net, loaded, widths=widths, steps=steps, rate=rate, n=n, points=points, seeds=seeds,
+            half_width=half_width, max_seeds=max_seeds, key=typed_key(key), out=out, progress=progress,
+        )  # fmt: skip
+    if as_json:
+        print_json(found.document["inputs"], found.document["values"])
+        return
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    console.print(f"{net!r} on {found.document['inputs']['data']['name']}", soft_wrap=True, markup=False)
+    console.print(comparison_table(found.document))
+    for line in comparison_lines(found.document):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    if out is not None:
+        console.print(f"data: {out}/comparison.json   figure: {out}/comparison.svg", soft_wrap=True, markup=False)

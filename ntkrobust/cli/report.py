@@ -1,0 +1,16 @@
+"""The command ``report``."""
+
+from __future__ import annotations
+
+
+def report(folder: str) -> None:
+    """Write the report again from stored evidence.
+
+    Parameters
+    ----------
+    folder
+        What `verify --out` wrote.
+    """
+    from ntkrobust.reports.page import write_report
+
+    print(write_report(folder))

@@ -1,0 +1,109 @@
+"""The command ``verify``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from ntkrobust.cli.arguments import cell_of, typed_key
+from ntkrobust.cli.cache import use_compilation_cache
+from ntkrobust.cli.output import progress_bar
+from ntkrobust.errors import InputError
+
+
+def verify(
+    *claims: str,
+    preset: Literal["quick", "standard", "paper"] = "quick",
+    data: str = "digits",
+    seeds: int | None = None,
+    looks: int | None = None,
+    points: int = 64,
+    key: int = 0,
+    everything: Annotated[bool, Parameter("--all", negative="")] = False,
+    at: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    only: str | None = None,
+    search: Annotated[bool, Parameter(negative="")] = False,
+    budget: int = 32,
+    out: str = "ntkrobust-results",
+) -> None:
+    """Check claims on networks: a table, a report, and the data behind them.
+
+    Parameters
+    ----------
+    claims
+        Ids, papers, or .py and .toml files that define claims (see `ntkrobust claims`); by default an overview of the
+        catalogue that takes a few minutes.
+    preset
+        Sizes of the networks: quick takes minutes on a laptop.
+    data
+        digits, digits-classes, digits-3-vs-rest, sphere, gaussian, or a .npz or .csv file.
+    seeds
+        Networks per trained cell; untrained cells draw many more. 16, 32 or 64 by preset.
+    looks
+        Seek verdicts so many times, with ever more networks up to `seeds`: what is decided takes no more of them, at
+        unchanged error rates. 1, 3 or 3 by preset.
+    points
+        Test points that measures are averaged over.
+    key
+        Draw other networks: the number that the random key is made of.
+    everything
+        Everything: of papers that are named, also claims known from recollection only; by default the whole catalogue.
+    at
+        AXIS=VALUE: examine a single cell instead of the grid (give it once for each axis).
+    only
+        Of several claims, the one with this id.
+    search
+        Look for the worst cell of each bound in the hull of its grid, and confirm it on fresh networks.
+    budget
+        Cells that a search tries.
+    out
+        Folder for report.html, verdicts.json and evidence/.
+    """
+    from rich.console import Console
+
+    from ntkrobust.reports import words
+    from ntkrobust.reports.terminal import counterexample_lines, summary_line, verdict_table
+    from ntkrobust.workflow import Verdicts
+    from ntkrobust.workflow import verify as run_verification
+
+    use_compilation_cache()
+    if search:
+        search_bounds(claims, data=data, preset=preset, seeds=seeds, budget=budget)
+        return
+    with progress_bar() as progress:
+        verdicts = run_verification(
+            list(claims) or None, at=cell_of(at), only=only, everything=everything, data=data, preset=preset,
+            seeds=seeds, looks=looks, points=points, key=typed_key(key), out=out, progress=progress,
+        )  # fmt: skip
+    assert isinstance(verdicts, Verdicts)
+    # In a file or a pipe there is room for whole ids.
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    console.print(verdict_table(verdicts.document))
+    console.print(summary_line(verdicts.document))
+    console.print(words.networks_used(verdicts.document), soft_wrap=True)
+    for line in counterexample_lines(verdicts.document):
+        console.print(line, soft_wrap=True)
+    console.print(f"report: {out}/report.html   data: {out}/evidence/evidence.nc", soft_wrap=True)
+
+
+def search_bounds(claims: tuple[str, ...], *, data: str, preset: str, seeds: int | None, budget: int) -> None:
+    """The worst cell of every bound among the claims."""
+    from ntkrobust.bounds.claims import AtLeast, AtMost
+    from ntkrobust.searching import search
+    from ntkrobust.workflow import resolve
+
+    meant = resolve(list(claims) or None, preset)
+    bounds = [(claim, origin) for claim, origin in meant if isinstance(claim.relation, AtMost | AtLeast)]
+    if not bounds:
+        raise InputError("a search needs a bound with its constant, and none of these claims is one")
+    for claim, origin in bounds:
+        with progress_bar() as progress:
+            found = search(
+                claim, origin=origin, data=data, preset=preset, budget=budget, seeds=seeds, progress=progress
+            )
+        where = ", ".join(f"{axis}={value}" for axis, value in found.at.items())
+        print(f"{claim.id}: worst of {len(found.tried)} cells, by a factor {found.ratio:.4g}, at {where}")
+        print(f"on fresh networks {found.verdict.label}: {found.verdict.reason}")
+        print(f"  {found.command}")
