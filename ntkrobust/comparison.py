@@ -6,6 +6,7 @@ averaged over networks and test points: gap = measured/theory − 1, at each wid
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -24,17 +25,21 @@ from ntkrobust.bounds.rates import PowerFit, networks_needed, two_point_slope
 from ntkrobust.bounds.statistics import MINIMUM_SEEDS, Estimate, mean
 from ntkrobust.checks import check_integer, check_number
 from ntkrobust.data import Dataset, load
-from ntkrobust.errors import InputError
+from ntkrobust.errors import InputError, NotWrittenError
 from ntkrobust.finite.control_variate import jacobian_excess
 from ntkrobust.finite.measures import measure
 from ntkrobust.finite.seeds import check_key
 from ntkrobust.finite.training import check_schedule, train
-from ntkrobust.folders import prepare_folder, replace_text
+from ntkrobust.folders import reserved, write_together
 from ntkrobust.initializations import Initialization
 from ntkrobust.kernels.duals import is_kinked
 from ntkrobust.kernels.ensemble import InfiniteEnsemble
 from ntkrobust.networks import MLP
 from ntkrobust.reports.figures import comparison_figure
+from ntkrobust.reports.undrawn import drawn
+
+NAMES = ("comparison.json", "comparison.svg")
+"""What a comparison leaves in a folder."""
 
 WIDTHS = (64, 128, 256, 512)
 SEEDS, MAX_SEEDS = 64, 512
@@ -114,7 +119,7 @@ class Comparison:
         return comparison_figure(self.document)
 
     def _repr_html_(self) -> str:
-        return self.figure()
+        return drawn(self.figure)
 
     def __repr__(self) -> str:
         labels = ", ".join(f"{one['label']} at step {one['step']}" for one in self.document["values"]["times"])
@@ -136,6 +141,7 @@ def compare(
     key: jax.Array | None = None,
     out: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    announce: Callable[[Comparison], None] | None = None,
 ) -> Comparison:
     """Train ensembles of several widths and compare their input gradients with the infinite-width prediction.
 
@@ -155,16 +161,18 @@ def compare(
             trained as it takes at every time whose gap the first ones resolve.
         max_seeds: networks per width at most.
         key: a typed key, by default ``jax.random.key(0)``; seed i uses ``fold_in(key, i)``.
-        out: folder for ``comparison.json`` and ``comparison.svg``; None writes nothing.
+        out: folder for ``comparison.json`` and ``comparison.svg``, which appear together or not at all; None writes
+            nothing. It is this run's alone until that ends.
         progress: called before each ensemble with its description, how many are done, and how many there are.
+        announce: called with the comparison before anything is written or drawn.
 
     Returns:
         A :class:`Comparison`.
 
     Raises:
         InputError: anything about the arguments that can't work, before any network is trained.
+        NotWrittenError: the results can't be written; its ``found`` is the comparison.
     """
-    started = datetime.now(UTC)
     widths = _check_widths(widths)
     seeds = check_integer("seeds", seeds, MINIMUM_SEEDS, "a standard error needs that many")
     max_seeds = max(check_integer("max_seeds", max_seeds, 1), seeds)
@@ -180,8 +188,47 @@ def compare(
     if steps is not None:
         steps = check_schedule(max(steps, default=0), record_steps=steps).steps
     key = check_key(key)
-    folder = None if out is None else prepare_folder(out)
 
+    with contextlib.nullcontext() if out is None else reserved(out, NAMES) as folder:
+        comparison = _compared(
+            net, nets, loaded, steps=steps, rate=rate, seeds=seeds, half_width=half_width, max_seeds=max_seeds, key=key,
+            progress=progress,
+        )  # fmt: skip
+        try:
+            if announce is not None:
+                announce(comparison)
+        finally:
+            if folder is not None:
+                _write(comparison, folder)
+    return comparison
+
+
+def _write(comparison: Comparison, folder: Path) -> None:
+    text = json.dumps(comparison.document, indent=1, allow_nan=False, ensure_ascii=False)
+    try:
+        contents = (f"{text}\n", f"{drawn(comparison.figure, element='svg')}\n")
+        write_together(folder, {name: one.encode() for name, one in zip(NAMES, contents, strict=True)})
+    except NotWrittenError as error:
+        error.found = comparison
+        raise
+
+
+def _compared(
+    net: MLP,
+    nets: Sequence[MLP],
+    loaded: Dataset,
+    *,
+    steps: tuple[int, ...] | None,
+    rate: float,
+    seeds: int,
+    half_width: float | None,
+    max_seeds: int,
+    key: jax.Array,
+    progress: Callable[[str, int, int], None] | None,
+) -> Comparison:
+    """The comparison of networks ``nets``, which differ in width, with the arguments of :func:`compare`, checked."""
+    started = datetime.now(UTC)
+    widths = [one.finite_width for one in nets]
     clocks = {"theory": 0.0, "networks": 0.0, "control_variate": 0.0}
     with _timed(clocks, "theory"):
         if steps is None:
@@ -209,7 +256,7 @@ def compare(
         "parameterization": net.parameterization,
         "bias_std": net.bias_std,
         "data": {"name": loaded.name, "n": loaded.n, "d": loaded.d, "o": loaded.o, "n_test": len(loaded.x_test)},
-        "widths": list(widths),
+        "widths": widths,
         "steps": list(steps),
         "rate": rate,
         "seeds": seeds,
@@ -230,12 +277,7 @@ def compare(
         "seconds": clocks,
         "started": started.isoformat(timespec="seconds"),
     }
-    comparison = Comparison({"schema_version": 1, "inputs": inputs, "values": values})
-    if folder is not None:
-        text = json.dumps(comparison.document, indent=1, allow_nan=False, ensure_ascii=False)
-        replace_text(folder / "comparison.json", f"{text}\n")
-        replace_text(folder / "comparison.svg", f"{comparison.figure()}\n")
-    return comparison
+    return Comparison({"schema_version": 1, "inputs": inputs, "values": values})
 
 
 def scale_labels(data: Dataset, factor: float) -> Dataset:

@@ -1,4 +1,4 @@
-"""The one exception that users meet for bad input."""
+"""What users meet when something can't be done: bad input, or results that can't be written."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,17 @@ class InputError(ValueError):
 
     It is raised before any long work. The command line prints it on stderr and exits with status 2.
     """
+
+
+class NotWrittenError(OSError):
+    """A file could not be written: one sentence that says which, and why. What stood in its place is still there.
+
+    The command line prints it on stderr and exits with status 2, after the results themselves.
+
+    Attributes:
+        found: what was to be written, such as the :class:`~ntkrobust.workflow.Verdicts`; None if it was a single file.
+    """
+
+    def __init__(self, sentence: str, found: object = None) -> None:
+        super().__init__(sentence)
+        self.found = found

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
-import json
 import os
+import secrets
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,11 +27,12 @@ from ntkrobust.bounds.verdict import Verdict
 from ntkrobust.bounds.verification import examine, measure_of_claim
 from ntkrobust.checks import check_integer
 from ntkrobust.data import Dataset, load
-from ntkrobust.errors import InputError
+from ntkrobust.errors import InputError, NotWrittenError
 from ntkrobust.finite.seeds import check_key
-from ntkrobust.folders import prepare_folder, replace, replace_text
+from ntkrobust.folders import reserved
 from ntkrobust.reports.notebook import verdicts_html
-from ntkrobust.reports.page import write_report
+from ntkrobust.reports.stored import NAMES
+from ntkrobust.reports.storing import store
 
 SEEDS = {"quick": 16, "standard": 32, "paper": 64}
 """Networks per trained cell, by preset."""
@@ -113,6 +115,7 @@ def verify(
     out: str | Path | None = None,
     key: jax.Array | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    announce: Callable[[Verdicts], None] | None = None,
 ) -> Verdict | Verdicts:
     """Check claims on networks and say which hold.
 
@@ -130,17 +133,19 @@ def verify(
         looks: verdicts are sought so many times, with ever more networks up to ``seeds``; a claim that is decided takes
             no more of them. Error rates stay what they are. By default 1, 3 or 3 by preset.
         points: test points that measures are averaged over (the first so many).
-        out: folder for ``report.html``, ``verdicts.json`` and ``evidence/``; None writes nothing.
+        out: folder for ``report.html``, ``verdicts.json`` and ``evidence/``, which appear together or not at all; None
+            writes nothing. It is this run's alone until that ends.
         key: a typed key, by default ``jax.random.key(0)``.
         progress: called after each cell with its description, how many are done, and the number of cells.
+        announce: called with the verdicts before anything is written or drawn.
 
     Returns:
         A :class:`Verdict` for a single claim; :class:`Verdicts` for several, a file or a paper.
 
     Raises:
         InputError: anything about the arguments that can't work, before anything is run.
+        NotWrittenError: the results can't be written; its ``found`` are the :class:`Verdicts`.
     """
-    started, clock = datetime.now(UTC), time.perf_counter()
     single = isinstance(claims, Claim)
     chosen = resolve(claims, preset, everything)
     if only is not None:
@@ -154,8 +159,50 @@ def verify(
     points = check_integer("points", points, 1)
     loaded = data if isinstance(data, Dataset) else load(data)
     key = check_key(key)
-    folder = None if out is None else prepare_folder(out, "evidence")
+    writes = out is not None and jax.process_index() == 0
 
+    with reserved(out, NAMES) if writes else contextlib.nullcontext() as folder:  # type: ignore[arg-type]
+        verdicts = _examined(
+            chosen, loaded, data, preset=preset, seeds=seeds, looks=looks, points=points, key=key, at=at,
+            progress=progress,
+        )  # fmt: skip
+        try:
+            if announce is not None:
+                announce(verdicts)
+        finally:
+            if folder is not None:
+                write(verdicts, folder)
+    return verdicts[0] if single or (isinstance(claims, str) and claims in _single_ids(preset)) else verdicts
+
+
+def write(verdicts: Verdicts, folder: Path) -> None:
+    """Write ``verdicts.json``, ``evidence/evidence.nc`` and ``report.html`` into a reserved folder.
+
+    Raises:
+        NotWrittenError: they can't be written; its ``found`` are the verdicts.
+    """
+    try:
+        store(verdicts.document, verdicts.evidence, folder)
+    except NotWrittenError as error:
+        error.found = verdicts
+        raise
+
+
+def _examined(
+    chosen: Sequence[tuple[Claim, str | None]],
+    loaded: Dataset,
+    data: str | Path | Dataset,
+    *,
+    preset: str,
+    seeds: int,
+    looks: int,
+    points: int,
+    key: jax.Array,
+    at: Mapping[str, Any] | None,
+    progress: Callable[[str, int, int], None] | None,
+) -> Verdicts:
+    """Verdicts on claims that were chosen, each with what names it, and the arguments of :func:`verify`, checked."""
+    started, clock = datetime.now(UTC), time.perf_counter()
     examination = examine(
         [claim for claim, _ in chosen],
         loaded,
@@ -188,12 +235,10 @@ def verify(
         "seconds": time.perf_counter() - clock,
         "cells": len(examination.records),
     }
-    verdicts = Verdicts(
-        examination.verdicts, evidence_tree(examination, inputs), verdicts_document(examination, inputs, timing)
+    document = verdicts_document(examination, inputs, timing)
+    return Verdicts(
+        examination.verdicts, evidence_tree(examination, inputs), document | {"run": {"id": secrets.token_hex(8)}}
     )
-    if folder is not None and jax.process_index() == 0:
-        write(verdicts, folder)
-    return verdicts[0] if single or (isinstance(claims, str) and claims in _single_ids(preset)) else verdicts
 
 
 def _single_ids(preset: str) -> set[str]:
@@ -303,20 +348,3 @@ def claims_in_file(path: str) -> list[Claim]:
     if not found:
         raise InputError(f"{path} defines no Claim at its top level")
     return found
-
-
-def write(verdicts: Verdicts, folder: Path) -> None:
-    """Write ``verdicts.json``, ``evidence/evidence.nc`` and ``report.html``, each whole or not at all."""
-    text = json.dumps(verdicts.document, indent=1, allow_nan=False, ensure_ascii=False)
-    replace_text(folder / "verdicts.json", f"{text}\n")
-    replace(folder / "evidence" / "evidence.nc", lambda path: _write_evidence(verdicts.evidence, path))
-    write_report(folder)
-
-
-def _write_evidence(evidence: xr.DataTree, path: Path) -> None:
-    # Cells with few networks are padded with NaN, which takes next to no room once compressed.
-    encoding = {
-        f"/{name}": {variable: {"zlib": True, "complevel": 4} for variable in group.data_vars}
-        for name, group in evidence.children.items()
-    }
-    evidence.to_netcdf(path, engine="h5netcdf", encoding=encoding)

@@ -1,8 +1,16 @@
-"""The command line. Errors are one sentence on stderr with exit status 2; a finished run exits 0 whatever it found."""
+"""The command line.
+
+Errors are one sentence on stderr with exit status 2, also where results that were printed can't be written; a finished
+run exits 0 whatever it found. A run that a signal ends exits with 128 and its number, 130 for Ctrl-C, and leaves no
+half of a result.
+"""
 
 from __future__ import annotations
 
+import signal
 import sys
+from types import FrameType
+from typing import NoReturn
 
 import cyclopts
 from cyclopts import Parameter
@@ -17,7 +25,7 @@ from ntkrobust.cli.output import complain
 from ntkrobust.cli.power import power
 from ntkrobust.cli.report import report
 from ntkrobust.cli.verify import verify
-from ntkrobust.errors import InputError
+from ntkrobust.errors import InputError, NotWrittenError
 
 app = cyclopts.App(
     name="ntkrobust",
@@ -34,7 +42,15 @@ app.command(list_claims, name="claims")
 
 def main() -> None:
     """Entry point of the ``ntkrobust`` command."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _leave)
     sys.exit(run(sys.argv[1:]))
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    """End by an exception, so that what was begun is removed on the way out."""
+    raise SystemExit(128 + number)
 
 
 def run(arguments: list[str]) -> int:
@@ -43,7 +59,7 @@ def run(arguments: list[str]) -> int:
         status = app(arguments, print_error=False, exit_on_error=False, result_action="return_value")
     except cyclopts.CycloptsError as error:
         return complain(" ".join(str(error).split()))
-    except InputError as error:
+    except (InputError, NotWrittenError) as error:
         return complain(str(error))
     except KeyboardInterrupt:
         return 130

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from ntkrobust.cli.arguments import typed_key
 from ntkrobust.cli.cache import use_compilation_cache
 from ntkrobust.cli.output import print_json, progress_bar
+from ntkrobust.folders import named
+
+if TYPE_CHECKING:
+    from ntkrobust.comparison import Comparison
+    from ntkrobust.networks import MLP
 
 
 def compare(
@@ -74,13 +80,10 @@ def compare(
     as_json
         Print one JSON object.
     """
-    from rich.console import Console
-
     from ntkrobust.comparison import compare as run_comparison
     from ntkrobust.comparison import scale_labels
     from ntkrobust.data import load
     from ntkrobust.networks import MLP
-    from ntkrobust.reports.terminal import comparison_lines, comparison_table
 
     use_compilation_cache()
     loaded = scale_labels(load(data), label_scale)
@@ -88,18 +91,33 @@ def compare(
         depth, d_out=loaded.o, activation=activation, initialization=initialization,
         parameterization=parameterization, bias_std=bias_std,
     )  # fmt: skip
-    with progress_bar() as progress:
-        found = run_comparison(
-            net, loaded, widths=widths, steps=steps, rate=rate, n=n, points=points, seeds=seeds,
-            half_width=half_width, max_seeds=max_seeds, key=typed_key(key), out=out, progress=progress,
+    with contextlib.ExitStack() as bar:
+        progress = bar.enter_context(progress_bar())
+
+        def announce(found: Comparison) -> None:
+            bar.close()
+            if as_json:
+                print_json(found.document["inputs"], found.document["values"])
+            else:
+                print_comparison(net, found)
+            sys.stdout.flush()
+
+        run_comparison(
+            net, loaded, widths=widths, steps=steps, rate=rate, n=n, points=points, seeds=seeds, half_width=half_width,
+            max_seeds=max_seeds, key=typed_key(key), out=out, progress=progress, announce=announce,
         )  # fmt: skip
-    if as_json:
-        print_json(found.document["inputs"], found.document["values"])
-        return
+    if out is not None and not as_json:
+        print(f"data: {named(out)}/comparison.json   figure: {named(out)}/comparison.svg")
+
+
+def print_comparison(net: MLP, found: Comparison) -> None:
+    """The table and the rates."""
+    from rich.console import Console
+
+    from ntkrobust.reports.terminal import comparison_lines, comparison_table
+
     console = Console(width=None if sys.stdout.isatty() else 130)
     console.print(f"{net!r} on {found.document['inputs']['data']['name']}", soft_wrap=True, markup=False)
     console.print(comparison_table(found.document))
     for line in comparison_lines(found.document):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
-    if out is not None:
-        console.print(f"data: {out}/comparison.json   figure: {out}/comparison.svg", soft_wrap=True, markup=False)

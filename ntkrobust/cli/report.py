@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ntkrobust.folders import named
+
 
 def report(folder: str) -> None:
     """Write the report again from stored evidence.
@@ -13,4 +15,4 @@ def report(folder: str) -> None:
     """
     from ntkrobust.reports.page import write_report
 
-    print(write_report(folder))
+    print(named(write_report(folder)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -11,6 +12,10 @@ from ntkrobust.cli.arguments import cell_of, typed_key
 from ntkrobust.cli.cache import use_compilation_cache
 from ntkrobust.cli.output import progress_bar
 from ntkrobust.errors import InputError
+from ntkrobust.folders import named
+
+if TYPE_CHECKING:
+    from ntkrobust.workflow import Verdicts
 
 
 def verify(
@@ -61,23 +66,33 @@ def verify(
     out
         Folder for report.html, verdicts.json and evidence/.
     """
-    from rich.console import Console
-
-    from ntkrobust.reports import words
-    from ntkrobust.reports.terminal import counterexample_lines, summary_line, verdict_table
-    from ntkrobust.workflow import Verdicts
     from ntkrobust.workflow import verify as run_verification
 
     use_compilation_cache()
     if search:
         search_bounds(claims, data=data, preset=preset, seeds=seeds, budget=budget)
         return
-    with progress_bar() as progress:
-        verdicts = run_verification(
+    with contextlib.ExitStack() as bar:
+        progress = bar.enter_context(progress_bar())
+
+        def announce(verdicts: Verdicts) -> None:
+            bar.close()
+            print_verdicts(verdicts)
+
+        run_verification(
             list(claims) or None, at=cell_of(at), only=only, everything=everything, data=data, preset=preset,
-            seeds=seeds, looks=looks, points=points, key=typed_key(key), out=out, progress=progress,
+            seeds=seeds, looks=looks, points=points, key=typed_key(key), out=out, progress=progress, announce=announce,
         )  # fmt: skip
-    assert isinstance(verdicts, Verdicts)
+    print(f"report: {named(out)}/report.html   data: {named(out)}/evidence/evidence.nc")
+
+
+def print_verdicts(verdicts: Verdicts) -> None:
+    """The table and what goes with it, out of our hands when this returns."""
+    from rich.console import Console
+
+    from ntkrobust.reports import words
+    from ntkrobust.reports.terminal import counterexample_lines, summary_line, verdict_table
+
     # In a file or a pipe there is room for whole ids.
     console = Console(width=None if sys.stdout.isatty() else 130)
     console.print(verdict_table(verdicts.document))
@@ -85,7 +100,7 @@ def verify(
     console.print(words.networks_used(verdicts.document), soft_wrap=True)
     for line in counterexample_lines(verdicts.document):
         console.print(line, soft_wrap=True)
-    console.print(f"report: {out}/report.html   data: {out}/evidence/evidence.nc", soft_wrap=True)
+    sys.stdout.flush()
 
 
 def search_bounds(claims: tuple[str, ...], *, data: str, preset: str, seeds: int | None, budget: int) -> None:

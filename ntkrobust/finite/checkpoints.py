@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import zlib
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from ntkrobust.finite.descriptions import described_fields
 from ntkrobust.finite.optimizers import Optimizer
 from ntkrobust.finite.parameters import Parameters, Stacked
 from ntkrobust.finite.schedules import Schedule
-from ntkrobust.folders import prepare_folder, replace
+from ntkrobust.folders import as_path, prepare_folder, write_whole
 from ntkrobust.networks import Network
 
 FORMAT = 2
@@ -49,17 +48,15 @@ class Checkpoint:
     arguments: dict[str, Any]
 
     def write(self, progress: dict[str, int], held: Any) -> None:
-        """Keep ``progress`` (numbers) and ``held`` (a pytree of numpy arrays)."""
+        """Keep ``progress`` (numbers) and ``held`` (a pytree of numpy arrays).
+
+        Raises:
+            NotWrittenError: it can't be written; the file is what it was.
+        """
         described = json.dumps({"format": FORMAT, "arguments": self.arguments, "progress": progress})
         arrays: dict[str, Any] = {f"array_{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(held))}
 
-        def write(partial: Path) -> None:
-            with open(partial, "wb") as file:
-                np.savez(file, description=described, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-
-        replace(self.path, write)
+        write_whole(self.path, lambda file: np.savez(file, description=described, **arrays))
 
     def read(self, outline: Callable[[dict[str, int]], Any]) -> tuple[dict[str, int], Any] | None:
         """What the file holds, as it was given to :meth:`write`; None if there is no file.
@@ -103,10 +100,8 @@ def check_place(path: object, every: object) -> tuple[Path, int] | None:
         if every is not None:
             raise InputError("checkpoint_every needs a path: checkpoint=PATH")
         return None
-    if not isinstance(path, str | Path):
-        raise InputError(f"checkpoint must be a path, got {path!r}")
     steps = EVERY if every is None else check_integer("checkpoint_every", every, 1)
-    place = Path(path)
+    place = as_path("checkpoint", path)
     if place.is_dir():
         raise InputError(f"checkpoint must be the path of a file, got the folder {place}")
     prepare_folder(place.parent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax
 import numpy as np
@@ -16,6 +16,7 @@ from ntkrobust.finite.descriptions import described_network, restored_network
 from ntkrobust.finite.drawing import initialize
 from ntkrobust.finite.parameters import Parameters
 from ntkrobust.finite.seeds import seed_keys
+from ntkrobust.folders import write_whole
 from ntkrobust.networks import Network
 
 STATUSES = ("converged", "budget", "diverged")
@@ -133,9 +134,13 @@ class Run:
         return initialize(self.net, self.d_in, seed_keys(self.key, self.seeds))
 
     def save(self, path: str | Path) -> None:
-        """Write the run to one ``.npz`` file: arrays and a JSON text, no pickle.
+        """Write the run to one ``.npz`` file: arrays and a JSON text, no pickle. It appears when it is whole.
 
         An initialization given as functions is stored as the numbers they came to.
+
+        Raises:
+            InputError: the path is none, or that of something that is no file.
+            NotWrittenError: the file can't be written.
         """
         described = {
             **described_network(self.net, self.d_in),
@@ -150,7 +155,8 @@ class Run:
             for layer, array in enumerate(group)
         }
         arrays |= {name: getattr(self, name) for name in _OPTIONAL if getattr(self, name) is not None}
-        with open(path, "wb") as file:
+
+        def write(file: BinaryIO) -> None:
             np.savez(
                 file,
                 description=json.dumps(described),
@@ -160,6 +166,8 @@ class Run:
                 **{name: getattr(self, name) for name in ("x_train", "y_train", "learning_rate", "step", "loss")},
                 **arrays,
             )
+
+        write_whole(path, write)
 
     @classmethod
     def load(cls, path: str | Path) -> Run:

@@ -11,6 +11,7 @@ import xarray as xr
 from ntkrobust.reports import latex, words
 from ntkrobust.reports.figures import verdict_figure
 from ntkrobust.reports.palette import LIGHT, SYMBOLS, label_colour
+from ntkrobust.reports.undrawn import drawn
 
 SHOWN = 3
 """Up to so many verdicts show their figures at once; more of them fold them away."""
@@ -51,7 +52,8 @@ def _row(verdict: Mapping[str, Any]) -> str:
 def _details(verdict: Mapping[str, Any], evidence: xr.DataTree, shown: bool) -> str:
     statement, reason = latex.statement_html(verdict["statement"]), escape(verdict["reason"])
     command = "" if verdict["counterexample"] is None else f"<p><code>{escape(verdict['command'])}</code></p>"
+    figure = drawn(lambda: verdict_figure(verdict, evidence))
     return (
         f"<details{' open' if shown else ''}><summary>{escape(verdict['claim'])}</summary>"
-        f"<p>{statement}</p><p>{reason}.</p>{command}{verdict_figure(verdict, evidence)}</details>"
+        f"<p>{statement}</p><p>{reason}.</p>{command}{figure}</details>"
     )

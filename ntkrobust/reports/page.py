@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,11 +13,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ntkrobust.errors import InputError
+from ntkrobust.folders import named, reserved, write_text
 from ntkrobust.reports import latex, palette, words
 from ntkrobust.reports.facets import varying
 from ntkrobust.reports.figures import overview_figure, verdict_figure
 from ntkrobust.reports.marks import counts
-from ntkrobust.reports.stored import LABELS, Stored, read_folder
+from ntkrobust.reports.stored import LABELS, NAMES, REPORT, Stored, check_folder, read_folder
+from ntkrobust.reports.undrawn import cause, drawn
 
 PROVENANCE = {
     "abstract": "read in the paper's abstract; the theorem may say more, or less",
@@ -47,17 +50,19 @@ def write_report(folder: str | Path) -> Path:
     """Write ``report.html`` into a folder that ``verify`` left, from what is stored there, and return its path.
 
     Raises:
-        InputError: the folder does not hold a run, or can't be written to.
+        InputError: the folder does not hold a run, can't be drawn, or another run is writing to it.
+        NotWrittenError: the report can't be written.
     """
-    stored = read_folder(folder)
-    target = Path(folder) / "report.html"
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        partial.write_text(render(stored), encoding="utf-8")
-        partial.replace(target)
-    except OSError as error:
-        raise InputError(f"cannot write {target}: {error.strerror or error}") from None
-    return target
+    place = Path(folder)
+    check_folder(place)
+    with reserved(place, NAMES):
+        stored = read_folder(place)
+        try:
+            page = render(stored)
+        except Exception as error:  # what a file can hold that no schema thought of
+            raise InputError(f"{named(place)} holds what can't be drawn ({cause(error)})") from error
+        write_text(place / REPORT, page)
+    return place / REPORT
 
 
 def render(stored: Stored) -> str:
@@ -76,8 +81,12 @@ def render(stored: Stored) -> str:
             environment=document["environment"],
             started=datetime.fromisoformat(document["timing"]["started"]),
             label_counts=words.label_counts(document),
-            overview=_inline(overview_figure(document)),
-            figures={verdict["claim"]: _inline(verdict_figure(verdict, stored.evidence)) for verdict in verdicts},
+            run=document.get("run"),
+            overview=_inline(drawn(lambda: overview_figure(document))),
+            figures={
+                verdict["claim"]: _inline(drawn(functools.partial(verdict_figure, verdict, stored.evidence)))
+                for verdict in verdicts
+            },
             level=verdicts[0]["level"],
             labels=LABELS,
             provenance=PROVENANCE,

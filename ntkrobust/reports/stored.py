@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import io
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from ntkrobust.errors import InputError
+from ntkrobust.folders import named, place_of
 
 SCHEMA_VERSION = 1
 """The layout of ``verdicts.json`` and of the evidence that this package can show."""
 
 LABELS = ("supported", "refuted", "inconclusive", "out of scope")
 
-_ENTRIES = ("inputs", "values", "environment", "timing")
-_VERDICT_ENTRIES = (
-    "claim", "label", "reason", "statement", "relation", "measure", "reading", "source", "provenance", "assumptions",
-    "effect", "p_value", "level", "seeds", "seeds_needed", "tightness", "constant", "exponent", "turning_point",
-    "range", "counterexample", "command", "theory_label", "cells",
-)  # fmt: skip
-_CELL_ENTRIES = (
-    "coordinates", "networks", "mean", "interval", "reference", "theory", "in_scope", "problem", "checked",
-    "evidence_cell",
-)  # fmt: skip
+VERDICTS, EVIDENCE, REPORT = "verdicts.json", "evidence/evidence.nc", "report.html"
+NAMES = (EVIDENCE, VERDICTS, REPORT)
+"""The files of one run."""
+
+_LARGEST = 2**32
+"""Bytes that evidence may come to once unpacked."""
+
+_TRIES = 20
+_PAUSE = 0.05
+"""Seconds between two tries to read a folder that a run is writing to."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,65 +47,158 @@ class Stored:
     evidence: xr.DataTree
 
 
+def check_folder(folder: Path) -> None:
+    """See that the folder is there and may hold a run.
+
+    Raises:
+        InputError: it isn't, or has no ``verdicts.json``.
+    """
+    if not folder.is_dir():
+        raise InputError(f"no such folder: {named(folder)}")
+    if not place_of(folder, VERDICTS).is_file():
+        raise InputError(f"{named(folder)} holds no {VERDICTS}: give the folder that `verify --out` wrote")
+
+
 def read_folder(folder: str | Path) -> Stored:
     """Read ``verdicts.json`` and ``evidence/evidence.nc``. No file stays open.
+
+    A run that was killed while its files were moved into place is read from where they wait. A folder that is being
+    written to is read again.
 
     Raises:
         InputError: the folder or a file is missing, is not what its name says, or the two files are not of one run.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"no such folder: {folder}")
-    document = _read_verdicts(folder / "verdicts.json")
-    evidence = _read_evidence(folder / "evidence" / "evidence.nc")
-    cells = evidence["measured"].sizes["cell"]
-    beyond = [cell for cell in _cells(document) if not 0 <= cell["evidence_cell"] < cells]
-    if beyond or json.loads(evidence.attrs.get("inputs", "{}")) != document["inputs"]:
-        raise InputError(f"verdicts.json and evidence/evidence.nc in {folder} are not from one run: run it again")
+    check_folder(folder)
+    for _ in range(_TRIES):
+        seen = _state(folder)
+        try:
+            return _read(folder)
+        except InputError:
+            if _state(folder) == seen:
+                raise
+            time.sleep(_PAUSE)
+    return _read(folder)
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """SHA-256 of what ``verdicts.json`` says, however it is laid out, without the digest of the evidence in it."""
+    run = {name: value for name, value in document["run"].items() if name != "evidence_sha256"}
+    text = json.dumps(_canonical({**document, "run": run}), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    """With whole numbers as floats: JSON doesn't tell them apart."""
+    if isinstance(value, Mapping):
+        return {name: _canonical(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(one) for one in value]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
+        return float(value)
+    return value
+
+
+def _state(folder: Path) -> list[tuple[Path, int, int]]:
+    """Which files there are to be read."""
+    found = []
+    for name in (VERDICTS, EVIDENCE):
+        place = place_of(folder, name)
+        try:
+            status = place.stat()
+        except OSError:
+            continue
+        found.append((place, status.st_ino, status.st_mtime_ns))
+    return found
+
+
+def _read(folder: Path) -> Stored:
+    document = _read_verdicts(place_of(folder, VERDICTS))
+    path = place_of(folder, EVIDENCE)
+    content = _bytes_of(path)
+    foreign = InputError(
+        f"{VERDICTS} and {EVIDENCE} in {named(folder)} are not from one run, or one was changed since: run it again"
+    )
+    run = document.get("run")
+    # Before HDF5 sees a byte of it.
+    if run is not None and hashlib.sha256(content).hexdigest() != run["evidence_sha256"]:
+        raise foreign
+    evidence = _opened(path, content)
+    stated = evidence.attrs.get("run"), evidence.attrs.get("verdicts_sha256")
+    if stated != ((None, None) if run is None else (run["id"], digest(document))):
+        raise foreign
+    measured = evidence["measured"]
+    cells = [cell for verdict in document["values"]["verdicts"] for cell in verdict["cells"]]
+    if any(cell["evidence_cell"] >= measured.sizes["cell"] for cell in cells) or any(
+        cell["networks"] > measured.sizes["seed"] for cell in cells
+    ):
+        raise foreign
+    try:
+        same = json.loads(evidence.attrs["inputs"]) == document["inputs"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        same = False
+    if not same:
+        raise foreign
     return Stored(document, evidence)
 
 
 def _read_verdicts(path: Path) -> dict[str, Any]:
+    # A third of a second, which only reading costs.
+    from ntkrobust.reports.schema import problem_of
+
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path.parent} holds no verdicts.json: give the folder that `verify --out` wrote") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} could not be read as JSON: {error}") from None
+        document = json.loads(_bytes_of(path).decode(), parse_constant=_refused)
+    except RecursionError:
+        raise InputError(f"{named(path)} could not be read as JSON: it is nested too deeply") from None
+    except ValueError as error:
+        raise InputError(f"{named(path)} could not be read as JSON: {_line(error)}") from None
     version = document.get("schema_version") if isinstance(document, dict) else None
-    if version != SCHEMA_VERSION:
-        raise InputError(f"{path} must have schema_version {SCHEMA_VERSION}, got {version!r}")
-    _check_entries(path, "the document", document, _ENTRIES)
-    _check_entries(path, "`values`", document["values"], ("verdicts", "networks"))
-    if not document["values"]["verdicts"]:
-        raise InputError(f"{path} holds no verdicts")
-    for verdict in document["values"]["verdicts"]:
-        _check_entries(path, "a verdict", verdict, _VERDICT_ENTRIES)
-        if verdict["label"] not in LABELS:
-            raise InputError(f"{path}: a label must be one of {', '.join(LABELS)}, got {verdict['label']!r}")
-    for cell in _cells(document):
-        _check_entries(path, "a cell", cell, _CELL_ENTRIES)
-    return document
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise InputError(f"{named(path)} must have schema_version {SCHEMA_VERSION}, got {version!r:.60}")
+    problem = problem_of(document)
+    if problem is not None:
+        raise InputError(f"{named(path)} {problem}")
+    return dict(document)
 
 
-def _check_entries(path: Path, what: str, found: Any, expected: Sequence[str]) -> None:
-    missing = [name for name in expected if not isinstance(found, Mapping) or name not in found]
-    if missing:
-        raise InputError(f"{path} is not complete: {what} lacks {', '.join(missing)}")
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
-def _read_evidence(path: Path) -> xr.DataTree:
-    if not path.is_file():
-        raise InputError(f"no such file: {path}; give the folder that `verify --out` wrote")
+def _bytes_of(path: Path) -> bytes:
     try:
-        with xr.open_datatree(path, engine="h5netcdf") as stored:
+        if path.is_file() and path.stat().st_size > _LARGEST:
+            raise InputError(f"{named(path)} must have at most {_LARGEST >> 30} GiB, got {path.stat().st_size} bytes")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"no such file: {named(path)}; give the folder that `verify --out` wrote") from None
+    except OSError as error:
+        raise InputError(f"{named(path)} could not be read: {error.strerror or error}") from None
+
+
+def _opened(path: Path, content: bytes) -> xr.DataTree:
+    try:
+        with xr.open_datatree(io.BytesIO(content), engine="h5netcdf") as stored:
+            size = sum(group.nbytes for group in stored.subtree)
+            if size > _LARGEST:
+                raise InputError(f"{named(path)} must unpack to at most {_LARGEST >> 30} GiB, not {size} bytes")
             evidence = stored.load()
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} could not be read as netCDF: {str(error).partition(chr(10))[0]}") from None
-    if "measured" not in evidence.children or "cell" not in evidence["measured"].sizes:
-        raise InputError(f"{path} must have a group `measured` with a dimension `cell`")
+    except InputError:
+        raise
+    except Exception as error:  # a damaged HDF5 file fails in as many ways as it has parts
+        raise InputError(f"{named(path)} could not be read as netCDF: {_line(error)}") from None
+    measured = evidence.children.get("measured")
+    if measured is None or not {"cell", "seed"} <= set(measured.sizes):
+        raise InputError(f"{named(path)} must have a group `measured` with dimensions `cell` and `seed`")
+    for name, values in measured.data_vars.items():
+        if not np.issubdtype(values.dtype, np.number) or tuple(values.dims) not in (("cell", "seed"), ("cell",)):
+            raise InputError(
+                f"{named(path)}: {str(name)!r} must be numbers along cell and seed, got {values.dtype} along "
+                f"{', '.join(map(str, values.dims)) or 'nothing'}"
+            )
     return evidence
 
 
-def _cells(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [cell for verdict in document["values"]["verdicts"] for cell in verdict["cells"]]
+def _line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
