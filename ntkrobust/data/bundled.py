@@ -10,7 +10,7 @@ from ntkrobust.data.checks import Array, as_real
 from ntkrobust.data.dataset import Dataset, split
 from ntkrobust.data.encoding import targets
 from ntkrobust.data.label_noise import check_label_noise, with_label_noise
-from ntkrobust.data.tasks import LabelTask, Normalization, check_task, labels_of_task, normalized
+from ntkrobust.data.tasks import LabelTask, Normalization, check_task, classes_of_task, labels_of_task, normalized
 from ntkrobust.errors import InputError
 
 SHAPE = (8, 8, 1)
@@ -62,7 +62,8 @@ def digits(
     x, words = normalized(images, normalization, _LARGEST)
     noise = f"label noise {label_noise}" if label_noise else "no label noise"
     name = f"digits, {description}, {words}, test share {test_share}, seed {seed}, {noise}"
-    return Dataset(x[train], y_train, x[test], y[test], name, "classification", SHAPE)
+    classes = classes_of_task(task, digit)
+    return Dataset(x[train], y_train, x[test], y[test], name, "classification", SHAPE, classes=classes)
 
 
 def _load() -> tuple[Array, npt.NDArray[np.int64]]:

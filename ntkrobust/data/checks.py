@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
+from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,17 +14,85 @@ from ntkrobust.errors import InputError
 Array = npt.NDArray[np.float64]
 
 
+def as_array(name: str, value: npt.ArrayLike) -> npt.NDArray[np.generic]:
+    """``value`` as an array of booleans, integers, real floating-point numbers, or text (dtype kind U).
+
+    Arrays of Python objects are taken where all of these are of one such kind, as columns of pandas often are.
+
+    Raises:
+        InputError: it is ragged, has missing entries (masked, None, pandas' NA), or holds anything else (records,
+            numbers beside text, complex numbers, dates).
+    """
+    value = _without_mask(name, value)
+    try:
+        array = np.asarray(value)
+    except (ValueError, OverflowError):
+        raise InputError(f"{name} must be a rectangular array of numbers, got rows of different lengths") from None
+    if array.dtype.names is not None:
+        raise InputError(
+            f"{name} must hold real numbers, got a structured array of the fields {', '.join(array.dtype.names)}: give "
+            "its columns as one array"
+        )
+    if array.dtype.kind == "O":
+        array = _of_objects(name, array)
+    elif array.dtype.kind == "T":
+        array = array.astype(np.str_)
+    elif array.dtype.kind == "S":
+        try:
+            array = np.char.decode(array, "utf-8")
+        except UnicodeDecodeError:
+            raise InputError(f"{name} holds bytes that are not text in UTF-8") from None
+    if array.dtype.kind not in "biufU":
+        raise InputError(f"{name} must hold real numbers, got an array of dtype {array.dtype}")
+    return array
+
+
+def _without_mask(name: str, value: npt.ArrayLike) -> npt.ArrayLike:
+    """``value`` without the mask that numpy would drop in silence; InputError if it hides something."""
+    if isinstance(value, list | tuple) and any(isinstance(row, np.ma.MaskedArray) for row in value):
+        value = np.ma.asarray(value)
+    if not isinstance(value, np.ma.MaskedArray):
+        return value
+    masked = np.argwhere(np.ma.getmaskarray(value))
+    if masked.size:
+        raise InputError(
+            f"{name} must have no missing entries, but {len(masked)} are masked, the first {_place(masked[0])}"
+        )
+    return value.data
+
+
+def _of_objects(name: str, array: npt.NDArray[np.object_]) -> npt.NDArray[np.generic]:
+    """An array of Python objects as one of their kind."""
+    items = array.ravel().tolist()
+    if not items:
+        return np.zeros(array.shape)
+    are_text = [isinstance(item, str) for item in items]
+    if all(are_text):
+        return np.array(items, dtype=np.str_).reshape(array.shape)
+    wanted = "text" if are_text[0] else "real numbers"
+    for item, index, is_text in zip(items, np.ndindex(array.shape), are_text, strict=True):
+        is_number = isinstance(item, Real | np.bool_) and not (isinstance(item, float) and math.isnan(item))
+        if not (is_text if are_text[0] else is_number):
+            place = _place(np.array(index)) if index else "it"
+            raise InputError(f"{name} must hold {wanted}, got an array of objects, of which {place} is {item!r:.60}")
+    numbers = np.array(items, dtype=None if all(isinstance(item, Integral | np.bool_) for item in items) else float)
+    return numbers.reshape(array.shape)
+
+
+def _place(index: npt.NDArray[np.intp]) -> str:
+    """``"row 3, column 2 (from 0)"``."""
+    words = ("row", "column")
+    return ", ".join(f"{words[min(axis, 1)]} {at}" for axis, at in enumerate(index)) + " (from 0)"
+
+
 def as_numeric(name: str, value: npt.ArrayLike) -> npt.NDArray[np.generic]:
     """``value`` as an array of booleans, integers or real floating-point numbers.
 
     Raises:
-        InputError: it is ragged, or holds anything else (text, objects, complex numbers, dates).
+        InputError: as :func:`as_array`, or it is text.
     """
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        raise InputError(f"{name} must be a rectangular array of numbers, got rows of different lengths") from None
-    if array.dtype.kind not in "biuf":
+    array = as_array(name, value)
+    if array.dtype.kind == "U":
         raise InputError(f"{name} must hold real numbers, got an array of dtype {array.dtype}")
     return array
 
@@ -77,6 +146,20 @@ def check_same_rows(x_name: str, x: npt.NDArray[np.generic], y_name: str, y: npt
     """Raise InputError unless ``x`` and ``y`` have one row per point each."""
     if len(x) != len(y):
         raise InputError(f"{x_name} and {y_name} must have as many rows, got {len(x)} and {len(y)}")
+
+
+def check_same_index(x_name: str, x: object, y_name: str, y: object) -> None:
+    """Raise InputError if both are of pandas and their rows have different names, or the same in another order.
+
+    Only the values are taken, row by row: pandas itself would match the names.
+    """
+    x_index: Any = getattr(x, "index", None)
+    y_index: Any = getattr(y, "index", None)
+    if hasattr(x_index, "equals") and hasattr(y_index, "equals") and not x_index.equals(y_index):
+        raise InputError(
+            f"the rows of {x_name} and {y_name} have different names (their pandas index), and are matched by "
+            "position: align them, or give their to_numpy()"
+        )
 
 
 def as_real(name: str, value: object) -> float:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ntkrobust.checks import check_integer
-from ntkrobust.data.checks import Array, as_choice, as_matrix, as_points, check_same_rows
+from ntkrobust.data.checks import Array, as_array, as_choice, as_matrix, as_points, check_same_index, check_same_rows
 from ntkrobust.data.label_noise import check_label_noise, with_label_noise
+from ntkrobust.data.labels import Classes, check_classes, shown_classes
 from ntkrobust.errors import InputError
 
 Task = Literal["classification", "regression"]
@@ -32,14 +33,17 @@ class Dataset:
         name: what exactly this is: source, task, normalization, split, seed, label noise.
         task: ``"classification"`` (targets ±1 in one column, or one-hot) or ``"regression"``.
         image_shape: None, or (height, width, channels) if each input is an image, the last index fastest.
+        classes: the labels that the columns of the targets stand for, sorted; of two in one column, the first is −1.
+            None where targets are real, or were never labels.
 
     The arrays are read-only, C-contiguous float64 copies of what was given. Rows of both parts are in random order
     where this package made the split, so a leading slice is a random subset.
 
     Raises:
         InputError: an array isn't finite, two-dimensional and non-empty, shapes disagree, an input has norm zero,
-            targets are integers (encode labels with :func:`~ntkrobust.data.targets`), the task is unknown, or images
-            of that shape don't have d entries.
+            targets are labels (encode them with :func:`~ntkrobust.data.targets`), the task is unknown, a target 0 of a
+            classification has no sign, images of that shape don't have d entries, there are other classes than
+            columns, or x and y are of pandas and their rows have different names.
     """
 
     x_train: Array
@@ -49,17 +53,21 @@ class Dataset:
     name: str
     task: Task
     image_shape: tuple[int, int, int] | None = None
+    classes: Classes | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
             raise InputError(f"name must be a text that says what the data are, got {self.name!r}")
         as_choice("task", self.task, ("classification", "regression"))
+        for part in ("train", "test"):
+            x_name, y_name = f"x_{part}", f"y_{part}"
+            check_same_index(x_name, getattr(self, x_name), y_name, getattr(self, y_name))
         for name in ("x_train", "x_test"):
             object.__setattr__(self, name, as_points(name, getattr(self, name)))
         for name in ("y_train", "y_test"):
-            y = np.asarray(getattr(self, name))
+            y = as_array(name, getattr(self, name))
             # Integers here are most likely labels 0, 1, 2, …, which as real targets would mean something else.
-            if y.dtype.kind in "biu":
+            if y.dtype.kind != "f":
                 raise InputError(f"{name} must hold real targets, got dtype {y.dtype}: encode labels with targets()")
             object.__setattr__(self, name, as_matrix(name, y))
         for part in ("train", "test"):
@@ -71,8 +79,17 @@ class Dataset:
                 raise InputError(
                     f"{what} must have one dimension, got {train} in {letter}_train, {test} in {letter}_test"
                 )
+        if self.task == "classification" and self.o == 1:
+            for name in ("y_train", "y_test"):
+                if not np.all(getattr(self, name)):
+                    row = int(np.argmin(getattr(self, name)[:, 0] != 0))
+                    raise InputError(
+                        f"{name} of a classification must be ±1 in one column, but row {row} (from 0) is 0"
+                    )
         if self.image_shape is not None:
             object.__setattr__(self, "image_shape", _checked_shape(self.image_shape, self.d))
+        if self.classes is not None:
+            object.__setattr__(self, "classes", _checked_classes(self.classes, self.task, self.o))
 
     @property
     def n(self) -> int:
@@ -98,14 +115,13 @@ class Dataset:
         for name, asked, there in (("n_train", n_train, self.n), ("n_test", n_test, len(self.x_test))):
             if check_integer(name, asked, 1) > there:
                 raise InputError(f"{name} must be at most {there}, the points there are in {self.name}; got {asked}")
-        return Dataset(
-            self.x_train[:n_train],
-            self.y_train[:n_train],
-            self.x_test[:n_test],
-            self.y_test[:n_test],
-            f"{self.name}, first {n_train} training and {n_test} test points",
-            self.task,
-            self.image_shape,
+        return dataclasses.replace(
+            self,
+            x_train=self.x_train[:n_train],
+            y_train=self.y_train[:n_train],
+            x_test=self.x_test[:n_test],
+            y_test=self.y_test[:n_test],
+            name=f"{self.name}, first {n_train} training and {n_test} test points",
         )
 
     def noisy_targets(self, n: int, share: float) -> Array:
@@ -136,6 +152,18 @@ def _checked_shape(shape: object, d: int) -> tuple[int, int, int]:
     if height * width * channels != d:
         raise InputError(f"image_shape must be that of images with {d} entries, the inputs' dimension, got {shape!r}")
     return height, width, channels
+
+
+def _checked_classes(classes: object, task: Task, o: int) -> Classes:
+    """``classes`` of a classification with o outputs; InputError otherwise."""
+    found = check_classes(classes)
+    if task != "classification":
+        raise InputError(f"classes must be None for a {task}, got {shown_classes(found)}")
+    if o != (1 if len(found) == 2 else len(found)) and (o, len(found)) != (2, 2):
+        raise InputError(
+            f"classes must be those of {max(o, 2)} for targets with {o} column(s), got {shown_classes(found)}"
+        )
+    return found
 
 
 def split(n: int, test_share: float, rng: np.random.Generator) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

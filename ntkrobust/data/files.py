@@ -17,7 +17,8 @@ import numpy.typing as npt
 from ntkrobust.checks import check_integer
 from ntkrobust.data.checks import Array, as_points, check_same_rows, first_bad_norm
 from ntkrobust.data.dataset import TEST_SHARE, Dataset, split
-from ntkrobust.data.encoding import describe_task, encode, targets, task_of
+from ntkrobust.data.encoding import describe_task, encode, task_of
+from ntkrobust.data.labels import Classes
 from ntkrobust.errors import InputError
 
 SUFFIXES = (".npz", ".csv")
@@ -63,7 +64,7 @@ def from_file(path: str | os.PathLike[str], seed: int = 0) -> Dataset:
                 raise InputError("the file is empty")
             stream.seek(0)
             read = _read_npz if path.suffix.lower() == ".npz" else _read_csv
-            x_train, y_train, x_test, y_test = read(stream)
+            x_train, y_train, x_test, y_test, classes = read(stream)
         if x_test is None or y_test is None:
             train, test = split(len(x_train), TEST_SHARE, rng)
             x_train, y_train, x_test, y_test = x_train[train], y_train[train], x_train[test], y_train[test]
@@ -73,26 +74,27 @@ def from_file(path: str | os.PathLike[str], seed: int = 0) -> Dataset:
         task = task_of(y_train, y_test)
         # Two files of one name aren't the same data: the digest tells them apart in stored evidence.
         name = f"{path.name} (sha256 {digest}), {describe_task(task, y_train.shape[1])}, not normalized, {origin}"
-        return Dataset(x_train, y_train, x_test, y_test, name, task)
+        return Dataset(x_train, y_train, x_test, y_test, name, task, classes=classes)
     except InputError as error:
         raise InputError(f"data file {path}: {error}") from None
     except OSError as error:
         raise InputError(f"data file {path}: it can't be read ({error.strerror or error})") from None
 
 
-_Parts = tuple[Array, Array, Array | None, Array | None]
-"""x_train, y_train, x_test, y_test, checked and encoded; the last two None where the file has no test part."""
+_Parts = tuple[Array, Array, Array | None, Array | None, Classes | None]
+"""x_train, y_train, x_test, y_test, checked and encoded, and the classes of labels; x_test and y_test are None where
+the file has no test part."""
 
 
 def _read_npz(stream: BinaryIO) -> _Parts:
     arrays = _load_arrays(stream)
     x_train = as_points("x_train", arrays["x_train"])
     if "x_test" not in arrays:
-        (y_train,) = encode([("y_train", arrays["y_train"])])
+        (y_train,), classes = encode([("y_train", arrays["y_train"])])
         check_same_rows("x_train", x_train, "y_train", y_train)
-        return x_train, y_train, None, None
-    y_train, y_test = targets(arrays["y_train"], arrays["y_test"])
-    return x_train, y_train, as_points("x_test", arrays["x_test"]), y_test
+        return x_train, y_train, None, None, classes
+    (y_train, y_test), classes = encode([("y_train", arrays["y_train"]), ("y_test", arrays["y_test"])])
+    return x_train, y_train, as_points("x_test", arrays["x_test"]), y_test, classes
 
 
 def _load_arrays(stream: BinaryIO) -> dict[str, npt.NDArray[np.generic]]:
@@ -162,8 +164,8 @@ def _read_csv(stream: BinaryIO) -> _Parts:
         row, norm = bad_norm
         raise InputError(f"every input must have a positive norm, but that of line {lines[row]} is {norm:g}")
     are_classes = bool(np.all((label == np.rint(label)) & (np.abs(label) < _EXACT_INTEGERS)))
-    (y,) = encode([("the last column", label.astype(np.int64) if are_classes else label)])
-    return x, y, None, None
+    (y,), classes = encode([("the last column", label.astype(np.int64) if are_classes else label)])
+    return x, y, None, None, classes
 
 
 def _parse_csv(stream: BinaryIO) -> tuple[Array, list[int]]:

@@ -18,7 +18,7 @@ from ntkrobust.data.cifar10 import read_batch
 from ntkrobust.data.dataset import TEST_SHARE, Dataset, split
 from ntkrobust.data.encoding import targets
 from ntkrobust.data.idx import read_idx
-from ntkrobust.data.tasks import LabelTask, Normalization, check_task, labels_of_task, normalized
+from ntkrobust.data.tasks import LabelTask, Normalization, check_task, classes_of_task, labels_of_task, normalized
 from ntkrobust.errors import InputError
 
 Form = Literal["idx", "cifar10"]
@@ -110,7 +110,8 @@ def _dataset(
     # Two folders of one name aren't the same data: the digest tells them apart in stored evidence.
     name = f"{folder.resolve().name} (sha256 {digest.hexdigest()[:12]}), {task_words}, {words}, {origin}"
     height, width, channels = train.images.shape[1:]
-    return Dataset(x_train, y_train, x_test, y_test, name, "classification", (height, width, channels))
+    shape, classes = (height, width, channels), classes_of_task(task, labels)
+    return Dataset(x_train, y_train, x_test, y_test, name, "classification", shape, classes=classes)
 
 
 def _inputs(part: str, data: _Images, normalization: str) -> tuple[Array, str]:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from ntkrobust.checks import check_integer
 from ntkrobust.data.checks import as_points
 from ntkrobust.data.dataset import TEST_SHARE, Dataset, split
-from ntkrobust.data.encoding import describe_task, targets, task_of
-from ntkrobust.data.tasks import LabelTask, Normalization, check_task, labels_of_task, normalized
+from ntkrobust.data.encoding import describe_task, encode, targets, task_of
+from ntkrobust.data.tasks import LabelTask, Normalization, check_task, classes_of_task, labels_of_task, normalized
 from ntkrobust.errors import InputError
 
 IMAGE_SHAPES = {"mnist_784": (28, 28, 1), "Fashion-MNIST": (28, 28, 1)}
@@ -95,16 +95,16 @@ def _dataset(found: Any, name: str, version: int, task: str, positive: int, norm
     if labels is None:
         if task != "classes":
             raise InputError(f"the task {task} takes integer labels, got such as {str(found.target[0])!r}")
-        # Text: the classes in alphabetical order.
-        y = targets(found.target if found.target.dtype.kind == "f" else np.unique(found.target, return_inverse=True)[1])
+        (y,), classes = encode([("the target", found.target)])
         described = describe_task(task_of(y), y.shape[1])
     else:
+        classes = classes_of_task(task, labels)
         labels, described = labels_of_task(task, positive, labels)
         y = targets(labels)
     train, test = split(len(x), TEST_SHARE, np.random.default_rng(seed))
     origin = f"split {1 - TEST_SHARE:.0%} train, {TEST_SHARE:.0%} test with seed {seed}"
     title = f"OpenML {name}, version {version}, {described}, {words}, {origin}"
-    return Dataset(x[train], y[train], x[test], y[test], title, task_of(y), IMAGE_SHAPES.get(name))
+    return Dataset(x[train], y[train], x[test], y[test], title, task_of(y), IMAGE_SHAPES.get(name), classes=classes)
 
 
 def _integers(values: npt.NDArray[np.generic]) -> npt.NDArray[np.int64] | None:

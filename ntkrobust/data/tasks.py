@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ntkrobust.checks import check_integer
 from ntkrobust.data.checks import Array, as_choice, first_bad_norm
+from ntkrobust.data.labels import Classes, classes_in
 from ntkrobust.errors import InputError
 
 LabelTask = Literal["classes", "parity", "one-vs-rest"]
@@ -42,6 +43,11 @@ def labels_of_task(task: str, positive: int, labels: npt.NDArray[np.int64]) -> t
     first, last = int(classes[0]), int(classes[-1])
     all_of_them = last - first + 1 == len(classes)
     return labels, f"classes {first}..{last}" if all_of_them else f"{len(classes)} classes of {first}..{last}"
+
+
+def classes_of_task(task: str, labels: npt.NDArray[np.int64]) -> Classes | None:
+    """The classes (sorted labels) of the task ``"classes"``; None for the others, which merge labels into ±1."""
+    return classes_in(labels) if task == "classes" else None
 
 
 def normalized(pixels: npt.NDArray[np.generic], normalization: str, largest: int) -> tuple[Array, str]:

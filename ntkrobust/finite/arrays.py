@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.data.checks import as_matrix, check_same_rows
-from ntkrobust.data.encoding import encode
+from ntkrobust.data.checks import as_matrix, check_same_index, check_same_rows
+from ntkrobust.data.encoding import encode, encode_like
+from ntkrobust.data.labels import Classes
 from ntkrobust.errors import InputError
 from ntkrobust.networks import Network
 
@@ -25,21 +28,61 @@ def single_precision(name: str, value: npt.ArrayLike) -> npt.NDArray[np.float32]
     return single
 
 
-def check_data(
-    net: Network, x: npt.ArrayLike, y: npt.ArrayLike, part: str, d_in: int | None = None
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Inputs x_part (n, d) and targets y_part (n, o) as float32 arrays.
+def training_data(
+    net: Network, x_train: npt.ArrayLike, y_train: npt.ArrayLike, classes: Sequence[object] | None = None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], Classes | None]:
+    """Inputs (n, d) and targets (n, o) as float32 arrays, and the classes of the labels.
+
+    Args:
+        net: the network.
+        x_train: (n, d) inputs.
+        y_train: (n,) labels, or (n, o) targets.
+        classes: what labels are encoded with, or what the columns of targets stand for; by default the labels that
+            occur, and None for targets.
 
     Raises:
-        InputError: a shape is wrong, something is no finite number, the inputs do not have ``d_in`` columns where
-            that is given, or the targets do not have ``net.d_out``.
+        InputError: a shape is wrong, something is no finite number, a label is none of the classes, or the targets do
+            not have ``net.d_out`` columns.
+    """
+    inputs = single_precision("x_train", x_train)
+    (targets,), known = encode([("y_train", y_train)], classes)
+    check_same_index("x_train", x_train, "y_train", y_train)
+    return inputs, _fitting(net, inputs, targets, "train"), known
+
+
+def check_data(
+    net: Network,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    part: str,
+    y_train: npt.NDArray[np.floating],
+    classes: Classes | None,
+    d_in: int,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Inputs x_part (n, d) and targets y_part (n, o) as float32 arrays, of other points than those of training.
+
+    Labels mean what they meant in training, with the targets ``y_train`` and the ``classes``.
+
+    Raises:
+        InputError: a shape is wrong, something is no finite number, a label is none of training's, the inputs do not
+            have ``d_in`` columns, or the targets do not have ``net.d_out``.
     """
     x_name, y_name = f"x_{part}", f"y_{part}"
     inputs = single_precision(x_name, x)
-    targets = single_precision(y_name, encode([(y_name, y)])[0])
-    check_same_rows(x_name, inputs, y_name, targets)
-    if d_in is not None and inputs.shape[1] != d_in:
+    targets = encode_like(y_name, y, y_train, classes)
+    check_same_index(x_name, x, y_name, y)
+    if inputs.shape[1] != d_in:
         raise InputError(f"{x_name} must have shape (n, {d_in}), got {inputs.shape}")
-    if targets.shape[1] != net.d_out:
-        raise InputError(f"{y_name} has {targets.shape[1]} output column(s) and the network has d_out={net.d_out}")
-    return inputs, targets
+    return inputs, _fitting(net, inputs, targets, part)
+
+
+def _fitting(
+    net: Network, inputs: npt.NDArray[np.float32], targets: npt.ArrayLike, part: str
+) -> npt.NDArray[np.float32]:
+    """Targets of this part in single precision; InputError unless they fit the inputs and the network."""
+    x_name, y_name = f"x_{part}", f"y_{part}"
+    single = single_precision(y_name, targets)
+    check_same_rows(x_name, inputs, y_name, single)
+    if single.shape[1] != net.d_out:
+        raise InputError(f"{y_name} has {single.shape[1]} output column(s) and the network has d_out={net.d_out}")
+    return single

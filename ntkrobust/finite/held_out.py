@@ -59,7 +59,7 @@ def objective_parts(run: Run, x: np.ndarray, y: np.ndarray, *, adversary: Advers
     Args:
         run: what :func:`ntkrobust.train` returned.
         x: (n, d) inputs.
-        y: (n, o) or (n,) targets.
+        y: (n,) labels, which are those of training, or (n, o) targets.
         adversary: whose objective; by default that of the run. Its λ does not enter.
 
     Raises:
@@ -68,7 +68,7 @@ def objective_parts(run: Run, x: np.ndarray, y: np.ndarray, *, adversary: Advers
     adversary = check_adversary(adversary) or run.adversary
     if adversary is None:
         raise InputError("the run has no adversary: give objective_parts(..., adversary=ntr.Adversary(...))")
-    inputs, targets = check_data(run.net, x, y, "held_out", run.d_in)
+    inputs, targets = check_data(run.net, x, y, "held_out", run.y_train, run.classes, run.d_in)
     check_loss(run.objective, targets, "y_held_out")
     adversary.check_inputs("x_held_out", inputs)
     natural, regularization = _sums(run, inputs, targets, adversary, Regularizer.evaluating(adversary))

@@ -18,7 +18,8 @@ import numpy as np
 import xarray as xr
 
 from ntkrobust.checks import check_integer, check_number, unknown
-from ntkrobust.data.encoding import encode
+from ntkrobust.data.checks import check_same_index
+from ntkrobust.data.encoding import check_have_classes, encode_like
 from ntkrobust.errors import InputError
 from ntkrobust.finite import spectral, stability
 from ntkrobust.finite.arrays import single_precision
@@ -162,6 +163,7 @@ class Measure:
         needs_training_data: whether it looks at the training set.
         fully_connected: whether it makes sense for fully connected networks only.
         needs_initial: whether it looks at parameters as they were drawn.
+        of_classes: whether it compares with the classes of targets, which then have to have one.
     """
 
     name: str
@@ -174,6 +176,7 @@ class Measure:
     needs_training_data: bool = False
     fully_connected: bool = False
     needs_initial: bool = False
+    of_classes: bool = False
 
 
 def _declared(value: _T | None, what: str, argument: str) -> _T:
@@ -399,6 +402,7 @@ MEASURES: dict[str, Measure] = {
             lambda probe: _accuracy(probe.f(probe.x_train), probe.y_train),
             dims=(),
             needs_training_data=True,
+            of_classes=True,
         ),
         Measure(
             "natural_accuracy",
@@ -406,6 +410,7 @@ MEASURES: dict[str, Measure] = {
             lambda probe: _accuracy(probe.outputs, probe.labels),
             dims=(),
             needs=("y_test",),
+            of_classes=True,
         ),
         *(
             Measure(
@@ -416,6 +421,7 @@ MEASURES: dict[str, Measure] = {
                 side="upper",
                 needs=("y_test", "epsilon"),
                 source=_ATTACKED,
+                of_classes=True,
             )
             for suffix, ball, robust in (
                 ("", r"\infty(x,\varepsilon)", attacks.robust_accuracy),
@@ -431,6 +437,7 @@ MEASURES: dict[str, Measure] = {
             side="upper",
             needs=("y_test", "epsilon"),
             source=_ATTACKED,
+            of_classes=True,
         ),
         *(
             Measure(
@@ -513,7 +520,8 @@ def measure(
         run: what :func:`ntkrobust.train` returned.
         x_test: (n', d) inputs.
         measures: names out of ``ntkrobust.measures.MEASURES``, or :class:`Measure` objects.
-        y_test: (n', o) or (n',) targets, for measures that compare with them.
+        y_test: (n',) labels, which are those of training (``run.classes``), or (n', o) targets; for measures that
+            compare with them.
         epsilon: radius of finite perturbations, in the units of x.
         samples: perturbations drawn per point by measures that sample.
 
@@ -523,9 +531,18 @@ def measure(
         carries its ``definition``, ``side`` and ``source``.
 
     Raises:
-        InputError: an unknown measure, inputs of the wrong shape or with NaN, or something a measure needs is missing.
+        InputError: an unknown measure, inputs of the wrong shape or with NaN, a label that training never saw, a target
+            without a class for a measure of accuracy, or something a measure needs is missing.
     """
-    program, data = _prepare(run.net, run.d_in, x_test, measures, y_test, epsilon, samples)
+    y = None
+    if y_test is not None:
+        y = encode_like("y_test", y_test, run.y_train, run.classes)
+        check_same_index("x_test", x_test, "y_test", y_test)
+    program, data = _prepare(run.net, run.d_in, x_test, measures, y, epsilon, samples)
+    if any(one.of_classes for one in program.measures) and y is not None:
+        check_have_classes("y_test", y)
+    if any(one.of_classes and one.needs_training_data for one in program.measures):
+        check_have_classes("y_train", run.y_train)
     if program.needs_training_data:
         data |= {"x_train": run.x_train, "y_train": run.y_train}
     plan = choose_plan(run.net, run.d_in, len(data["x"]))
@@ -610,7 +627,7 @@ def _prepare(
         raise InputError(f"x_test must have shape (n, {d_in}), got {x.shape}")
     data: dict[str, Any] = {"x": x}
     if y_test is not None:
-        data["y"] = single_precision("y_test", encode([("y_test", y_test)])[0])
+        data["y"] = single_precision("y_test", y_test)
         if data["y"].shape != (len(x), net.d_out):
             raise InputError(f"y_test must have shape ({len(x)}, {net.d_out}), got {data['y'].shape}")
     if epsilon is not None:

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from ntkrobust.adversary import Adversary
+from ntkrobust.data.labels import Classes, check_classes
 from ntkrobust.errors import InputError
 from ntkrobust.finite.descriptions import described_network, restored_network
 from ntkrobust.finite.drawing import initialize
@@ -55,6 +56,8 @@ class Run:
         flow_time: (seed, time) gradient-flow time where it is not ηk: for gradient flow, and where a schedule set η.
         adversary: what was trained against; None for the loss alone.
         validation_loss: (seed, time) what was minimized, on held-out points, a sum over them; None if none were given.
+        classes: the labels that the columns of ``y_train`` stand for; of two in one column, the first is −1. None if
+            training was given targets without labels.
     """
 
     net: Network
@@ -76,6 +79,7 @@ class Run:
     flow_time: np.ndarray | None = None
     adversary: Adversary | None = None
     validation_loss: np.ndarray | None = None
+    classes: Classes | None = None
 
     @property
     def time(self) -> np.ndarray:
@@ -147,6 +151,7 @@ class Run:
             "key_implementation": str(jax.random.key_impl(self.key)),
             **{field: getattr(self, field) for field in ("plan", *_DESCRIBED)},
             "adversary": None if self.adversary is None else self.adversary.as_json(),
+            "classes": None if self.classes is None else list(self.classes),
         }
         arrays: dict[str, Any] = {
             f"{kind}_{time}_{layer}": array
@@ -181,7 +186,7 @@ class Run:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 stored = {name: archive[name] for name in archive.files}
             described = json.loads(str(stored["description"]))
-            adversary = described.get("adversary")
+            adversary, classes = described.get("adversary"), described.get("classes")
             net = restored_network(described)
             count = len(net.layer_shapes(stored["x_train"].shape[1]))
             groups = [
@@ -201,6 +206,7 @@ class Run:
                 snapshots=tuple(groups),
                 plan=described["plan"],
                 adversary=None if adversary is None else Adversary.from_json(adversary),
+                classes=None if classes is None else check_classes(classes),
                 **{name: stored[name] for name in _OPTIONAL if name in stored},
                 **{field: described[field] for field in _DESCRIBED if field in described},
                 **{name: stored[name] for name in ("x_train", "y_train", "learning_rate", "step", "loss")},
@@ -226,6 +232,8 @@ class Run:
             "loss": (seeds, times),
         }
         expected |= {name: (seeds, times) for name in _OPTIONAL if getattr(self, name) is not None}
+        if self.classes is not None and self.net.d_out not in {len(self.classes), 1 if len(self.classes) == 2 else 0}:
+            raise ValueError(f"it has {len(self.classes)} classes and its network {self.net.d_out} outputs")
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape} instead of {shape}")

@@ -13,8 +13,9 @@ import optax
 
 from ntkrobust.adversary import Adversary, check_adversary
 from ntkrobust.checks import check_integer
+from ntkrobust.data.labels import Classes
 from ntkrobust.errors import InputError
-from ntkrobust.finite.arrays import check_data, single_precision
+from ntkrobust.finite.arrays import check_data, single_precision, training_data
 from ntkrobust.finite.attempts import Program, Work
 from ntkrobust.finite.checkpoints import Checkpoint, check_place, describe
 from ntkrobust.finite.derivatives import ntk_largest_eigenvalue
@@ -64,6 +65,7 @@ def train(
     x_train: np.ndarray,
     y_train: np.ndarray,
     *,
+    classes: Sequence[object] | None = None,
     seeds: int | Sequence[int] = 32,
     steps: int = 1000,
     learning_rate: float | Literal["auto"] | Rates = "auto",
@@ -88,7 +90,10 @@ def train(
     Args:
         net: the network.
         x_train: (n, d) inputs.
-        y_train: (n, o) or (n,) targets; integer labels become one-hot (two classes: ±1).
+        y_train: (n, o) or (n,) targets; labels (integers, booleans or text) become one-hot (two classes: ±1).
+        classes: the labels, in the order of the targets' columns, as ``Dataset.classes`` has them; of two in one
+            column, the first is −1. By default the sorted labels of ``y_train``, or None for targets. The run keeps
+            them, so that labels mean the same in ``validation``, ``measure`` and ``attack``.
         seeds: a number n for the seeds 0 … n−1, or the seeds themselves; seed i uses ``fold_in(key, i)``.
         steps: budget of steps per network; 0 gives the untrained ensemble. Gradient flow spends it on the steps it
             tries, taken or not.
@@ -137,12 +142,12 @@ def train(
         its steps or time (``budget``) or ``diverged``.
 
     Raises:
-        InputError: arrays of the wrong shape or with NaN, targets that the loss does not take, no seeds, a learning
-            rate that is not positive, records that are not increasing, arguments that do not go together, a
-            checkpoint of other arguments, inputs outside of the adversary's bounds, or more than fits into memory: the
-            sentence says what would.
+        InputError: arrays of the wrong shape or with NaN, labels of validation that training lacks, targets that the
+            loss does not take, no seeds, a learning rate that is not positive, records that are not increasing,
+            arguments that do not go together, a checkpoint of other arguments, inputs outside of the adversary's
+            bounds, or more than fits into memory: the sentence says what would.
     """
-    x, y = check_training_data(net, x_train, y_train)
+    x, y, known = training_data(net, x_train, y_train, classes)
     seeds = check_seeds(seeds)
     key = check_key(key)
     steps = check_integer("steps", steps, 0)
@@ -154,7 +159,7 @@ def train(
     adversary = check_adversary(adversary)
     if adversary is not None:
         _check_training_against(adversary, x, moves, batch, record_losses is not None)
-    held_out = None if validation is None else _check_validation(net, validation, x, loss, adversary)
+    held_out = None if validation is None else _check_validation(net, validation, x, y, known, loss, adversary)
     given = {
         "record_steps": record_steps,
         "record_times": record_times,
@@ -201,7 +206,7 @@ def train(
     made_of: dict[str, Any] = {
         "net": net, "seeds": seeds, "key": key, "x_train": x, "y_train": y, "plan": str(plan), "optimizer": moves.name,
         "objective": loss, "batch_size": batch, "weight_decay": weight_decay, "tolerance": tolerance,
-        "adversary": adversary,
+        "adversary": adversary, "classes": known,
     }  # fmt: skip
 
     def finished(run: Run) -> Run:
@@ -400,7 +405,13 @@ def _check_training_against(
 
 
 def _check_validation(
-    net: Network, validation: object, x_train: np.ndarray, loss: str, adversary: Adversary | None
+    net: Network,
+    validation: object,
+    x_train: np.ndarray,
+    y_train: np.ndarray,
+    classes: Classes | None,
+    loss: str,
+    adversary: Adversary | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Held-out inputs (n', d) and targets (n', o) as float32 arrays.
 
@@ -410,7 +421,7 @@ def _check_validation(
     if not isinstance(validation, tuple | list) or len(validation) != 2:
         raise InputError(f"validation must be a pair (x, y), got {type(validation).__name__}")
     inputs, targets = validation
-    x, y = check_data(net, inputs, targets, "validation", x_train.shape[1])
+    x, y = check_data(net, inputs, targets, "validation", y_train, classes, x_train.shape[1])
     check_loss(loss, y, "y_validation")
     if adversary is not None:
         adversary.check_inputs("x_validation", x)
@@ -480,5 +491,6 @@ def largest_kernel_eigenvalue(
 
 
 def check_training_data(net: Network, x_train: np.ndarray, y_train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs (n, d) and targets (n, o) as float32 arrays; InputError as for :func:`check_data`."""
-    return check_data(net, x_train, y_train, "train")
+    """Inputs (n, d) and targets (n, o) as float32 arrays; InputError as for :func:`training_data`."""
+    x, y, _ = training_data(net, x_train, y_train)
+    return x, y

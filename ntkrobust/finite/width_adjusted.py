@@ -153,6 +153,7 @@ def width_adjusted_strength(
             net,
             reference.x_train,
             reference.y_train,
+            classes=reference.classes,
             adversary=dataclasses.replace(adversary, strength=strength),
             **given,
         )

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ntkrobust.checks import check_integer, check_not_negative, check_positive
-from ntkrobust.data.checks import as_choice, as_matrix, check_same_rows
+from ntkrobust.data.checks import as_choice, as_matrix, check_same_index, check_same_rows
 from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
 from ntkrobust.kernels import memory
@@ -87,7 +87,9 @@ class InfiniteEnsemble:
         if memory_limit is not None:
             memory_limit = check_integer("memory_limit", memory_limit, 1, "in bytes")
         self.learning_rate = _check_learning_rate(learning_rate)
-        x, y = as_matrix("x_train", x_train), encode([("y_train", y_train)])[0]
+        x = as_matrix("x_train", x_train)
+        (y,), _ = encode([("y_train", y_train)])
+        check_same_index("x_train", x_train, "y_train", y_train)
         check_same_rows("x_train", x, "y_train", y)
         if len(x) < 2:
             raise InputError("an ensemble needs at least 2 training points, got 1")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ntkrobust.checks import check_integer, check_not_negative, check_positive
 from ntkrobust.convolutional import ImageNetwork
-from ntkrobust.data.checks import as_choice, check_same_rows
+from ntkrobust.data.checks import as_choice, check_same_index, check_same_rows
 from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
 from ntkrobust.kernels import coincident
@@ -78,7 +78,9 @@ class GeneralEnsemble:
         self.learning_rate = None if learning_rate is None else check_positive("learning_rate", learning_rate)
         if pairs is not None:
             check_integer("pairs", pairs, 1)
-        x, y = as_inputs("x_train", x_train), encode([("y_train", y_train)])[0]
+        x = as_inputs("x_train", x_train)
+        (y,), _ = encode([("y_train", y_train)])
+        check_same_index("x_train", x_train, "y_train", y_train)
         check_same_rows("x_train", x, "y_train", y)
         if len(x) < 2:
             raise InputError("an ensemble needs at least 2 training points, got 1")

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from ntkrobust.checks import check_integer, check_not_negative, unknown
 from ntkrobust.data.checks import as_numeric
+from ntkrobust.data.encoding import encode_like
+from ntkrobust.data.labels import Classes
 from ntkrobust.errors import InputError
 from ntkrobust.finite.arrays import single_precision
 from ntkrobust.finite.attacks.objectives import TARGETED_OUTPUTS
@@ -87,33 +89,27 @@ def check_range(
     return lower, upper
 
 
-def check_labels(y: npt.ArrayLike, n: int, d_out: int) -> npt.NDArray[np.int32]:
-    """True classes (n,): ±1 for one output, 0 … o−1 for several.
+def check_labels(
+    y: npt.ArrayLike, n: int, y_train: npt.NDArray[np.floating], classes: Classes | None
+) -> npt.NDArray[np.int32]:
+    """True classes (n,) as networks have them: ±1 for one output, 0 … o−1 for several.
 
-    ``y`` holds integers (n,), 0 and 1 or −1 and 1 for one output; or targets (n, o), ±1 or one-hot rows.
+    ``y`` holds labels (n,), which mean what they meant in training, with the targets ``y_train`` (m, o) and the
+    ``classes``; or targets (n, o), ±1 or one-hot rows.
 
     Raises:
-        InputError: it has another shape, or names a class that the network has no output for.
+        InputError: it has another shape, or a label that training never saw.
     """
-    array = as_numeric("y", y)
-    if array.ndim == 2 and array.shape == (n, d_out) and d_out > 1:
-        one_hot = np.isin(array, (0, 1)).all(axis=1) & (array.sum(axis=1) == 1)
-        if not one_hot.all():
-            row = int(np.argmin(one_hot))
-            raise InputError(f"y must hold one-hot rows or integer labels, but row {row} (from 0) is {array[row]}")
-        return np.argmax(array, axis=1).astype(np.int32)
-    if array.shape not in ((n,), (n, 1)):
-        raise InputError(f"y must have shape ({n},) or ({n}, {d_out}), got {array.shape}")
-    labels = array.reshape(n)
+    targets, d_out = encode_like("y", y, y_train, classes, only_class=True), y_train.shape[1]
+    if targets.shape != (n, d_out):
+        raise InputError(f"y must have shape ({n},) or ({n}, {d_out}), got {np.shape(y)}")
     if d_out == 1:
-        low = 0 if (labels == 0).any() else -1
-        allowed, words = np.isin(labels, (low, 1)), "-1 and 1, or 0 and 1, for a network with one output"
-    else:
-        allowed, words = np.isin(labels, np.arange(d_out)), f"integers from 0 to {d_out - 1}"
-    if not allowed.all():
-        row = int(np.argmin(allowed))
-        raise InputError(f"y must hold labels {words}, but row {row} (from 0) is {labels[row]:g}")
-    return np.where(labels == 0, -1, labels).astype(np.int32) if d_out == 1 else labels.astype(np.int32)
+        return targets[:, 0].astype(np.int32)
+    one_hot = np.isin(targets, (0, 1)).all(axis=1) & (targets.sum(axis=1) == 1)
+    if not one_hot.all():
+        row = int(np.argmin(one_hot))
+        raise InputError(f"y must hold one-hot rows or integer labels, but row {row} (from 0) is {targets[row]}")
+    return np.argmax(targets, axis=1).astype(np.int32)
 
 
 def check_image_shape(image_shape: Sequence[int] | None, d: int) -> ImageShape:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from ntkrobust.checks import check_integer
+from ntkrobust.data.checks import check_same_index
 from ntkrobust.errors import InputError
 from ntkrobust.finite.attacks import arguments, strength
 from ntkrobust.finite.attacks.programs import SCORE_BASED, Attack, Inputs, Method
@@ -64,7 +65,8 @@ def attack(
     Args:
         run: what :func:`ntkrobust.train` returned.
         x: (n, d) inputs.
-        y: (n,) labels, or (n, o) targets; needed against true classes. For one output the class is the sign.
+        y: (n,) labels, which are those of training (``run.classes``), or (n, o) targets ±1 or one-hot; needed against
+            true classes. For one output the class is the sign.
         epsilon: radius in the units of x, or several.
         norm: ``"linf"``, ``"l2"`` or ``"l1"`` (FGSM, PGD and random search only).
         methods: out of ``"fgsm"``, ``"pgd"``, ``"apgd-ce"``, ``"apgd-dlr"``, ``"apgd-t"`` (targeted DLR, at least four
@@ -98,8 +100,8 @@ def attack(
         - ``masks_gradients`` (seed): 1 if a check says so, and ``masking_reasons`` (seed) why, in words.
 
     Raises:
-        InputError: an argument is not what it should be, an input is outside ``bounds``, weights are not finite, or the
-            examples do not fit into memory.
+        InputError: an argument is not what it should be, a label is one that training never saw, an input is outside
+            ``bounds``, weights are not finite, or the examples do not fit into memory.
     """
     norm = check_norm(norm)
     points = arguments.check_points(x, run.d_in)
@@ -118,7 +120,8 @@ def attack(
     if against == "true":
         if y is None:
             raise InputError("attacks against true classes need y")
-        shared["label"] = arguments.check_labels(y, len(points), run.net.d_out)
+        shared["label"] = arguments.check_labels(y, len(points), run.y_train, run.classes)
+        check_same_index("x", x, "y", y)
     shape = arguments.check_image_shape(image_shape, run.d_in)
     keys = seed_keys(run.key if key is None else key, run.seeds)
     parameters, is_sound = arguments.snapshot(run, record)
