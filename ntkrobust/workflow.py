@@ -182,7 +182,7 @@ def write(verdicts: Verdicts, folder: Path) -> None:
         NotWrittenError: they can't be written; its ``found`` are the verdicts.
     """
     try:
-        store(verdicts.document, verdicts.evidence, folder)
+        verdicts.document = store(verdicts.document, verdicts.evidence, folder)
     except NotWrittenError as error:
         error.found = verdicts
         raise
