@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import array
-import csv
 import hashlib
-import io
 import os
+import re
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ntkrobust.checks import check_integer
-from ntkrobust.data.checks import Array, as_points, check_same_rows, first_bad_norm
+from ntkrobust.data.checks import Array, as_points, check_same_rows
+from ntkrobust.data.csv_table import Kind, read_table
 from ntkrobust.data.dataset import TEST_SHARE, Dataset, split
 from ntkrobust.data.encoding import describe_task, encode, task_of
 from ntkrobust.data.labels import Classes
@@ -24,18 +23,37 @@ from ntkrobust.errors import InputError
 SUFFIXES = (".npz", ".csv")
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
-_EXACT_INTEGERS = 2.0**53
-"""Below this every integer is a float64, so a label read as float64 is the label that was written."""
+
+_COLUMN = re.compile(r"(?P<path>.+\.(?:csv|npz)):(?P<kind>label|target)(?:=(?P<name>.+))?", re.IGNORECASE | re.DOTALL)
+"""A file, and what its labels are."""
 
 
 def from_file(path: str | os.PathLike[str], seed: int = 0) -> Dataset:
     """A data set from a file; inputs are taken as they are, not normalized.
 
     - ``.npz``: arrays ``x_train`` (n, d) and ``y_train`` (n,) or (n, o), and optionally ``x_test``, ``y_test``; other
-      arrays are ignored. Labels and targets are told apart as in :func:`~ntkrobust.data.targets`.
-    - ``.csv``: UTF-8, comma separated, one point per line, label in the last column, d from the data. A first line
-      in which no cell is a number is a header. Labels that are all integers (``3`` or ``3.0``) are classes; otherwise
-      they are real targets.
+      arrays are ignored. Labels and targets are told apart as in :func:`~ntkrobust.data.targets`; floating-point 0 and
+      1 could be either and are refused.
+    - ``.csv``: text in UTF-8, one point per line: inputs, d of them, and a label.
+
+    Of a ``.csv``:
+
+    - *Separator*: comma, semicolon, tab, bar, or blanks: the one that splits most of the first 50 lines alike. Where it
+      isn't the comma, numbers may have decimal commas. Cells may be quoted, lines may end in a separator; blank lines,
+      and comments after ``#``, are skipped.
+    - *Names of columns*: the first line, if no cell of it is a number; or if its numbers count 0, 1, 2, …, as the
+      default names of pandas do, and something shows that it is no point: an empty cell before them, a text where
+      others have numbers, decimals in all of a column below, or a label that no point has. Where nothing does, it is
+      refused.
+    - *Row numbers*: a first column without a name (or ``Unnamed: 0``), or a column ``index`` or ``id`` with no value
+      twice, that holds natural numbers or texts, is left out. A first column in a file without names that counts the
+      lines is refused.
+    - *Label*: the last column; or, where the last is not called so, the one called ``label``, ``target``, ``class`` or
+      ``y`` (or a plural). ``FILE.csv:label=NAME`` says which. Whole numbers (``3`` or ``3.0``), texts, and True and
+      False are classes; other numbers are real targets. ``FILE.csv:target=NAME`` takes whole numbers for real targets
+      too. Without ``=NAME`` both speak of the column that is taken by default, and of ``y_train`` in an ``.npz``. Whole
+      numbers or texts with more than 20 different values, most of which occur once, are refused without either.
+    - Inputs are numbers, or True and False. What is missing (an empty cell, ``NA``, ``nan``, ``?``, …) is refused.
 
     Without a test part, the points are shuffled and split 80/20 with ``seed``; the classes are those of the whole
     file. The task is classification for labels, and for targets that are ±1 or one-hot already.
@@ -47,7 +65,7 @@ def from_file(path: str | os.PathLike[str], seed: int = 0) -> Dataset:
     rng = np.random.default_rng(check_integer("seed", seed, 0))
     if not isinstance(path, (str, os.PathLike)):
         raise InputError(f"a data file must be given by its path, got {path!r}")
-    path = Path(path)
+    path, kind, name = _taken_apart(path)
     try:
         if path.is_dir():
             raise InputError("expected a file, got a directory")
@@ -64,7 +82,7 @@ def from_file(path: str | os.PathLike[str], seed: int = 0) -> Dataset:
                 raise InputError("the file is empty")
             stream.seek(0)
             read = _read_npz if path.suffix.lower() == ".npz" else _read_csv
-            x_train, y_train, x_test, y_test, classes = read(stream)
+            x_train, y_train, x_test, y_test, classes, notes = read(stream, kind, name)
         if x_test is None or y_test is None:
             train, test = split(len(x_train), TEST_SHARE, rng)
             x_train, y_train, x_test, y_test = x_train[train], y_train[train], x_train[test], y_train[test]
@@ -73,28 +91,75 @@ def from_file(path: str | os.PathLike[str], seed: int = 0) -> Dataset:
             origin = "train and test parts of the file"
         task = task_of(y_train, y_test)
         # Two files of one name aren't the same data: the digest tells them apart in stored evidence.
-        name = f"{path.name} (sha256 {digest}), {describe_task(task, y_train.shape[1])}, not normalized, {origin}"
-        return Dataset(x_train, y_train, x_test, y_test, name, task, classes=classes)
+        words = ", ".join(filter(None, (describe_task(task, y_train.shape[1]), notes, "not normalized", origin)))
+        title = f"{path.name} (sha256 {digest}), {words}"
+        return Dataset(x_train, y_train, x_test, y_test, title, task, classes=classes)
     except InputError as error:
         raise InputError(f"data file {path}: {error}") from None
     except OSError as error:
         raise InputError(f"data file {path}: it can't be read ({error.strerror or error})") from None
 
 
-_Parts = tuple[Array, Array, Array | None, Array | None, Classes | None]
-"""x_train, y_train, x_test, y_test, checked and encoded, and the classes of labels; x_test and y_test are None where
-the file has no test part."""
+def _taken_apart(path: str | os.PathLike[str]) -> tuple[Path, Kind | None, str | None]:
+    """The path of a file, what its label is, and the name of its column; None where nothing is said."""
+    match = _COLUMN.fullmatch(os.fsdecode(path))
+    if match is None or Path(path).exists():
+        return Path(path), None, None
+    return Path(match["path"]), cast(Kind, match["kind"].lower()), match["name"]
 
 
-def _read_npz(stream: BinaryIO) -> _Parts:
+class _Read(NamedTuple):
+    """What a file holds, checked and encoded; x_test and y_test are None where it has no test part.
+
+    Attributes:
+        classes: of labels, or None.
+        notes: what was decided about columns, in words.
+    """
+
+    x_train: Array
+    y_train: Array
+    x_test: Array | None
+    y_test: Array | None
+    classes: Classes | None
+    notes: str = ""
+
+
+def _read_npz(stream: BinaryIO, kind: Kind | None, name: str | None) -> _Read:
+    if name is not None:
+        raise InputError(f"an .npz file has no columns with names, got {name!r}: give :label or :target alone")
     arrays = _load_arrays(stream)
+    names = [one for one in ("y_train", "y_test") if one in arrays]
+    encoded, classes = encode([(one, _as_kind(one, arrays[one], kind)) for one in names])
     x_train = as_points("x_train", arrays["x_train"])
     if "x_test" not in arrays:
-        (y_train,), classes = encode([("y_train", arrays["y_train"])])
-        check_same_rows("x_train", x_train, "y_train", y_train)
-        return x_train, y_train, None, None, classes
-    (y_train, y_test), classes = encode([("y_train", arrays["y_train"]), ("y_test", arrays["y_test"])])
-    return x_train, y_train, as_points("x_test", arrays["x_test"]), y_test, classes
+        check_same_rows("x_train", x_train, "y_train", encoded[0])
+        return _Read(x_train, encoded[0], None, None, classes)
+    return _Read(x_train, encoded[0], as_points("x_test", arrays["x_test"]), encoded[1], classes)
+
+
+def _as_kind(name: str, value: npt.NDArray[np.generic], kind: Kind | None) -> npt.NDArray[np.generic]:
+    """Labels or targets as the array's type says; or as the user does, for a single column.
+
+    Raises:
+        InputError: floating-point numbers 0 and 1, and nobody has said what they are; or no labels.
+    """
+    if (value.dtype.kind != "f" and kind != "target") or value.size == 0 or value.size != len(value):
+        return value
+    if kind == "target":
+        if value.dtype.kind not in "biuf":
+            raise InputError(f"{name} must hold real targets, got an array of dtype {value.dtype}")
+        return value.astype(np.float64)
+    if kind == "label":
+        if not np.array_equal(value, np.rint(value)):
+            raise InputError(f"{name} must hold labels, which are whole numbers or text, got others")
+        return value.astype(np.int64)
+    # Targets of two classes in one column are ±1: these have the same form, and another meaning.
+    if np.array_equal(np.unique(value), [0.0, 1.0]):
+        raise InputError(
+            f"{name} holds the floating-point numbers 0 and 1, which may be labels or real targets: store labels as "
+            "integers, or say which as FILE.npz:label or FILE.npz:target"
+        )
+    return value
 
 
 def _load_arrays(stream: BinaryIO) -> dict[str, npt.NDArray[np.generic]]:
@@ -110,6 +175,9 @@ def _load_arrays(stream: BinaryIO) -> dict[str, npt.NDArray[np.generic]]:
     with archive:
         _check_directory(stream, archive.zip)
         found = archive.files
+        masks = [name for name in found if "mask" in name.lower()]
+        if masks:
+            raise InputError(f"the archive has a mask, {masks[0]}, and masked points are not read: leave them out")
         missing = [name for name in ("x_train", "y_train") if name not in found]
         if missing:
             shown = ", ".join(found) if found else "none"
@@ -152,71 +220,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _read_csv(stream: BinaryIO) -> _Parts:
-    table, lines = _parse_csv(stream)
-    bad = np.argwhere(~np.isfinite(table))
-    if bad.size:
-        row, column = bad[0]
-        raise InputError(f"line {lines[row]}, column {column + 1} must be a finite number, got {table[row, column]:g}")
-    x, label = table[:, :-1], table[:, -1]
-    bad_norm = first_bad_norm(x)
-    if bad_norm is not None:
-        row, norm = bad_norm
-        raise InputError(f"every input must have a positive norm, but that of line {lines[row]} is {norm:g}")
-    are_classes = bool(np.all((label == np.rint(label)) & (np.abs(label) < _EXACT_INTEGERS)))
-    (y,), classes = encode([("the last column", label.astype(np.int64) if are_classes else label)])
-    return x, y, None, None, classes
-
-
-def _parse_csv(stream: BinaryIO) -> tuple[Array, list[int]]:
-    """The numbers of the file, (points, columns), and the line each point ends on."""
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-    reader = csv.reader(text)
-    numbers = array.array("d")
-    lines: list[int] = []
-    width = first_line = 0
-    try:
-        for cells in reader:
-            line = reader.line_num
-            if not any(cell.strip() for cell in cells) and len(cells) < 2:
-                continue
-            if not width:
-                width, first_line = len(cells), line
-                if width < 2:
-                    raise InputError(f"line {line} must hold inputs and a label separated by commas, got one column")
-                if not any(_is_number(cell) for cell in cells):
-                    continue
-            if len(cells) != width:
-                raise InputError(f"line {line} must have {width} columns as line {first_line} has, got {len(cells)}")
-            numbers.extend(_parse_row(cells, line))
-            lines.append(line)
-    except UnicodeDecodeError:
-        raise InputError("it is not text in UTF-8") from None
-    except csv.Error as error:
-        raise InputError(f"line {reader.line_num} is not comma-separated text ({error})") from None
-    finally:
-        # Otherwise the wrapper closes the stream, which belongs to the caller.
-        text.detach()
-    if not lines:
-        raise InputError("expected lines of numbers, got " + ("a header only" if width else "blank lines only"))
-    return np.array(numbers, dtype=np.float64).reshape(len(lines), width), lines
-
-
-def _parse_row(cells: list[str], line: int) -> list[float]:
-    try:
-        # float() reads 1_000 as a number, but a cell with an underscore is a name or a mistake.
-        if "_" not in "".join(cells):
-            return [float(cell) for cell in cells]
-    except ValueError:
-        pass
-    column = next(index for index, cell in enumerate(cells) if not _is_number(cell))
-    shown = repr(cells[column]) if cells[column].strip() else "an empty cell"
-    raise InputError(f"line {line}, column {column + 1} must be a number, got {shown}")
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell
+def _read_csv(stream: BinaryIO, kind: Kind | None, name: str | None) -> _Read:
+    table = read_table(stream, kind, name)
+    (y,), classes = encode([(table.label, table.y)])
+    return _Read(table.x, y, None, None, classes, table.notes)
