@@ -7,7 +7,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ntkrobust.checks import check_integer, check_not_negative, check_number, check_positive
+from ntkrobust.checks import (
+    MOST_STEPS,
+    check_choice,
+    check_flag,
+    check_integer,
+    check_not_negative,
+    check_number,
+    check_positive,
+    shown,
+)
 from ntkrobust.errors import InputError
 from ntkrobust.norms import Norm, check_norm
 
@@ -64,16 +73,13 @@ class Adversary:
             "epsilon": check_not_negative("epsilon", self.epsilon),
             "strength": check_not_negative("strength", self.strength),
             "norm": check_norm(self.norm),
-            "steps": check_integer("steps of an adversary", self.steps, 1),
+            "steps": check_integer("steps of an adversary", self.steps, 1, maximum=MOST_STEPS),
             "bounds": _check_bounds(self.bounds),
         }
         if self.step_size is not None:
             checked["step_size"] = check_positive("step_size", self.step_size)
-        if not isinstance(self.objective, str) or self.objective not in OBJECTIVES:
-            names = ", ".join(map(repr, OBJECTIVES))
-            raise InputError(f"objective of an adversary must be one of {names}, got {self.objective!r}")
-        if not isinstance(self.random_start, bool):
-            raise InputError(f"random_start must be True or False, got {self.random_start!r}")
+        check_choice("objective of an adversary", self.objective, OBJECTIVES)
+        checked["random_start"] = check_flag("random_start", self.random_start)
         if self.objective == "trades" and not self.random_start:
             raise InputError("'trades' needs random_start=True: at x itself its divergence has no gradient")
         for name, value in checked.items():
@@ -119,6 +125,12 @@ class Adversary:
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Adversary:
         """What :meth:`as_json` gave."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        stray = [name for name in fields if name not in known]
+        if stray:
+            raise InputError(f"an adversary has no field {shown(stray[0])}, only {', '.join(sorted(known))}")
+        if "epsilon" not in fields:
+            raise InputError("an adversary needs its radius, epsilon")
         bounds = fields.get("bounds")
         return cls(**{**fields, "bounds": None if bounds is None else tuple(bounds)})
 
@@ -131,14 +143,14 @@ def check_adversary(adversary: object) -> Adversary | None:
     """
     if adversary is None or isinstance(adversary, Adversary):
         return adversary
-    raise InputError(f"adversary must be None or an ntkrobust.Adversary, got {adversary!r}")
+    raise InputError(f"adversary must be None or an ntkrobust.Adversary, got {shown(adversary)}")
 
 
 def _check_bounds(bounds: object) -> tuple[float, float] | None:
     if bounds is None:
         return None
     if not isinstance(bounds, tuple) or len(bounds) != 2:
-        raise InputError(f"bounds must be None or a pair (lower, upper), got {bounds!r}")
+        raise InputError(f"bounds must be None or a pair (lower, upper), got {shown(bounds)}")
     lower, upper = (check_number("each of the bounds", bound) for bound in bounds)
     if not lower < upper:
         raise InputError(f"the lower of the bounds must be below the upper, got {bounds!r}")

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from ntkrobust.adversary import Adversary
+from ntkrobust.checks import instance
 from ntkrobust.data.labels import Classes, check_classes
 from ntkrobust.errors import InputError
 from ntkrobust.finite.descriptions import described_network, restored_network
@@ -240,3 +241,7 @@ class Run:
         for snapshot in self.snapshots:
             if [array.shape for array in (*snapshot.weights, *snapshot.biases)] != weights + biases:
                 raise ValueError("its parameters are not of the shape of its network")
+
+
+a_run = instance(Run, "what ntkrobust.train returned")
+"""The check of an argument that is one."""
