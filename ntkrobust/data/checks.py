@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import check_choice, check_number
+from ntkrobust.checks import check_choice, check_number, shown
 from ntkrobust.errors import InputError
 
 Array = npt.NDArray[np.float64]
@@ -27,7 +27,7 @@ def as_array(name: str, value: npt.ArrayLike) -> npt.NDArray[np.generic]:
     value = _without_mask(name, value)
     try:
         array = np.asarray(value)
-    except TypeError:  # typed keys of JAX, objects that refuse
+    except TypeError:  # typed keys of JAX, objects that refuse to be one
         raise InputError(f"{name} must be a rectangular array of numbers, got {shown(value)}") from None
     except (ValueError, OverflowError):
         raise InputError(f"{name} must be a rectangular array of numbers, got rows of different lengths") from None
@@ -78,7 +78,12 @@ def _of_objects(name: str, array: npt.NDArray[np.object_]) -> npt.NDArray[np.gen
         if not (is_text if are_text[0] else is_number):
             place = _place(np.array(index)) if index else "it"
             raise InputError(f"{name} must hold {wanted}, got an array of objects, of which {place} is {item!r:.60}")
-    numbers = np.array(items, dtype=None if all(isinstance(item, Integral | np.bool_) for item in items) else float)
+    try:
+        numbers = np.array(items, dtype=None if all(isinstance(item, Integral | np.bool_) for item in items) else float)
+    except OverflowError:
+        raise InputError(f"{name} must hold real numbers, got one beyond the range of floats") from None
+    if numbers.dtype.kind == "O":
+        raise InputError(f"{name} must hold real numbers, got integers beyond 64 bits")
     return numbers.reshape(array.shape)
 
 

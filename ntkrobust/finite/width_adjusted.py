@@ -226,8 +226,10 @@ class StrengthSchedule:
 
     def __post_init__(self) -> None:
         for name in ("widths", "strengths"):
-            if not isinstance(getattr(self, name), Sequence | np.ndarray) or np.ndim(getattr(self, name)) != 1:
-                raise InputError(f"{name} must be a sequence of numbers, got {shown(getattr(self, name))}")
+            given = getattr(self, name)
+            is_row = isinstance(given, np.ndarray) and given.ndim == 1
+            if not is_row and (not isinstance(given, Sequence) or isinstance(given, str)):
+                raise InputError(f"{name} must be a sequence of numbers, got {shown(given)}")
         widths = tuple(check_integer("a width", width, 1) for width in self.widths)
         strengths = tuple(check_positive("a strength", strength) for strength in self.strengths)
         if len(widths) != len(strengths):
