@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.util
 import os
 import secrets
 import shlex
@@ -20,6 +19,7 @@ import pandas as pd
 import xarray as xr
 
 from ntkrobust.bounds.claims import Claim, catalogue, default_claims, select
+from ntkrobust.bounds.claims.python_file import claims_in_python
 from ntkrobust.bounds.claims.toml_file import claims_in_toml
 from ntkrobust.bounds.evidence import describe, evidence_tree, verdicts_document
 from ntkrobust.bounds.statistics.sequential import Looks, look_sizes
@@ -346,27 +346,10 @@ def resolve(
 def claims_in_file(path: str) -> list[Claim]:
     """The claims of a TOML file, or the :class:`Claim` objects that a Python file defines at its top level, in order.
 
-    A Python file is your own code and is run as such. A TOML file is data, as is all that this package stores: nothing
-    of it is ever executed.
+    A Python file is your own code and is run as such (:func:`claims_in_python`). A TOML file is data, as is all that
+    this package stores: nothing of it is ever executed.
 
     Raises:
         InputError: there is no such file, it fails, or it defines no claims.
     """
-    if path.endswith(".toml"):
-        return claims_in_toml(path)
-    if not Path(path).is_file():
-        raise InputError(f"no such file: {path}")
-    spec = importlib.util.spec_from_file_location(f"claims_of_{Path(path).stem}", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{path} could not be run: {type(error).__name__}: {error}") from error
-    found = [value for value in vars(module).values() if isinstance(value, Claim)]
-    if not found:
-        raise InputError(f"{path} defines no Claim at its top level")
-    return found
+    return claims_in_toml(path) if path.endswith(".toml") else claims_in_python(path)
