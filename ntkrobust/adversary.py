@@ -6,23 +6,19 @@ import dataclasses
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from ntkrobust.checks import (
-    MOST_STEPS,
-    check_choice,
-    check_flag,
-    check_integer,
-    check_not_negative,
-    check_number,
-    check_positive,
-    shown,
-)
+from ntkrobust.checks import check_integer, check_not_negative, check_number, check_positive
+from ntkrobust.domain import Domain, check_bounds
 from ntkrobust.errors import InputError
 from ntkrobust.norms import Norm, check_norm
 
 RegularizerKind = Literal["generalized", "trades", "jacobian"]
 
 OBJECTIVES = ("generalized", "trades", "jacobian")
+
+End = float | tuple[float, ...]
+"""One end of a range: a number for all coordinates, or one for each."""
 
 REACH = 2.5
 """By default the steps of the attack add up to this many radii, so that it can cross the ball (Madry et al. 2018)."""
@@ -52,7 +48,8 @@ class Adversary:
         steps: of projected ascent, at least 1.
         step_size: length of each, in the norm; None for 2.5·ε/steps.
         random_start: whether ascent begins at a uniform point of the ball, or at x.
-        bounds: smallest and largest value that an entry of an input may have; None for no bounds.
+        bounds: smallest and largest value that an entry of an input may have, numbers or one for each coordinate; None
+            for those of the data. They can narrow the range of the data and never widen it.
 
     Raises:
         InputError: a number is out of its range, a name is unknown, or ``"trades"`` is to start at x, where the
@@ -66,20 +63,23 @@ class Adversary:
     steps: int = 7
     step_size: float | None = None
     random_start: bool = True
-    bounds: tuple[float, float] | None = None
+    bounds: tuple[End, End] | None = None
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {
             "epsilon": check_not_negative("epsilon", self.epsilon),
             "strength": check_not_negative("strength", self.strength),
             "norm": check_norm(self.norm),
-            "steps": check_integer("steps of an adversary", self.steps, 1, maximum=MOST_STEPS),
+            "steps": check_integer("steps of an adversary", self.steps, 1),
             "bounds": _check_bounds(self.bounds),
         }
         if self.step_size is not None:
             checked["step_size"] = check_positive("step_size", self.step_size)
-        check_choice("objective of an adversary", self.objective, OBJECTIVES)
-        checked["random_start"] = check_flag("random_start", self.random_start)
+        if not isinstance(self.objective, str) or self.objective not in OBJECTIVES:
+            names = ", ".join(map(repr, OBJECTIVES))
+            raise InputError(f"objective of an adversary must be one of {names}, got {self.objective!r}")
+        if not isinstance(self.random_start, bool):
+            raise InputError(f"random_start must be True or False, got {self.random_start!r}")
         if self.objective == "trades" and not self.random_start:
             raise InputError("'trades' needs random_start=True: at x itself its divergence has no gradient")
         for name, value in checked.items():
@@ -90,24 +90,35 @@ class Adversary:
         """``step_size``, or its default."""
         return REACH * self.epsilon / self.steps if self.step_size is None else self.step_size
 
-    def numbers(self) -> dict[str, np.float32]:
-        """What enters programs at run time: another value needs no other program."""
-        lower, upper = self.bounds or (-np.inf, np.inf)
-        found = {
-            "strength": self.strength, "epsilon": self.epsilon, "step_size": self.length_of_step,
-            "lower": lower, "upper": upper,
-        }  # fmt: skip
-        return {name: np.float32(value) for name, value in found.items()}
+    def numbers(self, domain: Domain) -> dict[str, Any]:
+        """What enters programs at run time: another value needs no other program.
 
-    def check_inputs(self, name: str, x: np.ndarray) -> None:
-        """Raise InputError unless the inputs (n, d) lie within the bounds."""
+        Args:
+            domain: where it searches, see :meth:`domain`.
+        """
+        found = {"strength": self.strength, "epsilon": self.epsilon, "step_size": self.length_of_step}
+        return {name: np.float32(value) for name, value in found.items()} | domain.arrays()
+
+    def domain(self, data: Domain) -> Domain:
+        """Where it searches, on data of this domain.
+
+        Raises:
+            InputError: its bounds are of another dimension, or reach beyond the range of the data.
+        """
         if self.bounds is None or self.objective == "jacobian":
-            return
-        lower, upper = np.asarray(self.bounds, dtype=np.float32)
-        outside = (x < lower) | (x > upper)
-        if outside.any():
-            value = x[outside][0]
-            raise InputError(f"{name} must lie within the adversary's bounds {self.bounds}, got an entry {value:g}")
+            return data
+        return data.narrowed(self.bounds, what="the adversary's bounds")
+
+    def check_inputs(self, name: str, x: npt.NDArray[np.floating[Any]], data: Domain) -> Domain:
+        """The domain of the inputs x (n, d): that of the data, or of the adversary where these have no range.
+
+        Raises:
+            InputError: as for :meth:`domain`, or an input is outside of either.
+        """
+        data.check_points(name, x)
+        own = self.domain(data)
+        own.check_points(name, x, "the adversary's bounds")
+        return own if data.bounds is None else data
 
     def in_words(self) -> str:
         """The adversary without its strength, for sentences."""
@@ -125,14 +136,7 @@ class Adversary:
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Adversary:
         """What :meth:`as_json` gave."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        stray = [name for name in fields if name not in known]
-        if stray:
-            raise InputError(f"an adversary has no field {shown(stray[0])}, only {', '.join(sorted(known))}")
-        if "epsilon" not in fields:
-            raise InputError("an adversary needs its radius, epsilon")
-        bounds = fields.get("bounds")
-        return cls(**{**fields, "bounds": None if bounds is None else tuple(bounds)})
+        return cls(**fields)
 
 
 def check_adversary(adversary: object) -> Adversary | None:
@@ -143,15 +147,18 @@ def check_adversary(adversary: object) -> Adversary | None:
     """
     if adversary is None or isinstance(adversary, Adversary):
         return adversary
-    raise InputError(f"adversary must be None or an ntkrobust.Adversary, got {shown(adversary)}")
+    raise InputError(f"adversary must be None or an ntkrobust.Adversary, got {adversary!r}")
 
 
-def _check_bounds(bounds: object) -> tuple[float, float] | None:
-    if bounds is None:
+def _check_bounds(bounds: Any) -> tuple[End, End] | None:
+    """As numbers and tuples of numbers, by which adversaries are compared and hashed."""
+    if check_bounds(bounds) is None:
         return None
-    if not isinstance(bounds, tuple) or len(bounds) != 2:
-        raise InputError(f"bounds must be None or a pair (lower, upper), got {shown(bounds)}")
-    lower, upper = (check_number("each of the bounds", bound) for bound in bounds)
-    if not lower < upper:
-        raise InputError(f"the lower of the bounds must be below the upper, got {bounds!r}")
+    lower, upper = (_as_end(end) for end in bounds)
     return lower, upper
+
+
+def _as_end(end: Any) -> End:
+    if np.ndim(end):
+        return tuple(check_number("each of the bounds", one) for one in np.asarray(end).tolist())
+    return check_number("each of the bounds", np.asarray(end).item())

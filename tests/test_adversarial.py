@@ -12,6 +12,7 @@ from test_optimizers import compilations
 import ntkrobust as ntr
 import ntkrobust.finite.training as training
 from ntkrobust import MLP, Adversary, InputError, Run
+from ntkrobust.domain import Domain
 from ntkrobust.finite import balls, width_adjusted
 from ntkrobust.finite.checkpoints import Checkpoint
 from ntkrobust.finite.held_out import EVALUATION
@@ -94,7 +95,7 @@ def test_the_worst_loss_of_a_linear_network(norm, loss):
 def pieces(adversary: Adversary, net: MLP = NET, loss: str = "cross_entropy", y: np.ndarray = ONE_HOT):
     """Objective, what all networks share and what is one's own, for the first network."""
     run = go(net, y, steps=0, record_steps=None, loss=loss)
-    shared = {"scales": layer_scales(net, D), "x": X, "y": y, "adversary": adversary.numbers()}
+    shared = {"scales": layer_scales(net, D), "x": X, "y": y, "adversary": adversary.numbers(Domain(D))}
     key = typed_keys(attack_keys(seed_keys(run.key, run.seeds), net.layer_shapes(D)))[0]
     parameters = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), run.parameters)
     objective = Objective(model_of(net), loss, Regularizer.of(adversary))
@@ -478,7 +479,7 @@ BAD = {
     "start": ({"random_start": 1}, "random_start must be True or False, got 1"),
     "trades": ({"objective": "trades", "random_start": False}, "'trades' needs random_start=True"),
     "bounds": ({"bounds": 1.0}, r"bounds must be None or a pair \(lower, upper\), got 1.0"),
-    "bounds-order": ({"bounds": (1.0, 0.0)}, "lower of the bounds must be below the upper"),
+    "bounds-order": ({"bounds": (1.0, 0.0)}, "lower of the bounds must not be above the upper"),
 }
 
 

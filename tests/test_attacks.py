@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ntkrobust import MLP, InputError, Measure, attack, data, measure, train
+from ntkrobust.domain import Domain
 from ntkrobust.finite.attacks import attacking, classes, objectives, strength
 from ntkrobust.finite.attacks import measures as attack_measures
 from ntkrobust.finite.attacks.found import at_input, look, worse_of
@@ -377,22 +378,23 @@ def test_saturated_softmax_is_noticed_and_the_ratio_sees_through_it(trained, dig
 def test_points_outside_are_counted():
     centre = np.float32(RNG.uniform(0, 1, (20, 7)))
     radii = np.array([0.1, 0.2])
+    wide, unit = (Domain.of(7, ends).arrays() for ends in ((-9, 9), (0, 1)))
     for norm, order in ORDER.items():
         step = RNG.standard_normal((2, 20, 7))
         step *= (radii[:, None] / np.linalg.norm(step, ord=order, axis=-1))[..., None]
         x = np.float32(centre + step)
         arguments = (norm, x, centre, radii[:, None])
-        inside = strength.containment(*arguments, np.float32(-9), np.float32(9))
+        inside = strength.containment(*arguments, wide)
         assert not inside.is_outside.any()
         assert np.abs(inside.excess).max() < 1e-6
         x[1, 4] = np.float32(centre[4] + 1.00001 * step[1, 4])
-        assert strength.containment(*arguments, np.float32(-9), np.float32(9)).is_outside.sum() == 1
-        beyond = strength.containment(*arguments, np.float32(0), np.float32(1)).is_outside
+        assert strength.containment(*arguments, wide).is_outside.sum() == 1
+        beyond = strength.containment(*arguments, unit).is_outside
         expected = ((x < 0) | (x > 1)).any(axis=-1)
         expected[1, 4] = True
         np.testing.assert_array_equal(beyond, expected)
         x[0, 3] = np.nan
-        assert strength.containment(*arguments, np.float32(-9), np.float32(9)).is_outside[0, 3]
+        assert strength.containment(*arguments, wide).is_outside[0, 3]
 
 
 def test_radii_that_do_not_help_are_counted():
@@ -427,8 +429,8 @@ def test_radii_that_do_not_help_are_counted():
         ({"restarts": 1.5}, "restarts must be an integer"),
         ({"queries": 0}, "queries must be an integer of at least 1"),
         ({"against": "both"}, "against must be 'true' or 'predicted'"),
-        ({"bounds": (0.5, 1)}, "x must be within bounds, but row 0, column 0"),
-        ({"bounds": (1, 0)}, "the first of bounds must be below the second"),
+        ({"bounds": (0.5, 1)}, "x must lie within bounds, but row 0, column 0"),
+        ({"bounds": (1, 0)}, "the lower of the bounds must not be above the upper"),
         ({"bounds": (0, [1, 1])}, "each of bounds must be a number, or 64 of them"),
         ({"record": 9}, "record must be one of the run's 9 records"),
         ({"keep_examples": True, "memory_limit": 1}, "leave keep_examples out"),
@@ -456,7 +458,7 @@ def test_bad_labels_and_points(trained, linear, digits):
     with pytest.raises(InputError, match="x must be finite, but row 1"):
         attack(trained, np.where(np.arange(N)[:, None] == 1, np.nan, x), y, epsilon=0.1)
     run, points, _ = linear
-    with pytest.raises(InputError, match=r"labels that occur in training, 0, 1, but row 0 .* is 2"):
+    with pytest.raises(InputError, match="labels -1 and 1, or 0 and 1, for a network with one output"):
         attack(run, points, np.full(N_LINEAR, 2), epsilon=0.1)
     with pytest.raises(InputError, match="'apgd-t' needs at least 4 outputs, the network has 1"):
         attack(run, points, np.ones(N_LINEAR), epsilon=0.1, methods="apgd-t")

@@ -134,6 +134,7 @@ class Networks:
             seeds=seeds,
             key=self._key,
             epsilon=cell.epsilon,
+            **self._domain_of(cell),
         )
         return [(_untrained(len(seeds)), measured)]
 
@@ -142,7 +143,7 @@ class Networks:
         x, y = cell.scale * data.x_train[: cell.n], data.noisy_targets(cell.n, cell.label_noise)
         how: dict[str, Any] = {"steps": cell.budget, "optimizer": cell.optimizer, "learning_rate": cell.learning_rate}
         how |= {"loss": cell.loss, "batch_size": cell.batch_size, "adversary": cell.adversary}
-        how |= self._schedule(cell, x)
+        how |= self._schedule(cell, x) | self._domain_of(cell)
         parts: list[_Part] = []
         # Parameters of one chunk at a time; whole chunks, since a few networks too many cost less than another program.
         size = min(choose_plan(cell.net, data.d, max(cell.n, len(x_test))).chunk, len(seeds))
@@ -164,6 +165,11 @@ class Networks:
     def _points_of(self, cell: Cell) -> np.ndarray:
         """The test points (n', d) that the networks of a cell are measured on."""
         return cell.scale * self._data.x_test[: cell.points or self._points]
+
+    def _domain_of(self, cell: Cell) -> dict[str, Any]:
+        """What the data say of the inputs of a cell."""
+        domain = self._data.domain.scaled(cell.scale)
+        return {"bounds": domain.bounds, "movable": domain.movable}
 
     def _schedule(self, cell: Cell, x: np.ndarray) -> dict[str, Any]:
         """The one time at which the networks of a cell are read, as an argument of ``train``."""

@@ -324,6 +324,11 @@ def _check_cell(claim: Claim, shown: Mapping[str, Any], cell: Cell, known: _Know
         if not one.measures:
             with _blaming(f"claim {claim.id}: its assumption {one.text!r} at {shown_as(shown)}"):
                 evaluate_condition(one.holds, at)
+    if cell.adversary is not None and cell.adversary.bounds is not None:
+        with _blaming(f"claim {claim.id}: at {shown_as(shown)},"):
+            domain = known.data.domain.scaled(cell.scale)
+            for name, x in (("x_train", known.data.x_train[: cell.n]), ("x_test", known.data.x_test)):
+                cell.adversary.check_inputs(name, cell.scale * x, domain)
     for measure in chosen:
         # Ours are tested; tracing all of them for every cell would take longer than running some.
         if measures.MEASURES.get(measure.name) is not measure:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import LARGEST_SEED, check_integer
+from ntkrobust.checks import check_integer
 from ntkrobust.data.checks import Array, as_real
 from ntkrobust.data.dataset import Dataset, split
 from ntkrobust.data.encoding import targets
 from ntkrobust.data.label_noise import check_label_noise, with_label_noise
-from ntkrobust.data.tasks import LabelTask, Normalization, check_task, classes_of_task, labels_of_task, normalized
+from ntkrobust.data.tasks import (
+    LabelTask,
+    Normalization,
+    check_task,
+    classes_of_task,
+    labels_of_task,
+    normalized,
+    pixel_bounds,
+)
 from ntkrobust.errors import InputError
 
 SHAPE = (8, 8, 1)
@@ -34,7 +42,7 @@ def digits(
             ``positive`` +1, all others −1).
         positive: the digit 0..9 of ``"one-vs-rest"``.
         normalization: ``"unit"`` (each image divided by its ℓ2 norm), ``"pixel"`` (divided by 16, so in [0, 1]), or
-            ``"raw"`` (0..16).
+            ``"raw"`` (0..16). The latter two have that range as ``bounds``.
         test_share: share of the points in the test part, in (0, 1), of a seeded random split (not stratified).
         label_noise: share of the *training* labels that are wrong, in [0, 1): round(label_noise·n) of them have the
             sign flipped, or for ``"classes"`` a class drawn uniformly from the nine others.
@@ -51,7 +59,7 @@ def digits(
     if not 0 < test_share < 1:
         raise InputError(f"test_share must lie strictly between 0 and 1, got {test_share}")
     check_label_noise(label_noise)
-    rng = np.random.default_rng(check_integer("seed", seed, 0, maximum=LARGEST_SEED))
+    rng = np.random.default_rng(check_integer("seed", seed, 0))
 
     images, digit = _load()
     train, test = split(len(images), test_share, rng)
@@ -62,8 +70,8 @@ def digits(
     x, words = normalized(images, normalization, _LARGEST)
     noise = f"label noise {label_noise}" if label_noise else "no label noise"
     name = f"digits, {description}, {words}, test share {test_share}, seed {seed}, {noise}"
-    classes = classes_of_task(task, digit)
-    return Dataset(x[train], y_train, x[test], y[test], name, "classification", SHAPE, classes=classes)
+    classes, bounds = classes_of_task(task, digit), pixel_bounds(normalization, _LARGEST, x.shape[1])
+    return Dataset(x[train], y_train, x[test], y[test], name, "classification", SHAPE, classes=classes, bounds=bounds)
 
 
 def _load() -> tuple[Array, npt.NDArray[np.int64]]:

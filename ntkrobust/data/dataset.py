@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from ntkrobust.checks import check_integer
 from ntkrobust.data.checks import Array, as_array, as_choice, as_matrix, as_points, check_same_index, check_same_rows
 from ntkrobust.data.label_noise import check_label_noise, with_label_noise
 from ntkrobust.data.labels import Classes, check_classes, shown_classes
+from ntkrobust.domain import Bounds, Domain
 from ntkrobust.errors import InputError
 
 Task = Literal["classification", "regression"]
@@ -35,6 +36,11 @@ class Dataset:
         image_shape: None, or (height, width, channels) if each input is an image, the last index fastest.
         classes: the labels that the columns of the targets stand for, sorted; of two in one column, the first is −1.
             None where targets are real, or were never labels.
+        bounds: the range of the inputs: None where there is none, or (lower, upper), (d,) each. It may be given as two
+            numbers, or numbers and arrays; −∞ and ∞ where a coordinate has no such end. What searches for other inputs
+            (attacks, measures that attack, adversarial training) stays inside.
+        movable: None, or (d,) bool, False for coordinates that it leaves alone, whatever their value. Those whose two
+            bounds are the same can't move either.
 
     The arrays are read-only, C-contiguous float64 copies of what was given. Rows of both parts are in random order
     where this package made the split, so a leading slice is a random subset.
@@ -43,7 +49,8 @@ class Dataset:
         InputError: an array isn't finite, two-dimensional and non-empty, shapes disagree, an input has norm zero,
             targets are labels (encode them with :func:`~ntkrobust.data.targets`), the task is unknown, a target 0 of a
             classification has no sign, images of that shape don't have d entries, there are other classes than
-            columns, or x and y are of pandas and their rows have different names.
+            columns, bounds are no range or a point is outside, or x and y are of pandas and their rows have different
+            names.
     """
 
     x_train: Array
@@ -54,6 +61,8 @@ class Dataset:
     task: Task
     image_shape: tuple[int, int, int] | None = None
     classes: Classes | None = None
+    bounds: Bounds | None = None
+    movable: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -90,6 +99,16 @@ class Dataset:
             object.__setattr__(self, "image_shape", _checked_shape(self.image_shape, self.d))
         if self.classes is not None:
             object.__setattr__(self, "classes", _checked_classes(self.classes, self.task, self.o))
+        domain = Domain.of(self.d, self.bounds, self.movable)
+        for name in ("bounds", "movable"):
+            object.__setattr__(self, name, getattr(domain, name))
+        for name in ("x_train", "x_test"):
+            domain.check_points(name, getattr(self, name), "bounds")
+
+    @property
+    def domain(self) -> Domain:
+        """Which inputs there are, and how they may be moved."""
+        return Domain(self.d, self.bounds, self.movable)
 
     @property
     def n(self) -> int:
@@ -133,16 +152,21 @@ class Dataset:
             InputError: the share is not in [0, 1), or is positive for a regression.
         """
         share = check_label_noise(share)
-        n = check_integer("n", n, 1)
         if not share:
             return self.y_train[:n]
         if self.task != "classification":
             raise InputError(f"label noise is for classes, and {self.name} is a regression")
         return with_label_noise(self.y_train[:n], share, np.random.default_rng(n))
 
+    def as_json(self) -> dict[str, Any]:
+        """Name, sizes and range, as stored results hold them."""
+        sizes = {"n": self.n, "d": self.d, "o": self.o, "n_test": len(self.x_test)}
+        return {"name": self.name, **sizes, **self.domain.as_json(), "range": self.domain.in_words()}
+
     def __repr__(self) -> str:
         sizes = f"n={self.n}, n_test={len(self.x_test)}, d={self.d}, o={self.o}"
-        return f"<Dataset {self.name!r}: {self.task}, {sizes}>"
+        inputs = "" if self.domain.is_whole else f", {self.domain.in_words()}"
+        return f"<Dataset {self.name!r}: {self.task}, {sizes}{inputs}>"
 
 
 def _checked_shape(shape: object, d: int) -> tuple[int, int, int]:

@@ -7,12 +7,12 @@ import os
 import re
 import zipfile
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import LARGEST_SEED, check_integer
+from ntkrobust.checks import check_integer
 from ntkrobust.data.checks import Array, as_points, check_same_rows
 from ntkrobust.data.csv_table import Kind, read_table
 from ntkrobust.data.dataset import TEST_SHARE, Dataset, split
@@ -28,12 +28,18 @@ _COLUMN = re.compile(r"(?P<path>.+\.(?:csv|npz)):(?P<kind>label|target)(?:=(?P<n
 """A file, and what its labels are."""
 
 
-def from_file(path: str | os.PathLike[str], seed: int = 0) -> Dataset:
+def from_file(
+    path: str | os.PathLike[str],
+    seed: int = 0,
+    bounds: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    movable: npt.ArrayLike | None = None,
+) -> Dataset:
     """A data set from a file; inputs are taken as they are, not normalized.
 
-    - ``.npz``: arrays ``x_train`` (n, d) and ``y_train`` (n,) or (n, o), and optionally ``x_test``, ``y_test``; other
-      arrays are ignored. Labels and targets are told apart as in :func:`~ntkrobust.data.targets`; floating-point 0 and
-      1 could be either and are refused.
+    - ``.npz``: arrays ``x_train`` (n, d) and ``y_train`` (n,) or (n, o), and optionally ``x_test``, ``y_test``; the
+      range of the inputs ``bounds``, (2,) or (2, d), lower ends first; and ``movable`` (d,), booleans. Other arrays are
+      ignored. Labels and targets are told apart as in :func:`~ntkrobust.data.targets`; floating-point 0 and 1 could be
+      either and are refused.
     - ``.csv``: text in UTF-8, one point per line: inputs, d of them, and a label.
 
     Of a ``.csv``:
@@ -58,11 +64,18 @@ def from_file(path: str | os.PathLike[str], seed: int = 0) -> Dataset:
     Without a test part, the points are shuffled and split 80/20 with ``seed``; the classes are those of the whole
     file. The task is classification for labels, and for targets that are ±1 or one-hot already.
 
+    Args:
+        path: the file.
+        seed: of the split.
+        bounds: the range of the inputs, as in :class:`~ntkrobust.data.Dataset`; by default what an ``.npz`` states, and
+            none for a ``.csv``, which can't.
+        movable: which coordinates may move, likewise.
+
     Raises:
         InputError: the file can't be read or isn't what it says; the sentence names the file and the place: array, row
             and column counting from 0 in an ``.npz``, line and column counting from 1 in a ``.csv``.
     """
-    rng = np.random.default_rng(check_integer("seed", seed, 0, maximum=LARGEST_SEED))
+    rng = np.random.default_rng(check_integer("seed", seed, 0))
     if not isinstance(path, (str, os.PathLike)):
         raise InputError(f"a data file must be given by its path, got {path!r}")
     path, kind, name = _taken_apart(path)
@@ -82,7 +95,8 @@ def from_file(path: str | os.PathLike[str], seed: int = 0) -> Dataset:
                 raise InputError("the file is empty")
             stream.seek(0)
             read = _read_npz if path.suffix.lower() == ".npz" else _read_csv
-            x_train, y_train, x_test, y_test, classes, notes = read(stream, kind, name)
+            found = read(stream, kind, name)
+        x_train, y_train, x_test, y_test = found.x_train, found.y_train, found.x_test, found.y_test
         if x_test is None or y_test is None:
             train, test = split(len(x_train), TEST_SHARE, rng)
             x_train, y_train, x_test, y_test = x_train[train], y_train[train], x_train[test], y_train[test]
@@ -91,13 +105,19 @@ def from_file(path: str | os.PathLike[str], seed: int = 0) -> Dataset:
             origin = "train and test parts of the file"
         task = task_of(y_train, y_test)
         # Two files of one name aren't the same data: the digest tells them apart in stored evidence.
-        words = ", ".join(filter(None, (describe_task(task, y_train.shape[1]), notes, "not normalized", origin)))
+        words = ", ".join(filter(None, (describe_task(task, y_train.shape[1]), found.notes, "not normalized", origin)))
         title = f"{path.name} (sha256 {digest}), {words}"
-        return Dataset(x_train, y_train, x_test, y_test, title, task, classes=classes)
+        stated: dict[str, Any] = {"bounds": found.bounds if bounds is None else bounds}
+        stated["movable"] = found.movable if movable is None else movable
+        return Dataset(x_train, y_train, x_test, y_test, title, task, classes=found.classes, **stated)
     except InputError as error:
         raise InputError(f"data file {path}: {error}") from None
     except OSError as error:
         raise InputError(f"data file {path}: it can't be read ({error.strerror or error})") from None
+
+
+_STATED = ("bounds", "movable")
+"""What an ``.npz`` may state of its inputs."""
 
 
 def _taken_apart(path: str | os.PathLike[str]) -> tuple[Path, Kind | None, str | None]:
@@ -114,6 +134,7 @@ class _Read(NamedTuple):
     Attributes:
         classes: of labels, or None.
         notes: what was decided about columns, in words.
+        bounds, movable: as the file states them; None where it doesn't.
     """
 
     x_train: Array
@@ -122,6 +143,8 @@ class _Read(NamedTuple):
     y_test: Array | None
     classes: Classes | None
     notes: str = ""
+    bounds: Any = None
+    movable: Any = None
 
 
 def _read_npz(stream: BinaryIO, kind: Kind | None, name: str | None) -> _Read:
@@ -131,10 +154,11 @@ def _read_npz(stream: BinaryIO, kind: Kind | None, name: str | None) -> _Read:
     names = [one for one in ("y_train", "y_test") if one in arrays]
     encoded, classes = encode([(one, _as_kind(one, arrays[one], kind)) for one in names])
     x_train = as_points("x_train", arrays["x_train"])
+    stated: dict[str, Any] = {one: arrays[one] for one in _STATED if one in arrays}
     if "x_test" not in arrays:
         check_same_rows("x_train", x_train, "y_train", encoded[0])
-        return _Read(x_train, encoded[0], None, None, classes)
-    return _Read(x_train, encoded[0], as_points("x_test", arrays["x_test"]), encoded[1], classes)
+        return _Read(x_train, encoded[0], None, None, classes, **stated)
+    return _Read(x_train, encoded[0], as_points("x_test", arrays["x_test"]), encoded[1], classes, **stated)
 
 
 def _as_kind(name: str, value: npt.NDArray[np.generic], kind: Kind | None) -> npt.NDArray[np.generic]:
@@ -163,7 +187,9 @@ def _as_kind(name: str, value: npt.NDArray[np.generic], kind: Kind | None) -> np
 
 
 def _load_arrays(stream: BinaryIO) -> dict[str, npt.NDArray[np.generic]]:
-    """``x_train``, ``y_train``, and if the archive has them ``x_test`` and ``y_test``, as they are."""
+    """``x_train``, ``y_train``, and if the archive has them ``x_test`` and ``y_test``, ``bounds``, ``movable``: as
+    they are.
+    """
     magic = stream.read(4)
     stream.seek(0)
     if magic not in _ZIP_MAGIC:
@@ -187,7 +213,8 @@ def _load_arrays(stream: BinaryIO) -> dict[str, npt.NDArray[np.generic]]:
         tests = [name for name in ("x_test", "y_test") if name in found]
         if len(tests) == 1:
             raise InputError(f"expected both x_test and y_test or neither, got only {tests[0]}")
-        return {name: _load_array(archive, name) for name in ("x_train", "y_train", *tests)}
+        stated = [name for name in _STATED if name in found]
+        return {name: _load_array(archive, name) for name in ("x_train", "y_train", *tests, *stated)}
 
 
 def _check_directory(stream: BinaryIO, archive: zipfile.ZipFile) -> None:

@@ -12,13 +12,21 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import LARGEST_SEED, check_integer
+from ntkrobust.checks import check_integer
 from ntkrobust.data.checks import Array, as_choice
 from ntkrobust.data.cifar10 import read_batch
 from ntkrobust.data.dataset import TEST_SHARE, Dataset, split
 from ntkrobust.data.encoding import targets
 from ntkrobust.data.idx import read_idx
-from ntkrobust.data.tasks import LabelTask, Normalization, check_task, classes_of_task, labels_of_task, normalized
+from ntkrobust.data.tasks import (
+    LabelTask,
+    Normalization,
+    check_task,
+    classes_of_task,
+    labels_of_task,
+    normalized,
+    pixel_bounds,
+)
 from ntkrobust.errors import InputError
 
 Form = Literal["idx", "cifar10"]
@@ -60,7 +68,8 @@ def from_folder(
         task: ``"classes"`` (one-hot; two classes ±1), ``"parity"`` (even +1, odd −1), or ``"one-vs-rest"`` (the class
             ``positive`` +1, all others −1).
         positive: a class that occurs, for ``"one-vs-rest"``.
-        normalization: ``"unit"`` (each image divided by its ℓ2 norm), ``"pixel"`` (divided by 255), or ``"raw"``.
+        normalization: ``"unit"`` (each image divided by its ℓ2 norm), ``"pixel"`` (divided by 255), or ``"raw"``; the
+            latter two have ``bounds`` [0, 1] and [0, 255].
         seed: of the split 80/20 if there are no test images.
 
     Raises:
@@ -68,7 +77,7 @@ def from_folder(
             expected and what arrived.
     """
     check_task(task, positive, normalization)
-    check_integer("seed", seed, 0, maximum=LARGEST_SEED)
+    check_integer("seed", seed, 0)
     if form is not None:
         as_choice("form", form, tuple(_FORMS))
     if not isinstance(path, (str, os.PathLike)):
@@ -110,8 +119,9 @@ def _dataset(
     # Two folders of one name aren't the same data: the digest tells them apart in stored evidence.
     name = f"{folder.resolve().name} (sha256 {digest.hexdigest()[:12]}), {task_words}, {words}, {origin}"
     height, width, channels = train.images.shape[1:]
-    shape, classes = (height, width, channels), classes_of_task(task, labels)
-    return Dataset(x_train, y_train, x_test, y_test, name, "classification", shape, classes=classes)
+    shape, bounds = (height, width, channels), pixel_bounds(normalization, _LARGEST, x_train.shape[1])
+    classes = classes_of_task(task, labels)
+    return Dataset(x_train, y_train, x_test, y_test, name, "classification", shape, classes=classes, bounds=bounds)
 
 
 def _inputs(part: str, data: _Images, normalization: str) -> tuple[Array, str]:

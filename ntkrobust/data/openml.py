@@ -9,11 +9,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import LARGEST_SEED, check_integer
+from ntkrobust.checks import check_integer
 from ntkrobust.data.checks import as_points
 from ntkrobust.data.dataset import TEST_SHARE, Dataset, split
 from ntkrobust.data.encoding import describe_task, encode, targets, task_of
-from ntkrobust.data.tasks import LabelTask, Normalization, check_task, classes_of_task, labels_of_task, normalized
+from ntkrobust.data.tasks import (
+    LabelTask,
+    Normalization,
+    check_task,
+    classes_of_task,
+    labels_of_task,
+    normalized,
+    pixel_bounds,
+)
 from ntkrobust.errors import InputError
 
 IMAGE_SHAPES = {"mnist_784": (28, 28, 1), "Fashion-MNIST": (28, 28, 1)}
@@ -42,7 +50,8 @@ def from_openml(
         task: ``"classes"`` (one-hot; two classes ±1; real targets as they are), or where labels are integers
             ``"parity"`` (even +1, odd −1) or ``"one-vs-rest"`` (the class ``positive`` +1, all others −1).
         positive: a class that occurs, for ``"one-vs-rest"``.
-        normalization: ``"unit"`` (each row divided by its ℓ2 norm), ``"pixel"`` (divided by 255), or ``"raw"``.
+        normalization: ``"unit"`` (each row divided by its ℓ2 norm), ``"pixel"`` (divided by 255, with ``bounds``
+            [0, 1]), or ``"raw"`` (with ``bounds`` [0, 255] for images that are known as such).
         seed: of the split.
         cache: scikit-learn's data folder, by default ``~/scikit_learn_data`` or what ``SCIKIT_LEARN_DATA`` says.
 
@@ -51,7 +60,7 @@ def from_openml(
             zero, pixels are not 0..255, or the task needs integer labels.
     """
     check_task(task, positive, normalization)
-    check_integer("seed", seed, 0, maximum=LARGEST_SEED)
+    check_integer("seed", seed, 0)
     check_integer("version", version, 1)
     if not isinstance(name, str) or not name:
         raise InputError(f"an OpenML data set must be given by its name, got {name!r}")
@@ -104,7 +113,12 @@ def _dataset(found: Any, name: str, version: int, task: str, positive: int, norm
     train, test = split(len(x), TEST_SHARE, np.random.default_rng(seed))
     origin = f"split {1 - TEST_SHARE:.0%} train, {TEST_SHARE:.0%} test with seed {seed}"
     title = f"OpenML {name}, version {version}, {described}, {words}, {origin}"
-    return Dataset(x[train], y[train], x[test], y[test], title, task_of(y), IMAGE_SHAPES.get(name), classes=classes)
+    # Numbers as they come are pixels only where the data are known to be images.
+    are_pixels = normalization == "pixel" or name in IMAGE_SHAPES
+    bounds = pixel_bounds(normalization, _LARGEST, x.shape[1]) if are_pixels else None
+    return Dataset(
+        x[train], y[train], x[test], y[test], title, task_of(y), IMAGE_SHAPES.get(name), classes=classes, bounds=bounds
+    )
 
 
 def _integers(values: npt.NDArray[np.generic]) -> npt.NDArray[np.int64] | None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ntkrobust.checks import check_integer
 from ntkrobust.data.checks import Array, as_choice, first_bad_norm
 from ntkrobust.data.labels import Classes, classes_in
+from ntkrobust.domain import Bounds, check_bounds
 from ntkrobust.errors import InputError
 
 LabelTask = Literal["classes", "parity", "one-vs-rest"]
@@ -48,6 +49,11 @@ def labels_of_task(task: str, positive: int, labels: npt.NDArray[np.int64]) -> t
 def classes_of_task(task: str, labels: npt.NDArray[np.int64]) -> Classes | None:
     """The classes (sorted labels) of the task ``"classes"``; None for the others, which merge labels into ±1."""
     return classes_in(labels) if task == "classes" else None
+
+
+def pixel_bounds(normalization: str, largest: int, d: int) -> Bounds | None:
+    """The range of inputs (n, d) that :func:`normalized` makes of pixels 0..largest; rows of unit norm have none."""
+    return check_bounds({"unit": None, "pixel": (0, 1), "raw": (0, largest)}[normalization], d)
 
 
 def normalized(pixels: npt.NDArray[np.generic], normalization: str, largest: int) -> tuple[Array, str]:

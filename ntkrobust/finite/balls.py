@@ -6,7 +6,8 @@ lie along the last axis, (d, n), as in networks: rows are long, and steps along 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,17 +25,31 @@ class Ball(NamedTuple):
         centre: (d, n) inputs, within the range.
         radius: () or (n,) radius in the units of x, at least zero.
         lower, upper: (), (1, 1) or (d, 1) range of the data; ∓∞ where there is none.
+        movable: (d, 1) bool, the coordinates in which points may differ from the centre; None for all.
     """
 
     centre: jax.Array
     radius: jax.Array
     lower: jax.Array
     upper: jax.Array
+    movable: jax.Array | None = None
 
     @classmethod
-    def around(cls, x: jax.Array, radius: jax.Array, lower: jax.Array, upper: jax.Array) -> Ball:
-        """The ball around inputs x (n, d), with a range () or (d,)."""
-        return cls(x.T, radius, jnp.reshape(lower, (-1, 1)), jnp.reshape(upper, (-1, 1)))
+    def around(
+        cls, x: jax.Array, radius: jax.Array, lower: jax.Array, upper: jax.Array, movable: jax.Array | None = None
+    ) -> Ball:
+        """The ball around inputs x (n, d), with a range () or (d,) and ``movable`` (d,)."""
+        free = None if movable is None else jnp.reshape(movable, (-1, 1))
+        return cls(x.T, radius, jnp.reshape(lower, (-1, 1)), jnp.reshape(upper, (-1, 1)), free)
+
+    @classmethod
+    def within(cls, x: jax.Array, radius: jax.Array, domain: Mapping[str, Any]) -> Ball:
+        """The ball around inputs x (n, d) in a domain, of which :meth:`ntkrobust.domain.Domain.arrays` are given."""
+        return cls.around(x, radius, domain["lower"], domain["upper"], domain.get("movable"))
+
+    def moving(self, change: jax.Array) -> jax.Array:
+        """A change (d, n) in the coordinates that may move, 0 in the others."""
+        return change if self.movable is None else jnp.where(self.movable, change, 0)
 
 
 def length(norm: Norm, difference: jax.Array) -> jax.Array:
@@ -50,8 +65,9 @@ def project(norm: Norm, ball: Ball, x: jax.Array) -> jax.Array:
     """The nearest point of the ball without its range, then cut to the range, (d, n).
 
     The centre is within the range, so cutting moves each coordinate towards the centre's: the point stays in the ball.
+    Coordinates that may not move are set back first, so that none of the radius is spent on them.
     """
-    difference, radius = x - ball.centre, ball.radius
+    difference, radius = ball.moving(x - ball.centre), ball.radius
     if norm == "linf":
         difference = _clip(difference, -radius, radius)
     elif norm == "l2":
@@ -86,19 +102,30 @@ def _onto_l1(difference: jax.Array, radius: jax.Array) -> jax.Array:
 
 
 def random_point(norm: Norm, ball: Ball, key: jax.Array) -> jax.Array:
-    """A uniform point of the ball without its range, then cut to the range, (d, n)."""
+    """A uniform point of the ball of the coordinates that may move, then cut to the range, (d, n)."""
     d, n = ball.centre.shape
     dtype = ball.centre.dtype
     key_direction, key_radius = jax.random.split(key)
     if norm == "linf":
-        step = jax.random.uniform(key_direction, (n, d), dtype, -1.0, 1.0).T
+        step = ball.moving(jax.random.uniform(key_direction, (n, d), dtype, -1.0, 1.0).T)
     else:
-        # A uniform point of the ℓp ball is a point of its cone measure times U^{1/d}.
+        # A uniform point of the ℓp ball in k dimensions is a point of its cone measure times U^{1/k}.
         draw = jax.random.normal if norm == "l2" else jax.random.laplace
-        step = draw(key_direction, (n, d), dtype).T
+        step = ball.moving(draw(key_direction, (n, d), dtype).T)
         step = step / jnp.maximum(length(norm, step), TINY)
-        step = step * jax.random.uniform(key_radius, (n,), dtype) ** (1 / d)
+        root = 1 / d if ball.movable is None else 1 / jnp.maximum(jnp.sum(ball.movable, dtype=dtype), 1)
+        step = step * jax.random.uniform(key_radius, (n,), dtype) ** root
     return jnp.clip(ball.centre + ball.radius * step, ball.lower, ball.upper)
+
+
+def climb(norm: Norm, ball: Ball, x: jax.Array, gradient: jax.Array, size: jax.Array) -> jax.Array:
+    """x' = Π(x + size · v) from points x (d, n) of the ball, v the steepest direction of length 1 that is allowed."""
+    gradient = ball.moving(gradient)
+    if norm == "l1":
+        # One coordinate moves: not one that the range holds back.
+        is_free = jnp.where(gradient > 0, x < ball.upper, x > ball.lower)
+        gradient = jnp.where(is_free, gradient, 0)
+    return project(norm, ball, x + size * steepest(norm, gradient))
 
 
 def steepest(norm: Norm, gradient: jax.Array) -> jax.Array:

@@ -29,6 +29,9 @@ ARGUMENTS: dict[str, Callable[[Probe], Any]] = {
     "x_train": lambda probe: probe.x_train,
     "y_train": lambda probe: probe.y_train,
     "epsilon": lambda probe: probe.epsilon,
+    "lower": lambda probe: probe.domain["lower"],
+    "upper": lambda probe: probe.domain["upper"],
+    "movable": lambda probe: probe.domain.get("movable", jnp.ones(probe.x.shape[1], bool)),
     "key": lambda probe: probe.key,
 }
 """What a measure can ask for by name.
@@ -36,7 +39,8 @@ ARGUMENTS: dict[str, Callable[[Probe], Any]] = {
 ``apply(parameters, x)``: f(x) (n, o) of one network; ``parameters`` and ``initial_parameters``, with ``weights`` (W_1 …
 W_L as they are trained) and ``biases``; the test points ``x`` (n', d) and their targets ``y`` (n', o); ``outputs``
 (n', o) and ``jacobian`` ∂f/∂x (n', o, d) there; the training set ``x_train`` (n, d), ``y_train`` (n, o); the radius
-``epsilon``; and a typed ``key`` of this network, for measures that sample.
+``epsilon``; the range of the data, ``lower`` and ``upper`` (d,), ∓∞ where it has none, and which of its coordinates may
+be ``movable`` (d,); and a typed ``key`` of this network, for measures that sample.
 """
 
 

@@ -9,7 +9,6 @@ import jax
 import numpy as np
 
 from ntkrobust.adversary import Adversary, check_adversary
-from ntkrobust.checks import takes
 from ntkrobust.errors import InputError
 from ntkrobust.finite.arrays import check_data
 from ntkrobust.finite.losses import TrainingLoss, check_loss
@@ -17,7 +16,7 @@ from ntkrobust.finite.models import model_of
 from ntkrobust.finite.objectives import Objective, Regularizer
 from ntkrobust.finite.parameters import layer_scales
 from ntkrobust.finite.plan import choose_plan, run_over_times
-from ntkrobust.finite.run import Run, a_run
+from ntkrobust.finite.run import Run
 from ntkrobust.finite.seeds import attack_keys, seed_keys
 
 EVALUATION = 2**32 - 1
@@ -51,7 +50,6 @@ class _Parts:
         return self.objective.parts(shared, parameters, x, y, jax.random.fold_in(one["attack"], EVALUATION))
 
 
-@takes(run=a_run)
 def objective_parts(run: Run, x: np.ndarray, y: np.ndarray, *, adversary: Adversary | None = None) -> ObjectiveParts:
     """Natural risk and regularization of every network of a run at every record.
 
@@ -72,7 +70,7 @@ def objective_parts(run: Run, x: np.ndarray, y: np.ndarray, *, adversary: Advers
         raise InputError("the run has no adversary: give objective_parts(..., adversary=ntr.Adversary(...))")
     inputs, targets = check_data(run.net, x, y, "held_out", run.y_train, run.classes, run.d_in)
     check_loss(run.objective, targets, "y_held_out")
-    adversary.check_inputs("x_held_out", inputs)
+    adversary.check_inputs("x_held_out", inputs, run.domain)
     natural, regularization = _sums(run, inputs, targets, adversary, Regularizer.evaluating(adversary))
     return ObjectiveParts(natural / len(inputs), regularization / len(inputs))
 
@@ -92,7 +90,7 @@ def _sums(
     shared: dict[str, Any] = {"scales": layer_scales(run.net, run.d_in), "x": x, "y": y}
     keys: dict[str, Any] = {}
     if adversary is not None and regularizer is not None:
-        shared["adversary"] = adversary.numbers()
+        shared["adversary"] = adversary.numbers(adversary.domain(run.domain))
         keys["attack"] = attack_keys(seed_keys(run.key, run.seeds), run.net.layer_shapes(run.d_in))
     program = _Parts(Objective(model_of(run.net), run.objective, regularizer))
     each = run_over_times(program, plan, shared, [{"parameters": one, **keys} for one in run.snapshots])

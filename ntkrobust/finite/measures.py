@@ -15,32 +15,25 @@ from typing import Any, Literal, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
-from ntkrobust.checks import (
-    check_choice,
-    check_flag,
-    check_integer,
-    check_number,
-    check_sequence,
-    check_text,
-    shown,
-    takes,
-    unknown,
-)
+from ntkrobust.checks import check_integer, check_number, unknown
 from ntkrobust.data.checks import check_same_index
 from ntkrobust.data.encoding import check_have_classes, encode_like
+from ntkrobust.domain import Domain
 from ntkrobust.errors import InputError
 from ntkrobust.finite import spectral, stability
 from ntkrobust.finite.arrays import single_precision
 from ntkrobust.finite.attacks import measures as attacks
+from ntkrobust.finite.balls import Ball, random_point
 from ntkrobust.finite.drawing import run_over_draws
 from ntkrobust.finite.models import Model, model_of
 from ntkrobust.finite.parameters import LayerScales, Parameters, layer_scales
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_times
-from ntkrobust.finite.run import Run, a_run
+from ntkrobust.finite.run import Run
 from ntkrobust.finite.seeds import check_seeds, seed_keys
-from ntkrobust.networks import MLP, Network, a_network
+from ntkrobust.networks import MLP, Network
 from ntkrobust.precision import TRAINING_DTYPE
 
 Side = Literal["exact", "lower", "upper"]
@@ -49,9 +42,6 @@ _T = TypeVar("_T")
 
 DRAWN_ONCE_BYTES = 2**26
 """Parameters of an ensemble, up to which they are drawn again for all times at once."""
-
-MOST_SAMPLES = 100_000
-"""Perturbations per point."""
 
 KERNEL_POINTS = 64
 """Training points on which the change of the empirical kernel is measured (the first so many)."""
@@ -62,6 +52,10 @@ LAYER_ERROR = 0.5 * spectral.TOLERANCE
 
 ROUNDING = 1e-5
 """A change of f by this share of ‖f_0‖ counts as none: f_0 and f_t are rounded, in an order that is the compiler's."""
+
+
+DOMAIN = ("lower", "upper", "movable")
+"""What :meth:`ntkrobust.domain.Domain.arrays` gives."""
 
 
 class Probe:
@@ -75,6 +69,8 @@ class Probe:
         x: test inputs (n', d).
         key: a typed key of this seed, for measures that sample.
         samples: draws per point for measures that sample.
+        domain: range of the data and coordinates that may move, as :meth:`ntkrobust.domain.Domain.arrays` gives them:
+            whatever looks for other inputs stays inside.
     """
 
     def __init__(
@@ -92,6 +88,7 @@ class Probe:
         self.x, self._y = data["x"], data.get("y")
         self._training = data.get("x_train"), data.get("y_train")
         self.key, self._epsilon, self.samples = key, data.get("epsilon"), samples
+        self.domain: dict[str, jax.Array] = {name: data[name] for name in DOMAIN if name in data}
         self._found: dict[Callable[[Probe], jax.Array], jax.Array] = {}
 
     def once(self, compute: Callable[[Probe], jax.Array]) -> jax.Array:
@@ -191,19 +188,6 @@ class Measure:
     needs_initial: bool = False
     of_classes: bool = False
 
-    def __post_init__(self) -> None:
-        for name in ("name", "definition", "source"):
-            check_text(f"{name} of a measure", getattr(self, name))
-        if not callable(self.compute):
-            raise InputError(f"compute of a measure must be a function of a probe, got {shown(self.compute)}")
-        check_choice("side of a measure", self.side, ("exact", "lower", "upper"))
-        for name, known in (("dims", ("point", "layer")), ("needs", ("y_test", "epsilon"))):
-            for one in check_sequence(getattr(self, name), f"{name} of a measure"):
-                check_choice(f"each of {name} of a measure", one, known)
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name in ("needs_training_data", "fully_connected", "needs_initial"):
-            check_flag(f"{name} of a measure", getattr(self, name))
-
 
 def _declared(value: _T | None, what: str, argument: str) -> _T:
     """What a measure reads; InputError if it hasn't said that it would."""
@@ -213,7 +197,7 @@ def _declared(value: _T | None, what: str, argument: str) -> _T:
 
 
 def _perturbed_differences(probe: Probe) -> jax.Array:
-    """‖f(x̂) − f(x)‖/ε (samples, n') for x̂ uniform in B₂(x, ε)."""
+    """‖f(x̂) − f(x)‖/ε (samples, n') for x̂ uniform in B₂(x, ε), all of it: its limit is that of the linearised f."""
     n, d = probe.x.shape
     key_direction, key_radius = jax.random.split(probe.key)
     direction = jax.random.normal(key_direction, (probe.samples, n, d), dtype=TRAINING_DTYPE)
@@ -223,6 +207,18 @@ def _perturbed_differences(probe: Probe) -> jax.Array:
     moved = probe.x + probe.epsilon * radius * direction
     outputs = probe.outputs
     return jax.lax.map(lambda x: jnp.linalg.norm(probe.f(x) - outputs, axis=-1), moved) / probe.epsilon
+
+
+def _allowed_differences(probe: Probe) -> jax.Array:
+    """‖f(x̂) − f(x)‖/ε (samples, n') for x̂ uniform in the ball of the coordinates that may move, cut to the range."""
+    ball = Ball.within(probe.x, probe.epsilon, probe.domain)
+    clean = probe.outputs.T
+
+    def of_one(key: jax.Array) -> jax.Array:
+        return jnp.linalg.norm(probe.f_in_columns(random_point("l2", ball, key)) - clean, axis=0)
+
+    keys = jax.random.split(jax.random.fold_in(probe.key, 5), probe.samples)
+    return jax.lax.map(of_one, keys) / probe.epsilon
 
 
 def _relative_change(new: Sequence[jax.Array], old: Sequence[jax.Array]) -> jax.Array:
@@ -282,7 +278,10 @@ def _accuracy(outputs: jax.Array, y: jax.Array) -> jax.Array:
 
 _ZHU = "Zhu et al., arXiv 2209.07263"
 _WU = "Wu et al., arXiv 2010.01279"
-_ATTACKED = f"two runs of PGD against the predicted class, {attacks.STEPS} steps each, one set of candidates for both"
+_INSIDE = "inside the range of the data"
+_ATTACKED = (
+    f"two runs of PGD against the predicted class, {attacks.STEPS} steps each, the same candidates for both, {_INSIDE}"
+)
 
 MEASURES: dict[str, Measure] = {
     measure.name: measure
@@ -299,13 +298,21 @@ MEASURES: dict[str, Measure] = {
             r"E_{\hat x}\,\|f(\hat x) - f(x)\|_2/\varepsilon,\ \hat x \sim \mathrm{Unif}(B_2(x,\varepsilon))",
             lambda probe: jnp.mean(_perturbed_differences(probe), axis=0),
             needs=("epsilon",),
-            source=f"the measure of {_ZHU} before linearisation; sampled",
+            source=f"the measure of {_ZHU} before linearisation; sampled, beyond the range of the data too",
         ),
         Measure(
             "finite_perturbation_stability_se",
             r"\text{standard error over draws of } E_{\hat x}\,\|f(\hat x) - f(x)\|_2/\varepsilon",
             lambda probe: jnp.std(_perturbed_differences(probe), axis=0, ddof=1) / np.sqrt(probe.samples),
             needs=("epsilon",),
+        ),
+        Measure(
+            "allowed_perturbation_stability",
+            r"E_{\hat x}\,\|f(\hat x) - f(x)\|_2/\varepsilon,\ \hat x \sim \mathrm{Unif}(B_2(x,\varepsilon)) "
+            r"\text{ in the coordinates that may move, then cut to the range of the data}",
+            lambda probe: jnp.mean(_allowed_differences(probe), axis=0),
+            needs=("epsilon",),
+            source="finite_perturbation_stability inside the range of the data; sampled",
         ),
         Measure(
             "normalized_perturbation_stability",
@@ -486,7 +493,7 @@ MEASURES: dict[str, Measure] = {
             attacks.local_lipschitz,
             side="lower",
             needs=("epsilon",),
-            source=f"{_WU}; largest over two runs of {attacks.STEPS} steps that climb the numerator",
+            source=f"{_WU}; largest over two runs of {attacks.STEPS} steps that climb the numerator, {_INSIDE}",
         ),
         Measure(
             "kl_gradient",
@@ -495,7 +502,8 @@ MEASURES: dict[str, Measure] = {
             attacks.kl_gradient,
             side="lower",
             needs=("epsilon",),
-            source=f"the local Lipschitz constant in the public code of {_WU}; two runs of {attacks.STEPS} steps",
+            source=f"the local Lipschitz constant in the public code of {_WU}; two runs of {attacks.STEPS} steps, "
+            f"{_INSIDE}",
         ),
     )
 }
@@ -526,12 +534,11 @@ def get(measure: str | Measure) -> Measure:
     """
     if isinstance(measure, Measure):
         return measure
-    if not isinstance(measure, str) or measure not in MEASURES:
+    if measure not in MEASURES:
         raise unknown("measure", measure, MEASURES)
     return MEASURES[measure]
 
 
-@takes(run=a_run)
 def measure(
     run: Run,
     x_test: np.ndarray,
@@ -540,6 +547,8 @@ def measure(
     y_test: np.ndarray | None = None,
     epsilon: float | None = None,
     samples: int = 64,
+    bounds: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    movable: npt.ArrayLike | None = None,
 ) -> xr.Dataset:
     """Measure every network of a run at every recorded time.
 
@@ -551,6 +560,9 @@ def measure(
             compare with them.
         epsilon: radius of finite perturbations, in the units of x.
         samples: perturbations drawn per point by measures that sample.
+        bounds: the range in which measures that attack stay, numbers or (d,) arrays: by default the run's, never beyond
+            it.
+        movable: (d,) booleans, False for coordinates that they leave alone; by default the run's.
 
     Returns:
         A dataset with dimensions ``seed``, ``time`` (records) and, where a measure has them, ``point`` or ``layer``;
@@ -558,14 +570,16 @@ def measure(
         carries its ``definition``, ``side`` and ``source``.
 
     Raises:
-        InputError: an unknown measure, inputs of the wrong shape or with NaN, a label that training never saw, a target
-            without a class for a measure of accuracy, or something a measure needs is missing.
+        InputError: an unknown measure, inputs of the wrong shape, with NaN or outside the range, a range beyond the
+            run's, a label that training never saw, a target without a class for a measure of accuracy, or something a
+            measure needs is missing.
     """
+    domain = run.domain.narrowed(bounds, movable)
     y = None
     if y_test is not None:
         y = encode_like("y_test", y_test, run.y_train, run.classes)
         check_same_index("x_test", x_test, "y_test", y_test)
-    program, data = _prepare(run.net, run.d_in, x_test, measures, y, epsilon, samples)
+    program, data = _prepare(run.net, domain, x_test, measures, y, epsilon, samples)
     if any(one.of_classes for one in program.measures) and y is not None:
         check_have_classes("y_test", y)
     if any(one.of_classes and one.needs_training_data for one in program.measures):
@@ -582,7 +596,7 @@ def measure(
         "gradient_flow_time": (leading, run.time),
         "status": ("seed", run.status),
     }
-    return _labelled(program.measures, values, leading, labels, run.net, plan)
+    return _labelled(program.measures, values, leading, labels, run.net, plan, domain)
 
 
 def _at_all_times(program: _Measurements, plan: Plan, shared: dict[str, Any], run: Run) -> dict[str, np.ndarray]:
@@ -599,7 +613,6 @@ def _at_all_times(program: _Measurements, plan: Plan, shared: dict[str, Any], ru
     return {name: np.stack([time[name] for time in times], axis=1) for name in times[0]}
 
 
-@takes(net=a_network)
 def measure_untrained(
     net: Network,
     x_test: np.ndarray,
@@ -609,6 +622,8 @@ def measure_untrained(
     key: jax.Array | None = None,
     epsilon: float | None = None,
     samples: int = 64,
+    bounds: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    movable: npt.ArrayLike | None = None,
 ) -> xr.Dataset:
     """Measure networks as they are drawn: the same numbers as for an untrained run, without keeping their parameters.
 
@@ -620,6 +635,7 @@ def measure_untrained(
         key: a typed key, by default ``jax.random.key(0)``.
         epsilon: radius of finite perturbations, in the units of x.
         samples: perturbations drawn per point by measures that sample.
+        bounds, movable: as for :func:`measure`, by default no range, and all coordinates.
 
     Returns:
         A dataset with dimensions ``seed`` and, where a measure has them, ``point`` or ``layer``.
@@ -629,19 +645,20 @@ def measure_untrained(
     """
     seeds = check_seeds(seeds)
     d_in = single_precision("x_test", x_test).shape[1]
-    program, data = _prepare(net, d_in, x_test, measures, None, epsilon, samples)
+    domain = Domain.of(d_in, bounds, movable)
+    program, data = _prepare(net, domain, x_test, measures, None, epsilon, samples)
     for one in program.measures:
         if one.needs_training_data:
             raise InputError(f"the measure {one.name!r} needs training data, which untrained networks do not have")
     plan = choose_plan(net, d_in, len(data["x"]))
     shared = {"scales": layer_scales(net, d_in), "data": data}
     values = run_over_draws(program, plan, shared, net, d_in, {"key": seed_keys(key, seeds)})
-    return _labelled(program.measures, values, ("seed",), {"seed": list(seeds)}, net, plan)
+    return _labelled(program.measures, values, ("seed",), {"seed": list(seeds)}, net, plan, domain)
 
 
 def _prepare(
     net: Network,
-    d_in: int,
+    domain: Domain,
     x_test: np.ndarray,
     measures: Sequence[str | Measure],
     y_test: np.ndarray | None,
@@ -649,14 +666,12 @@ def _prepare(
     samples: int,
 ) -> tuple[_Measurements, dict[str, Any]]:
     """The program for these measures and the test data it wants, checked."""
-    named = [measures] if isinstance(measures, str | Measure) else measures
-    if not isinstance(named, Sequence) or not named:
-        raise InputError(f"measures must be names of measures or Measure objects, got {shown(measures)}")
-    chosen = tuple(get(name) for name in named)
+    chosen = tuple(get(name) for name in ([measures] if isinstance(measures, str | Measure) else measures))
     x = single_precision("x_test", x_test)
-    if x.shape[1] != d_in:
-        raise InputError(f"x_test must have shape (n, {d_in}), got {x.shape}")
-    data: dict[str, Any] = {"x": x}
+    if x.shape[1] != domain.d:
+        raise InputError(f"x_test must have shape (n, {domain.d}), got {x.shape}")
+    domain.check_points("x_test", x)
+    data: dict[str, Any] = {"x": x, **domain.arrays()}
     if y_test is not None:
         data["y"] = single_precision("y_test", y_test)
         if data["y"].shape != (len(x), net.d_out):
@@ -671,7 +686,7 @@ def _prepare(
             if not given[need]:
                 raise InputError(f"the measure {one.name!r} needs {need}")
         check_architecture(one, net)
-    samples = check_integer("samples", samples, 2, maximum=MOST_SAMPLES)
+    samples = check_integer("samples", samples, 2)
     return _Measurements(model_of(net), chosen, samples), data
 
 
@@ -700,6 +715,7 @@ def abstract_values(measure: Measure, net: Network, points: tuple[int, int], n: 
 
     program = _Measurements(model_of(net), (measure,), samples=2)
     data = {"x": array(n_test, d), "y": array(n_test, net.d_out), "epsilon": array()}
+    data |= {"lower": array(d), "upper": array(d)}
     if program.needs_training_data:
         data |= {"x_train": array(n, d), "y_train": array(n, net.d_out)}
     weights = tuple(array(*shape) for shape in net.layer_shapes(d))
@@ -720,6 +736,7 @@ def _labelled(
     labels: dict[str, Any],
     net: Network,
     plan: Plan,
+    domain: Domain,
 ) -> xr.Dataset:
     return xr.Dataset(
         {
@@ -731,7 +748,7 @@ def _labelled(
             for one in measures
         },
         coords=labels,
-        attrs={"network": repr(net), "plan": str(plan)},
+        attrs={"network": repr(net), "plan": str(plan), "domain": domain.in_words()},
     )
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from ntkrobust.adversary import Adversary, RegularizerKind
-from ntkrobust.finite.balls import Ball, project, random_point, steepest
+from ntkrobust.finite.balls import Ball, climb, random_point
 from ntkrobust.finite.losses import TrainingLoss, total_loss
 from ntkrobust.finite.models import Model
 from ntkrobust.finite.parameters import Parameters, Stacked
@@ -120,7 +120,7 @@ class Objective:
         assert regularizer is not None
         # Cut off here and not behind: what is not followed forward need not be dropped on the way back.
         parameters = jax.lax.stop_gradient(parameters)
-        ball = Ball.around(x, numbers["epsilon"], numbers["lower"], numbers["upper"])
+        ball = Ball.within(x, numbers["epsilon"], numbers)
 
         def outputs(points: jax.Array) -> jax.Array:
             return self.model.outputs_in_columns(shared["scales"], parameters, points).T
@@ -132,8 +132,7 @@ class Objective:
             ascended = jax.grad(lambda points: total_loss(self.loss, outputs(points), y))
 
         def ascend(_: int, points: jax.Array) -> jax.Array:
-            step = numbers["step_size"] * steepest(regularizer.norm, ascended(points))
-            return project(regularizer.norm, ball, points + step)
+            return climb(regularizer.norm, ball, points, ascended(points), numbers["step_size"])
 
         start = random_point(regularizer.norm, ball, key) if regularizer.random_start else ball.centre
         return jax.lax.fori_loop(0, regularizer.steps, ascend, start)

@@ -9,10 +9,11 @@ from typing import Any, BinaryIO
 
 import jax
 import numpy as np
+import numpy.typing as npt
 
 from ntkrobust.adversary import Adversary
-from ntkrobust.checks import instance
 from ntkrobust.data.labels import Classes, check_classes
+from ntkrobust.domain import Bounds, Domain
 from ntkrobust.errors import InputError
 from ntkrobust.finite.descriptions import described_network, restored_network
 from ntkrobust.finite.drawing import initialize
@@ -59,6 +60,8 @@ class Run:
         validation_loss: (seed, time) what was minimized, on held-out points, a sum over them; None if none were given.
         classes: the labels that the columns of ``y_train`` stand for; of two in one column, the first is −1. None if
             training was given targets without labels.
+        bounds: (lower, upper), (d,) each: the range of the data, in which measures and attacks stay; None for no range.
+        movable: (d,) bool, False for coordinates that attacks leave alone; None for all.
     """
 
     net: Network
@@ -81,6 +84,8 @@ class Run:
     adversary: Adversary | None = None
     validation_loss: np.ndarray | None = None
     classes: Classes | None = None
+    bounds: Bounds | None = None
+    movable: npt.NDArray[np.bool_] | None = None
 
     @property
     def time(self) -> np.ndarray:
@@ -134,6 +139,11 @@ class Run:
         """Input dimension d."""
         return self.x_train.shape[1]
 
+    @property
+    def domain(self) -> Domain:
+        """Which inputs there are, and how they may be moved."""
+        return Domain(self.d_in, self.bounds, self.movable)
+
     def initial_parameters(self) -> Parameters:
         """Parameters before training, drawn again from the key."""
         return initialize(self.net, self.d_in, seed_keys(self.key, self.seeds))
@@ -160,7 +170,8 @@ class Run:
             for kind, group in snapshot._asdict().items()
             for layer, array in enumerate(group)
         }
-        arrays |= {name: getattr(self, name) for name in _OPTIONAL if getattr(self, name) is not None}
+        optional = (*_OPTIONAL, "bounds", "movable")
+        arrays |= {name: np.asarray(getattr(self, name)) for name in optional if getattr(self, name) is not None}
 
         def write(file: BinaryIO) -> None:
             np.savez(
@@ -189,7 +200,8 @@ class Run:
             described = json.loads(str(stored["description"]))
             adversary, classes = described.get("adversary"), described.get("classes")
             net = restored_network(described)
-            count = len(net.layer_shapes(stored["x_train"].shape[1]))
+            domain = Domain.of(stored["x_train"].shape[1], stored.get("bounds"), stored.get("movable"))
+            count = len(net.layer_shapes(domain.d))
             groups = [
                 Parameters(
                     tuple(stored[f"weights_{time}_{layer}"] for layer in range(count)),
@@ -208,6 +220,8 @@ class Run:
                 plan=described["plan"],
                 adversary=None if adversary is None else Adversary.from_json(adversary),
                 classes=None if classes is None else check_classes(classes),
+                bounds=domain.bounds,
+                movable=domain.movable,
                 **{name: stored[name] for name in _OPTIONAL if name in stored},
                 **{field: described[field] for field in _DESCRIBED if field in described},
                 **{name: stored[name] for name in ("x_train", "y_train", "learning_rate", "step", "loss")},
@@ -241,7 +255,3 @@ class Run:
         for snapshot in self.snapshots:
             if [array.shape for array in (*snapshot.weights, *snapshot.biases)] != weights + biases:
                 raise ValueError("its parameters are not of the shape of its network")
-
-
-a_run = instance(Run, "what ntkrobust.train returned")
-"""The check of an argument that is one."""

@@ -9,11 +9,14 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+import numpy.typing as npt
 import optax
 
 from ntkrobust.adversary import Adversary, check_adversary
-from ntkrobust.checks import MOST_BYTES, MOST_STEPS, check_integer, check_path, or_none, takes, whole
+from ntkrobust.checks import check_integer
+from ntkrobust.data import Dataset
 from ntkrobust.data.labels import Classes
+from ntkrobust.domain import Domain
 from ntkrobust.errors import InputError
 from ntkrobust.finite.arrays import check_data, single_precision, training_data
 from ntkrobust.finite.attempts import Program, Work
@@ -41,7 +44,7 @@ from ntkrobust.finite.run import Run
 from ntkrobust.finite.schedules import Schedule, check_schedule, log_spaced
 from ntkrobust.finite.seeds import RawKeys, attack_keys, check_key, check_seeds, order_keys, seed_keys
 from ntkrobust.finite.segments import FullBatch, GradientDescent, MiniBatches
-from ntkrobust.networks import Network, a_network
+from ntkrobust.networks import Network
 from ntkrobust.precision import TRAINING_DTYPE
 
 __all__ = ["check_schedule", "check_training_data", "largest_kernel_eigenvalue", "log_spaced", "train"]
@@ -60,15 +63,10 @@ RETRIES = 6
 """How often ``"auto"`` halves the learning rate of a seed whose loss rose."""
 
 
-@takes(
-    net=a_network,
-    steps=whole(0, MOST_STEPS),
-    checkpoint=or_none(check_path),
-)
 def train(
     net: Network,
-    x_train: np.ndarray,
-    y_train: np.ndarray,
+    x_train: npt.ArrayLike | Dataset,
+    y_train: npt.ArrayLike | None = None,
     *,
     classes: Sequence[object] | None = None,
     seeds: int | Sequence[int] = 32,
@@ -85,6 +83,8 @@ def train(
     weight_decay: float = 0.0,
     tolerance: float = 1e-3,
     adversary: Adversary | None = None,
+    bounds: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    movable: npt.ArrayLike | None = None,
     validation: tuple[np.ndarray, np.ndarray] | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_every: int | None = None,
@@ -94,8 +94,10 @@ def train(
 
     Args:
         net: the network.
-        x_train: (n, d) inputs.
-        y_train: (n, o) or (n,) targets; labels (integers, booleans or text) become one-hot (two classes: ±1).
+        x_train: (n, d) inputs; or a :class:`~ntkrobust.data.Dataset`, of which the training points, their targets and
+            classes, and what it says of its inputs are taken.
+        y_train: (n, o) or (n,) targets; labels (integers, booleans or text) become one-hot (two classes: ±1). Left out
+            with a data set.
         classes: the labels, in the order of the targets' columns, as ``Dataset.classes`` has them; of two in one
             column, the first is −1. By default the sorted labels of ``y_train``, or None for targets. The run keeps
             them, so that labels mean the same in ``validation``, ``measure`` and ``attack``.
@@ -133,6 +135,11 @@ def train(
         adversary: what to train against; None for the loss alone. Then ``run.loss`` is the adversary's objective under
             the attack of the step at which it is recorded, on all samples. ``"auto"`` takes λ_max of the natural loss
             all the same, and halves where the objective rises. Not for gradient flow.
+        bounds: range of the inputs, a pair (lower, upper) of numbers or of (d,) arrays; None for no range, or that of
+            the data set, or else of the adversary. It goes into ``run.bounds``: the adversary, measures and attacks
+            stay inside.
+        movable: (d,) booleans, False for coordinates that they leave alone (``run.movable``); None for all, or those of
+            the data set.
         validation: held-out (x, y). After training the objective on them is evaluated at each record
             (``run.validation_loss``, a sum over samples, all records under the same random starts), so that
             ``run.best`` and ``run.at_best()`` stop each network where it was lowest. Training does not see them.
@@ -149,10 +156,19 @@ def train(
     Raises:
         InputError: arrays of the wrong shape or with NaN, labels of validation that training lacks, targets that the
             loss does not take, no seeds, a learning rate that is not positive, records that are not increasing,
-            arguments that do not go together, a checkpoint of other arguments, inputs outside of the adversary's
-            bounds, or more than fits into memory: the sentence says what would.
+            arguments that do not go together, a checkpoint of other arguments, inputs outside of their range or of the
+            adversary's bounds, an adversary that reaches beyond the range, or more than fits into memory: the sentence
+            says what would.
     """
+    stated = None
+    if isinstance(x_train, Dataset):
+        x_train, y_train, classes, stated = _of_data_set(x_train, y_train, classes)
+    elif y_train is None:
+        raise InputError("training needs targets: give y_train beside x_train, or a data set alone")
     x, y, known = training_data(net, x_train, y_train, classes)
+    # What the adversary adds to it is told by the adversary.
+    of_data = domain = (stated or Domain(x.shape[1])).narrowed(bounds, movable)
+    domain.check_points("x_train", x)
     seeds = check_seeds(seeds)
     key = check_key(key)
     steps = check_integer("steps", steps, 0)
@@ -163,8 +179,9 @@ def train(
     batch = _check_batch_size(batch_size, len(x), moves)
     adversary = check_adversary(adversary)
     if adversary is not None:
-        _check_training_against(adversary, x, moves, batch, record_losses is not None)
-    held_out = None if validation is None else _check_validation(net, validation, x, y, known, loss, adversary)
+        _check_training_against(adversary, moves, batch, record_losses is not None)
+        domain = adversary.check_inputs("x_train", x, domain)
+    held_out = None if validation is None else _check_validation(net, validation, y, known, of_data, loss, adversary)
     given = {
         "record_steps": record_steps,
         "record_times": record_times,
@@ -186,7 +203,7 @@ def train(
     repeats = 1 if regularizer is None else regularizer.repeats(net.d_out)
     plan = choose_plan(net, x.shape[1], x.shape[0], copies, repeats)
     if memory_limit is not None:
-        memory_limit = check_integer("memory_limit", memory_limit, 1, "in bytes", maximum=MOST_BYTES)
+        memory_limit = check_integer("memory_limit", memory_limit, 1, "in bytes")
     records = schedule.records if steps else 0
     held = Held(copies, moves.slopes, repeats)
     plan = plan_that_fits(net, x.shape[1], len(x), len(seeds), records, plan, memory_limit, held)
@@ -202,7 +219,7 @@ def train(
         random_keys["order"] = order_keys(keys, net.layer_shapes(x.shape[1]))
     if adversary is not None and regularizer is not None:
         random_keys["attack"] = attack_keys(keys, net.layer_shapes(x.shape[1]))
-        shared["adversary"] = adversary.numbers()
+        shared["adversary"] = adversary.numbers(adversary.domain(domain))
     initial: Parameters | Stacked = initialize(net, x.shape[1], keys)
     if moves.is_elementwise:
         # Deep networks go through training as programs work on them: these take and give three arrays instead of L, and
@@ -211,7 +228,7 @@ def train(
     made_of: dict[str, Any] = {
         "net": net, "seeds": seeds, "key": key, "x_train": x, "y_train": y, "plan": str(plan), "optimizer": moves.name,
         "objective": loss, "batch_size": batch, "weight_decay": weight_decay, "tolerance": tolerance,
-        "adversary": adversary, "classes": known,
+        "adversary": adversary, "classes": known, "bounds": domain.bounds, "movable": domain.movable,
     }  # fmt: skip
 
     def finished(run: Run) -> Run:
@@ -250,6 +267,8 @@ def train(
             net, x, y, seeds, key, schedule, moves, like, rates, steps=steps, loss=loss, batch_size=batch,
             learning_rate="auto" if auto else number, weight_decay=weight_decay, tolerance=tolerance,
             adversary=None if adversary is None else adversary.as_json(),
+            # What nothing is attacked in decides nothing.
+            domain=None if adversary is None or of_data.is_whole else of_data.as_json(),
         )  # fmt: skip
         file = Checkpoint(*place, described)
 
@@ -398,38 +417,38 @@ def _check_batch_size(batch_size: object, n: int, optimizer: Optimizer) -> int |
     return size
 
 
-def _check_training_against(
-    adversary: Adversary, x: np.ndarray, optimizer: Optimizer, batch: int | None, by_losses: bool
-) -> None:
-    """Raise InputError unless an adversary goes with the inputs (n, d), the optimizer and the records."""
+def _check_training_against(adversary: Adversary, optimizer: Optimizer, batch: int | None, by_losses: bool) -> None:
+    """Raise InputError unless an adversary goes with the optimizer and the records."""
     if optimizer.name == "gradient_flow":
         raise InputError("gradient flow is that of the loss alone: adversary must be None, or the optimizer another")
     if batch is not None and by_losses:
         raise InputError("on minibatches the adversary's objective is not followed: record_losses must be None")
-    adversary.check_inputs("x_train", x)
 
 
 def _check_validation(
     net: Network,
     validation: object,
-    x_train: np.ndarray,
     y_train: np.ndarray,
     classes: Classes | None,
+    domain: Domain,
     loss: str,
     adversary: Adversary | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Held-out inputs (n', d) and targets (n', o) as float32 arrays.
 
     Raises:
-        InputError: it is no pair of arrays that fit each other, the network, the loss and the adversary's bounds.
+        InputError: it is no pair of arrays that fit each other, the network, the loss, the range of the data and the
+            adversary's bounds.
     """
     if not isinstance(validation, tuple | list) or len(validation) != 2:
         raise InputError(f"validation must be a pair (x, y), got {type(validation).__name__}")
     inputs, targets = validation
-    x, y = check_data(net, inputs, targets, "validation", y_train, classes, x_train.shape[1])
+    x, y = check_data(net, inputs, targets, "validation", y_train, classes, domain.d)
     check_loss(loss, y, "y_validation")
-    if adversary is not None:
-        adversary.check_inputs("x_validation", x)
+    if adversary is None:
+        domain.check_points("x_validation", x)
+    else:
+        adversary.check_inputs("x_validation", x, domain)
     return x, y
 
 
@@ -493,6 +512,19 @@ def largest_kernel_eigenvalue(
     plan, scales = choose_plan(net, x.shape[1], len(x)), layer_scales(net, x.shape[1])
     drawn = packed(initialize(net, x.shape[1], keys), axis=1)
     return _largest_eigenvalues(model_of(net), plan, scales, x, drawn, keys)
+
+
+def _of_data_set(
+    data: Dataset, y_train: npt.ArrayLike | None, classes: Sequence[object] | None
+) -> tuple[npt.ArrayLike, npt.ArrayLike, Classes | None, Domain]:
+    """Inputs, targets and classes to train on, and what the data set says of all inputs.
+
+    Raises:
+        InputError: targets or classes are given beside those of the data set.
+    """
+    if y_train is not None or classes is not None:
+        raise InputError("a data set brings its own targets and classes: leave y_train and classes out")
+    return data.x_train, data.y_train, data.classes, data.domain
 
 
 def check_training_data(net: Network, x_train: np.ndarray, y_train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

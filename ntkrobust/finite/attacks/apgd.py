@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from ntkrobust.finite.attacks.found import Seen
-from ntkrobust.finite.attacks.gradient import Look, State, Track, climb
-from ntkrobust.finite.balls import Ball, project
+from ntkrobust.finite.attacks.gradient import Look, State, Track
+from ntkrobust.finite.balls import Ball, climb, project
 from ntkrobust.norms import Norm
 
 MOMENTUM = 0.75
@@ -107,7 +107,7 @@ def apgd(
         x = progress.now.x
         # z = Π(x + η v), x' = Π(x + α(z − x) + (1 − α)(x − x_before)); the first step has no move before it.
         weight = jnp.where(index == 0, 1.0, MOMENTUM).astype(x.dtype)
-        z = climb(norm, ball, progress.now, progress.size)
+        z = climb(norm, ball, x, progress.now.gradient, progress.size)
         new = look(project(norm, ball, x + weight * (z - x) + (1 - weight) * (x - progress.before)))
         progress = progress._replace(
             now=new,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import check_integer, check_not_negative, shown, unknown
-from ntkrobust.data.checks import as_numeric
+from ntkrobust.checks import check_integer, check_not_negative, unknown
 from ntkrobust.data.encoding import encode_like
 from ntkrobust.data.labels import Classes
 from ntkrobust.errors import InputError
@@ -31,8 +29,6 @@ def check_methods(methods: str | Sequence[str], norm: Norm, d_out: int) -> tuple
     Raises:
         InputError: there are none, one is unknown or repeated, or does not work for this norm or so few outputs.
     """
-    if not isinstance(methods, str | Sequence) or not all(isinstance(one, str) for one in methods):
-        raise InputError(f"methods must be names out of {', '.join(METHODS)}, got {shown(methods)}")
     chosen = (methods,) if isinstance(methods, str) else tuple(methods)
     if not chosen:
         raise InputError(f"at least one method is needed, out of {', '.join(METHODS)}")
@@ -54,7 +50,6 @@ def check_radii(epsilon: float | Sequence[float]) -> npt.NDArray[np.float64]:
     Raises:
         InputError: one is negative or not a finite number, or there are none.
     """
-    as_numeric("epsilon", epsilon)
     if np.ndim(epsilon) == 0:
         return np.array([check_not_negative("epsilon", _plain(epsilon))])
     if np.ndim(epsilon) != 1 or np.size(epsilon) == 0:
@@ -65,32 +60,6 @@ def check_radii(epsilon: float | Sequence[float]) -> npt.NDArray[np.float64]:
 def _plain(number: object) -> object:
     """A numpy scalar, or array of shape (), as a Python number."""
     return number.item() if isinstance(number, np.generic | np.ndarray) else number
-
-
-def check_range(
-    bounds: tuple[npt.ArrayLike, npt.ArrayLike] | None, x: npt.NDArray[np.float32]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Lower and upper ends of the data's range, () or (d,); ∓∞ without.
-
-    Raises:
-        InputError: they are not a pair of numbers or of d numbers in order, or an input is outside.
-    """
-    if bounds is None:
-        return np.float32(-np.inf), np.float32(np.inf)  # type: ignore[return-value]
-    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
-        raise InputError(f"bounds must be None or a pair (lowest, highest), got {bounds!r}")
-    ends = [as_numeric("bounds", end).astype(np.float32) for end in bounds]
-    for end in ends:
-        if end.shape not in ((), (x.shape[1],)) or np.isnan(end).any():
-            raise InputError(f"each of bounds must be a number, or {x.shape[1]} of them, got {end!r}")
-    lower, upper = ends
-    if not (lower < upper).all():
-        raise InputError("the first of bounds must be below the second")
-    outside = np.argwhere((x < lower) | (x > upper))
-    if outside.size:
-        row, column = outside[0]
-        raise InputError(f"x must be within bounds, but row {row}, column {column} (from 0) is {x[row, column]:g}")
-    return lower, upper
 
 
 def check_labels(
@@ -124,10 +93,8 @@ def check_image_shape(image_shape: Sequence[int] | None, d: int) -> ImageShape:
     """
     if image_shape is None:
         return ()
-    if not isinstance(image_shape, Sequence) or isinstance(image_shape, str):
-        raise InputError(f"image_shape must be (rows, columns[, channels]), got {shown(image_shape)}")
     shape = tuple(check_integer("each entry of image_shape", size, 1) for size in image_shape)
-    if len(shape) not in (2, 3) or math.prod(shape) != d:
+    if len(shape) not in (2, 3) or np.prod(shape) != d:
         raise InputError(f"image_shape must be (rows, columns[, channels]) of {d} numbers, got {tuple(image_shape)!r}")
     return shape
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ntkrobust.checks import MOST_BYTES, MOST_STEPS, check_flag, check_integer, shown, takes, whole
+from ntkrobust.checks import check_integer
 from ntkrobust.data.checks import check_same_index
 from ntkrobust.errors import InputError
 from ntkrobust.finite.attacks import arguments, strength
@@ -21,9 +21,9 @@ from ntkrobust.finite.attacks.square import ImageShape
 from ntkrobust.finite.models import Model, model_of
 from ntkrobust.finite.parameters import Parameters, layer_scales
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
-from ntkrobust.finite.run import Run, a_run
+from ntkrobust.finite.run import Run
 from ntkrobust.finite.seeds import RawKeys, fold_in, seed_keys
-from ntkrobust.machine import available_bytes, resident_bytes
+from ntkrobust.machine import physical_bytes, resident_bytes
 from ntkrobust.norms import Norm, check_norm
 
 BATCH_BYTES = 2**28
@@ -36,13 +36,6 @@ NAMES = {"true": "robust_accuracy", "predicted": "prediction_stability"}
 """What the share of points that keep their class is called, by the class that is attacked."""
 
 
-@takes(
-    run=a_run,
-    steps=whole(1, MOST_STEPS),
-    restarts=whole(1, MOST_STEPS),
-    queries=whole(1, MOST_STEPS),
-    keep_examples=check_flag,
-)
 def attack(
     run: Run,
     x: npt.ArrayLike,
@@ -56,6 +49,7 @@ def attack(
     queries: int = 500,
     against: Literal["true", "predicted"] = "true",
     bounds: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    movable: npt.ArrayLike | None = None,
     image_shape: Sequence[int] | None = None,
     key: jax.Array | None = None,
     record: int = -1,
@@ -82,7 +76,8 @@ def attack(
         restarts: runs of PGD and APGD, the first from the input, others from random points.
         queries: forward passes of Square and random search.
         against: the classes that are to be lost: the true ones, or those the network predicts at x.
-        bounds: the range of the data, numbers or (d,) arrays; attacked points stay in it.
+        bounds: the range in which attacked points stay, numbers or (d,) arrays: by default the run's, never beyond it.
+        movable: (d,) booleans, False for coordinates that attacks leave alone; by default the run's.
         image_shape: (rows, columns) or (rows, columns, channels), the last index fastest: Square then has square
             windows.
         key: a typed key, by default the run's own; seed i uses ``fold_in(key, i)``.
@@ -102,27 +97,31 @@ def attack(
         - ``natural_accuracy`` (seed): the share at x itself; 1 against predicted classes unless an output is 0.
         - ``zero_gradient`` (seed, loss), ``doubling_gain``, ``random_gain``, ``square_gain``, ``monotonicity`` (seed,
           epsilon): the checks.
-        - ``outside`` (seed, epsilon): points that left their ball or the range, 0; ``excess`` (seed, epsilon): the
-          largest ‖x' − x‖ − ε in float64.
+        - ``outside`` (seed, epsilon): points that left their ball or the range, or moved in a coordinate that may not,
+          0; ``excess`` (seed, epsilon): the largest ‖x' − x‖ − ε in float64.
         - ``masks_gradients`` (seed): 1 if a check says so, and ``masking_reasons`` (seed) why, in words.
 
     Raises:
         InputError: an argument is not what it should be, a label is one that training never saw, an input is outside
-            ``bounds``, weights are not finite, or the examples do not fit into memory.
+            the range of the run's data or of ``bounds``, these reach beyond it, weights are not finite, or the examples
+            do not fit into memory.
     """
     norm = check_norm(norm)
     points = arguments.check_points(x, run.d_in)
     chosen = arguments.check_methods(methods, norm, run.net.d_out)
     radii = arguments.check_radii(epsilon)
-    lower, upper = arguments.check_range(bounds, points)
-    if not isinstance(against, str) or against not in NAMES:
-        raise InputError(f"against must be 'true' or 'predicted', got {shown(against)}")
+    domain = run.domain.narrowed(bounds, movable)
+    run.domain.check_points("x", points)
+    domain.check_points("x", points, "bounds")
+    if against not in NAMES:
+        raise InputError(f"against must be 'true' or 'predicted', got {against!r}")
     shared: dict[str, Any] = {
         "scales": layer_scales(run.net, run.d_in),
-        "x": points, "lower": lower, "upper": upper,
-        "steps": np.int32(steps),
-        "restarts": np.int32(restarts),
-        "queries": np.int32(queries),
+        "x": points,
+        **domain.arrays(),
+        "steps": np.int32(check_integer("steps", steps, 1)),
+        "restarts": np.int32(check_integer("restarts", restarts, 1)),
+        "queries": np.int32(check_integer("queries", queries, 1)),
     }  # fmt: skip
     if against == "true":
         if y is None:
@@ -138,16 +137,15 @@ def attack(
     battle = _Battle(model_of(run.net), norm, shape, chosen, plan, shared, radii)
     outcomes = [battle.fight(*batch) for batch in _batches(parameters, keys, radii, points)]
     outcome = _Outcome(*(np.concatenate(parts) for parts in zip(*outcomes, strict=True)))
-    return _labelled(run, outcome, battle, against, is_sound, keep_examples, np.ndim(epsilon) == 0, record)
+    found = _labelled(run, outcome, battle, against, is_sound, keep_examples, np.ndim(epsilon) == 0, record)
+    return found.assign_attrs(domain=domain.in_words())
 
 
 def _check_memory(
     seeds: int, radii: int, points: npt.NDArray[np.float32], keep_examples: bool, limit: int | None
 ) -> None:
     """Raise InputError if the worst points of all networks are to be kept and don't fit."""
-    available = (
-        available_bytes() if limit is None else check_integer("memory_limit", limit, 1, "in bytes", maximum=MOST_BYTES)
-    )
+    available = physical_bytes() if limit is None else check_integer("memory_limit", limit, 1, "in bytes")
     # Kept, and once more as they are put together.
     needed = resident_bytes() + 3 * BATCH_BYTES + 2 * keep_examples * seeds * radii * points.nbytes
     if available and needed > available:
@@ -207,7 +205,7 @@ class _Battle:
 
     def fight(self, parameters: Parameters, keys: RawKeys) -> _Outcome:
         """The outcome for these seeds."""
-        known = {name: self.shared[name] for name in ("scales", "x", "label") if name in self.shared}
+        known = {name: self.shared[name] for name in ("scales", "x", "label", "movable") if name in self.shared}
         inputs = run_over_seeds(Inputs(self.model), self.plan, known, {"parameters": parameters})
         per_seed = {"parameters": parameters, "key": fold_in(keys, KEY_INDEX), "label": inputs["label"]}
         by_method = {method: self._run(method, per_seed, self.shared) for method in self.methods}
@@ -288,8 +286,7 @@ class _Battle:
 
     def _containment(self, x: np.ndarray) -> strength.Containment:
         """Of points (seed, E, n, d), one seed after the other: float64 takes twice the memory."""
-        lower, upper = self.shared["lower"], self.shared["upper"]
-        each = [strength.containment(self.norm, one, self.shared["x"], self.radii[:, None], lower, upper) for one in x]
+        each = [strength.containment(self.norm, one, self.shared["x"], self.radii[:, None], self.shared) for one in x]
         return strength.Containment(*(np.stack(parts) for parts in zip(*each, strict=True)))
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ntkrobust.finite.attacks.found import Seen
-from ntkrobust.finite.balls import Ball, project, steepest
+from ntkrobust.finite.balls import Ball, climb
 from ntkrobust.norms import Norm
 
 State = TypeVar("State")
@@ -24,19 +24,9 @@ STEP = 2.5
 """Steps of PGD are this times ε over their number, so that they reach the boundary from anywhere in the ball."""
 
 
-def climb(norm: Norm, ball: Ball, seen: Seen, size: jax.Array) -> jax.Array:
-    """x' = Π(x + size · v), v the steepest direction of length 1, (d, n)."""
-    gradient = seen.gradient
-    if norm == "l1":
-        # One coordinate moves: not one that the range holds back.
-        is_free = jnp.where(gradient > 0, seen.x < ball.upper, seen.x > ball.lower)
-        gradient = jnp.where(is_free, gradient, 0)
-    return project(norm, ball, seen.x + size * steepest(norm, gradient))
-
-
 def fgsm(norm: Norm, look: Look, ball: Ball, track: Track[State], state: State) -> State:
     """One step of length ε from the input."""
-    return track(state, look(climb(norm, ball, look(ball.centre), ball.radius)))
+    return track(state, look(climb(norm, ball, ball.centre, look(ball.centre).gradient, ball.radius)))
 
 
 def pgd(
@@ -53,7 +43,7 @@ def pgd(
 
     def step(_: jax.Array, carry: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
         seen = look(carry[0])
-        return climb(norm, ball, seen, size), track(carry[1], seen)
+        return climb(norm, ball, seen.x, seen.gradient, size), track(carry[1], seen)
 
     x, state = jax.lax.fori_loop(0, steps, step, (start, state))
     return track(state, look(x))

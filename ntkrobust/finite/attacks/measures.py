@@ -113,7 +113,8 @@ def local_lipschitz(probe: Probe) -> jax.Array:
 def kl_gradient(probe: Probe) -> jax.Array:
     """max ‖∇_{x'} KL(p(x)‖p(x'))‖₁ over the iterates of two runs of PGD that climb it from random points, (n',).
 
-    p is the softmax of f, and for one output the logistic probabilities (σ(f), σ(−f)).
+    p is the softmax of f, and for one output the logistic probabilities (σ(f), σ(−f)). The gradient is that in the
+    coordinates that may move.
     """
     f, ball = probe.f_in_columns, _ball(probe)
     clean = _log_probabilities(probe.outputs.T)
@@ -122,7 +123,7 @@ def kl_gradient(probe: Probe) -> jax.Array:
         return jnp.sum(jnp.exp(clean) * (clean - _log_probabilities(outputs)), axis=0)
 
     def track(largest: jax.Array, seen: Seen) -> jax.Array:
-        return jnp.maximum(largest, length("l1", seen.gradient))
+        return jnp.maximum(largest, length("l1", ball.moving(seen.gradient)))
 
     keys = jax.random.split(jax.random.fold_in(probe.key, 4))
     # At x itself the divergence is least and has no gradient.
@@ -182,8 +183,8 @@ def _two_runs(
 
 
 def _ball(probe: Probe) -> Ball:
-    """Test data have no range here: the balls are whole."""
-    return Ball.around(probe.x, probe.epsilon, jnp.float32(-jnp.inf), jnp.float32(jnp.inf))
+    """Around every test point, within the domain of the data."""
+    return Ball.within(probe.x, probe.epsilon, probe.domain)
 
 
 def _is_natural(probe: Probe) -> jax.Array:

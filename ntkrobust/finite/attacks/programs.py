@@ -51,7 +51,8 @@ class Victim(NamedTuple):
 class Attack:
     """One method, for :func:`~ntkrobust.finite.plan.run_over_seeds`.
 
-    Shared arrays: ``scales``; ``x`` (n, d); ``epsilon``; ``lower``, ``upper``; ``steps``, ``restarts``, ``queries``.
+    Shared arrays: ``scales``; ``x`` (n, d); ``epsilon``; ``lower``, ``upper`` and perhaps ``movable`` (d,); ``steps``,
+    ``restarts``, ``queries``.
     Of each network: ``parameters``; ``key``; ``label`` (n,), the classes to be lost.
 
     Results: ``x`` (n, d), ``margin`` and ``is_kept`` (n,): the worst points, their margins, and whether every candidate
@@ -71,7 +72,7 @@ class Attack:
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
         """The attack on one network."""
-        ball = Ball.around(*(shared[name] for name in ("x", "epsilon", "lower", "upper")))
+        ball = Ball.within(shared["x"], shared["epsilon"], shared)
         key = jax.random.fold_in(one["key"], METHODS.index(self.method))
         victim = Victim(network(self.model, shared, one), one["label"], ball, key)
         found = self._found(victim, shared)
@@ -131,10 +132,10 @@ class Inputs:
     """One network at the inputs: which classes are to be lost, whether it gives them, and what gradients there are.
 
     Shared arrays: ``scales``; ``x`` (n, d); ``label`` (n,), the true classes, or none for those that the network
-    predicts.
+    predicts; and perhaps ``movable`` (d,).
 
     Results: ``label``, ``is_kept`` (n,); and for the cross entropy and the margin whether the input gradient is zero in
-    every coordinate, or not finite: ``zero_cross_entropy``, ``zero_margin`` (n,).
+    every coordinate that may move, or not finite: ``zero_cross_entropy``, ``zero_margin`` (n,).
     """
 
     model: Model
@@ -146,7 +147,8 @@ class Inputs:
         label = shared["label"] if "label" in shared else classes.predicted(outputs)
 
         def is_zero(loss: Loss) -> jax.Array:
-            return jnp.all(look(f, loss, x).gradient == 0, axis=0)
+            is_zero = look(f, loss, x).gradient == 0
+            return jnp.all(is_zero if "movable" not in shared else is_zero | ~shared["movable"][:, None], axis=0)
 
         return {
             "label": label,

@@ -4,7 +4,8 @@ al., arXiv 1802.00420).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,8 @@ class Containment(NamedTuple):
 
     Attributes:
         excess: ‖x' − x‖ − ε in float64; positive by rounding at most.
-        is_outside: whether it is more than float32 rounds, or a coordinate is outside the range.
+        is_outside: whether it is more than float32 rounds, a coordinate is outside the range, or one has moved that may
+            not.
     """
 
     excess: Array
@@ -46,10 +48,11 @@ def containment(
     x: npt.NDArray[np.float32],
     centre: npt.NDArray[np.float32],
     epsilon: Array,
-    lower: npt.NDArray[np.float32],
-    upper: npt.NDArray[np.float32],
+    domain: Mapping[str, npt.NDArray[Any]],
 ) -> Containment:
     """Check points x (…, n, d) against balls around ``centre`` (n, d) of radius ``epsilon``, of shape (…, 1).
+
+    What is allowed of them is said by ``domain``, see :meth:`ntkrobust.domain.Domain.arrays`.
 
     Rounding moves x + δ by u|x'| in each coordinate, u = 2⁻²⁴; and the length of δ, a sum of d terms, by at most
     (d + 8)uε.
@@ -57,8 +60,10 @@ def containment(
     excess = lengths(norm, x.astype(np.float64) - centre) - epsilon
     terms = 1 if norm == "linf" else x.shape[-1]
     allowed = UNIT * (lengths(norm, x) + (terms + 8) * epsilon)
-    out_of_range = ((x < lower) | (x > upper)).any(axis=-1)
-    return Containment(excess, ~(excess <= allowed) | out_of_range)
+    is_wrong = (x < domain["lower"]) | (x > domain["upper"])
+    if "movable" in domain:
+        is_wrong |= (x != centre) & ~domain["movable"]
+    return Containment(excess, ~(excess <= allowed) | is_wrong.any(axis=-1))
 
 
 class Strength(NamedTuple):
