@@ -8,7 +8,16 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import check_integer, check_not_negative, check_number, check_positive
+from ntkrobust.checks import (
+    MOST_STEPS,
+    check_choice,
+    check_flag,
+    check_integer,
+    check_not_negative,
+    check_number,
+    check_positive,
+    shown,
+)
 from ntkrobust.domain import Domain, check_bounds
 from ntkrobust.errors import InputError
 from ntkrobust.norms import Norm, check_norm
@@ -70,16 +79,13 @@ class Adversary:
             "epsilon": check_not_negative("epsilon", self.epsilon),
             "strength": check_not_negative("strength", self.strength),
             "norm": check_norm(self.norm),
-            "steps": check_integer("steps of an adversary", self.steps, 1),
+            "steps": check_integer("steps of an adversary", self.steps, 1, maximum=MOST_STEPS),
             "bounds": _check_bounds(self.bounds),
         }
         if self.step_size is not None:
             checked["step_size"] = check_positive("step_size", self.step_size)
-        if not isinstance(self.objective, str) or self.objective not in OBJECTIVES:
-            names = ", ".join(map(repr, OBJECTIVES))
-            raise InputError(f"objective of an adversary must be one of {names}, got {self.objective!r}")
-        if not isinstance(self.random_start, bool):
-            raise InputError(f"random_start must be True or False, got {self.random_start!r}")
+        check_choice("objective of an adversary", self.objective, OBJECTIVES)
+        checked["random_start"] = check_flag("random_start", self.random_start)
         if self.objective == "trades" and not self.random_start:
             raise InputError("'trades' needs random_start=True: at x itself its divergence has no gradient")
         for name, value in checked.items():
@@ -136,6 +142,12 @@ class Adversary:
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Adversary:
         """What :meth:`as_json` gave."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        stray = [name for name in fields if name not in known]
+        if stray:
+            raise InputError(f"an adversary has no field {shown(stray[0])}, only {', '.join(sorted(known))}")
+        if "epsilon" not in fields:
+            raise InputError("an adversary needs its radius, epsilon")
         return cls(**fields)
 
 
@@ -147,7 +159,7 @@ def check_adversary(adversary: object) -> Adversary | None:
     """
     if adversary is None or isinstance(adversary, Adversary):
         return adversary
-    raise InputError(f"adversary must be None or an ntkrobust.Adversary, got {adversary!r}")
+    raise InputError(f"adversary must be None or an ntkrobust.Adversary, got {shown(adversary)}")
 
 
 def _check_bounds(bounds: Any) -> tuple[End, End] | None:

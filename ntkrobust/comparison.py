@@ -23,7 +23,18 @@ import pandas as pd
 from ntkrobust.bounds.gaps import Closing, judge
 from ntkrobust.bounds.rates import PowerFit, networks_needed, two_point_slope
 from ntkrobust.bounds.statistics import MINIMUM_SEEDS, Estimate, mean
-from ntkrobust.checks import check_integer, check_number
+from ntkrobust.checks import (
+    MOST_SEEDS,
+    MOST_STEPS,
+    check_integer,
+    check_number,
+    check_path,
+    check_sequence,
+    instance,
+    or_none,
+    takes,
+    whole,
+)
 from ntkrobust.data import Dataset, load
 from ntkrobust.errors import InputError, NotWrittenError
 from ntkrobust.finite.control_variate import jacobian_excess
@@ -126,6 +137,14 @@ class Comparison:
         return f"<Comparison of {self.document['inputs']['network']}: {labels}>"
 
 
+@takes(
+    net=instance(MLP, "a fully connected network, such as ntkrobust.MLP(depth=3)"),
+    n=whole(2),
+    points=whole(1),
+    seeds=whole(MINIMUM_SEEDS, MOST_SEEDS, "a standard error needs that many"),
+    max_seeds=whole(1, MOST_SEEDS),
+    out=or_none(check_path),
+)
 def compare(
     net: MLP,
     data: str | Path | Dataset = "digits",
@@ -174,19 +193,18 @@ def compare(
         NotWrittenError: the results can't be written; its ``found`` is the comparison.
     """
     widths = _check_widths(widths)
-    seeds = check_integer("seeds", seeds, MINIMUM_SEEDS, "a standard error needs that many")
-    max_seeds = max(check_integer("max_seeds", max_seeds, 1), seeds)
+    max_seeds = max(max_seeds, seeds)
     if not 0 < check_number("rate", rate) < 2:
         raise InputError(f"rate must lie strictly between 0 and 2, beyond which gradient descent diverges, got {rate}")
     if half_width is not None and check_number("half_width", half_width) <= 0:
         raise InputError(f"half_width must be positive, got {half_width}")
     loaded = data if isinstance(data, Dataset) else load(data)
-    loaded = loaded.subset(check_integer("n", n, 2), min(check_integer("points", points, 1), len(loaded.x_test)))
+    loaded = loaded.subset(n, min(points, len(loaded.x_test)))
     nets = [dataclasses.replace(net, width=width) for width in widths]
     if net.d_out != loaded.o:
         raise InputError(f"the network has d_out={net.d_out} and the targets of {loaded.name} have {loaded.o} columns")
     if steps is not None:
-        steps = check_schedule(max(steps, default=0), record_steps=steps).steps
+        steps = check_schedule(MOST_STEPS, record_steps=steps).steps
     key = check_key(key)
 
     with contextlib.nullcontext() if out is None else reserved(out, NAMES) as folder:
@@ -371,7 +389,7 @@ class _timed:
 
 
 def _check_widths(widths: Sequence[int]) -> tuple[int, ...]:
-    checked = tuple(check_integer("every width", width, 1) for width in widths)
+    checked = tuple(check_integer("every width", width, 1) for width in check_sequence(widths, "widths"))
     if len(checked) < 3 or sorted(set(checked)) != list(checked):
         raise InputError(f"widths must be three or more, increasing, got {', '.join(map(str, checked)) or 'none'}")
     return checked

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import jax
 
 from ntkrobust.activations import Activation
-from ntkrobust.checks import check_integer
+from ntkrobust.checks import check_integer, shown
 from ntkrobust.errors import InputError
 from ntkrobust.initializations import Initialization, Scales
 from ntkrobust.layers import (
@@ -71,8 +71,8 @@ class ImageNetwork(Network):
         self._set("kernel_size", check_integer("kernel_size", self.kernel_size, 1))
         if self.kernel_size % 2 == 0:
             raise InputError(f"kernel_size must be odd, so that patches have a middle, got {self.kernel_size}")
-        if self.pooling not in ("global_average", "flatten"):
-            raise InputError(f"pooling must be 'global_average' or 'flatten', got {self.pooling!r}")
+        if not isinstance(self.pooling, str) or self.pooling not in ("global_average", "flatten"):
+            raise InputError(f"pooling must be 'global_average' or 'flatten', got {shown(self.pooling)}")
         if self.drawn_from.fan_in_gains is None:
             raise InputError(
                 "convolutions are drawn with variance gain/fan_in: the initialization must be he, lecun or "

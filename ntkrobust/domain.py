@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ntkrobust.checks import shown
 from ntkrobust.errors import InputError
 
 Array = npt.NDArray[np.float64]
@@ -161,7 +162,7 @@ def check_bounds(bounds: object, d: int | None = None) -> Bounds | None:
     if bounds is None:
         return None
     if not isinstance(bounds, (Sequence, np.ndarray)) or isinstance(bounds, str | bytes) or len(bounds) != 2:
-        raise InputError(f"bounds must be None or a pair (lower, upper), got {bounds!r}")
+        raise InputError(f"bounds must be None or a pair (lower, upper), got {shown(bounds)}")
     ends = []
     for end in bounds:
         try:
@@ -173,7 +174,7 @@ def check_bounds(bounds: object, d: int | None = None) -> Bounds | None:
         )
         if not is_right or array.size == 0 or np.isnan(array).any():
             numbers = "numbers, one for each coordinate" if d is None else f"{d} of them"
-            raise InputError(f"each of bounds must be a number, or {numbers}, got {end!r}")
+            raise InputError(f"each of bounds must be a number, or {numbers}, got {shown(end)}")
         ends.append(array.astype(np.float64))
     try:
         lower, upper = (_frozen(end) for end in np.broadcast_arrays(*ends, np.empty(1 if d is None else d))[:2])

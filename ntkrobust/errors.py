@@ -1,11 +1,18 @@
 """What users meet when something can't be done: bad input, or results that can't be written."""
 
+LONGEST = 4000
+"""Characters of a sentence that are kept: what arrived may be long, and belongs into it."""
+
 
 class InputError(ValueError):
     """Input that can't be used: one sentence that says what was expected and what arrived.
 
-    It is raised before any long work. The command line prints it on stderr and exits with status 2.
+    It is raised before any long work. The command line prints it on stderr and exits with status 2. Whatever text the
+    sentence quotes, it is one line of printable characters: others are written as their escapes.
     """
+
+    def __init__(self, sentence: object = "") -> None:
+        super().__init__(one_line(str(sentence)))
 
 
 class NotWrittenError(OSError):
@@ -18,5 +25,25 @@ class NotWrittenError(OSError):
     """
 
     def __init__(self, sentence: str, found: object = None) -> None:
-        super().__init__(sentence)
+        super().__init__(one_line(sentence))
         self.found = found
+
+
+def one_line(text: str, longest: int = LONGEST) -> str:
+    """The text with single spaces, unprintable characters as escapes, and its middle left out if it is long."""
+    line = printable(" ".join(text.split()))
+    if len(line) <= longest:
+        return line
+    end = longest // 4
+    return f"{line[: longest - end - 3]} … {line[-end:]}"
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would act upon, or can't encode, written as escapes: ``\\x1b[31m`` stays text.
+
+    Control and format characters (such as those that turn the direction of writing), surrogates and characters without
+    an assignment are unprintable in this sense; letters and signs of any script are not. Line ends are kept out, too.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)

@@ -14,7 +14,7 @@ from ntkrobust.bounds.planning import Outcome, detectable_effect
 from ntkrobust.bounds.statistics import MINIMUM_SEEDS
 from ntkrobust.bounds.verdict import LEVEL, POWER, axes_of
 from ntkrobust.bounds.verification import pilot
-from ntkrobust.checks import check_integer, check_positive
+from ntkrobust.checks import MOST_SEEDS, check_positive, or_none, takes, whole
 from ntkrobust.data import Dataset, load
 from ntkrobust.errors import InputError
 from ntkrobust.finite.seeds import check_key
@@ -97,6 +97,7 @@ class Foresight:
         return f"legs of ×{effect:.3g}{'' if holds else ', turned the other way'}"
 
 
+@takes(seeds=or_none(whole(MINIMUM_SEEDS, MOST_SEEDS)), points=whole(1))
 def power(
     claims: Claim | str | Sequence[Claim | str] | None = None,
     *,
@@ -129,10 +130,10 @@ def power(
     meant = [claim for claim, _ in resolve(claims, preset) if not isinstance(claim.measure, Quantity)]
     if not meant:
         raise InputError("claims about formulas need no networks")
-    seeds = check_integer("seeds", SEEDS[preset] if seeds is None else seeds, MINIMUM_SEEDS)
+    seeds = SEEDS[preset] if seeds is None else seeds
     if cv is None:
         loaded = data if isinstance(data, Dataset) else load(data)
-        points = min(check_integer("points", points, 1), len(loaded.x_test))
+        points = min(points, len(loaded.x_test))
         # Other networks than those that will judge.
         drawn_from = jax.random.fold_in(check_key(key), 2**32 - 2)
         spreads = pilot(

@@ -11,9 +11,10 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable
+from numbers import Real
 from typing import NamedTuple
 
-from ntkrobust.checks import unknown
+from ntkrobust.checks import check_integer, shown, unknown
 from ntkrobust.errors import InputError
 
 Scale = float | Callable[[int, int, int], float]
@@ -98,6 +99,7 @@ class Initialization:
         Raises:
             InputError: a function gave something else than a positive finite number.
         """
+        d, m, o = (check_integer(name, size, 1) for name, size in (("d", d), ("m", m), ("o", o)))
         return Scales(
             *(
                 _positive(value(d, m, o), f"{field} at (d, m, o) = ({d}, {m}, {o})") if callable(value) else value
@@ -153,10 +155,15 @@ class Initialization:
 
 
 def _positive(value: object, what: str) -> float:
+    # A scale may come out of a function as a scalar array of numpy or JAX.
+    is_scalar_array = getattr(value, "shape", None) == () and getattr(getattr(value, "dtype", None), "kind", "") == "f"
+    plain = value.item() if is_scalar_array else value  # type: ignore[attr-defined]
+    if not isinstance(plain, Real) or isinstance(plain, bool):
+        raise InputError(f"{what} must be a positive number, got {shown(value)}")
     try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise InputError(f"{what} must be a positive number, got {value!r}") from None
+        number = float(plain)
+    except OverflowError:  # an integer or a fraction beyond the floats
+        number = math.inf
     if not (math.isfinite(number) and number > 0):
         raise InputError(f"{what} must be positive and finite, got {number:g}")
     return number
@@ -195,7 +202,12 @@ def as_initialization(value: str | Initialization) -> Initialization:
         return value
     gains = re.fullmatch(r"gains\(([^,()]+),([^,()]+),([^,()]+)\)", value) if isinstance(value, str) else None
     if gains is not None:
-        return Initialization.from_gains(*gains.groups())  # type: ignore[arg-type]  # numbers are read and checked there
+        try:
+            return Initialization.from_gains(*(float(gain) for gain in gains.groups()))
+        except ValueError as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"the gains in {value!r} are not numbers") from None
     if not isinstance(value, str) or value not in NAMED:
         raise unknown("initialization", value, NAMED, " or an Initialization")
     return NAMED[value]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import jax
 
 from ntkrobust.activations import Activation, as_activation
-from ntkrobust.checks import check_integer, check_number
+from ntkrobust.checks import MOST_LAYERS, check_integer, check_number, instance, shown
 from ntkrobust.errors import InputError
 from ntkrobust.initializations import Initialization, Scales, as_initialization
 from ntkrobust.layers import Activate, Dense, Layer, weighted
@@ -51,19 +51,19 @@ class Network(abc.ABC):
         Raises:
             InputError: one is out of its range.
         """
-        self._set("depth", check_integer("depth", self.depth, 2, "it counts weight matrices"))
+        self._set("depth", check_integer("depth", self.depth, 2, "it counts weight matrices", maximum=MOST_LAYERS))
         if self.width is not None:
             self._set("width", check_integer("width", self.width, 1))
         self._set("d_out", check_integer("d_out", self.d_out, 1))
         self._set("activation", as_activation(self.activation))
         self._set("initialization", as_initialization(self.initialization))
-        if self.parameterization not in ("standard", "ntk"):
-            raise InputError(f"parameterization must be 'standard' or 'ntk', got {self.parameterization!r}")
+        if not isinstance(self.parameterization, str) or self.parameterization not in ("standard", "ntk"):
+            raise InputError(f"parameterization must be 'standard' or 'ntk', got {shown(self.parameterization)}")
         if self.bias_std is not None:
             bias_std = check_number("bias_std", self.bias_std)
             if bias_std < 0:
                 raise InputError(f"bias_std must be None or a number that is not negative, got {self.bias_std!r}")
-            self._set("bias_std", bias_std)
+            self._set("bias_std", abs(bias_std))
 
     def _set(self, field: str, value: Any) -> None:
         object.__setattr__(self, field, value)
@@ -142,6 +142,10 @@ class Network(abc.ABC):
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
+a_network = instance(Network, "a network, such as ntkrobust.MLP(depth=3, width=64)")
+"""The check of an argument that is one."""
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class MLP(Network):
     """A fully connected network f(x) = (1/α) W_L φ(W_{L−1} φ(… φ(W_1 x + b_1))) + b_L.
@@ -199,7 +203,7 @@ class MLP(Network):
 
     def layer_shapes(self, d_in: int) -> tuple[tuple[int, int], ...]:
         """(fan_out, fan_in) of W_1 … W_L."""
-        m = self.finite_width
+        m, d_in = self.finite_width, check_integer("d_in", d_in, 1)
         return ((m, d_in), *[(m, m)] * (self.depth - 2), (self.d_out, m))
 
     @property

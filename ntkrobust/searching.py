@@ -14,7 +14,7 @@ import numpy as np
 
 from ntkrobust.bounds.claims import AtLeast, AtMost, Claim, Quantity
 from ntkrobust.bounds.verdict import CellSample, Verdict
-from ntkrobust.checks import check_integer
+from ntkrobust.checks import MOST_SEEDS, check_text, or_none, takes, whole
 from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError
 from ntkrobust.finite.seeds import THREEFRY
@@ -23,6 +23,9 @@ from ntkrobust.workflow import SEEDS, Verdicts, resolve, verify
 
 BUDGET = 32
 """Cells that a search tries."""
+
+MOST_TRIED = 10_000
+"""Cells that a search may be asked to try."""
 
 ROUNDS = 3
 """The grid's own cells come first; what is left of the budget is spent around the worst found, in so many rounds."""
@@ -65,6 +68,7 @@ class Search:
         )
 
 
+@takes(origin=or_none(check_text), budget=whole(1, MOST_TRIED), seeds=or_none(whole(1, MOST_SEEDS)))
 def search(
     claim: Claim | str,
     *,
@@ -99,8 +103,7 @@ def search(
         raise InputError(
             f"claim {found.id}: a search needs a bound with its constant on a measure, got {found.relation}"
         )
-    budget = check_integer("budget", budget, 1)
-    seeds = check_integer("seeds", SEEDS[preset] if seeds is None else seeds, 1)
+    seeds = SEEDS[preset] if seeds is None else seeds
     rng = np.random.default_rng(0)
     tried: dict[Point, float] = {}
     waiting = _spread(list(_grid_cells(found.grid)), math.ceil(budget / 2))

@@ -25,7 +25,18 @@ from ntkrobust.bounds.evidence import describe, evidence_tree, verdicts_document
 from ntkrobust.bounds.statistics.sequential import Looks, look_sizes
 from ntkrobust.bounds.verdict import Verdict
 from ntkrobust.bounds.verification import examine, measure_of_claim
-from ntkrobust.checks import check_integer
+from ntkrobust.checks import (
+    MOST_SEEDS,
+    check_flag,
+    check_path,
+    check_sequence,
+    check_text,
+    instance,
+    or_none,
+    shown,
+    takes,
+    whole,
+)
 from ntkrobust.data import Dataset, load
 from ntkrobust.errors import InputError, NotWrittenError
 from ntkrobust.finite.seeds import check_key
@@ -39,6 +50,9 @@ SEEDS = {"quick": 16, "standard": 32, "paper": 64}
 
 LOOKS = {"quick": 1, "standard": 3, "paper": 3}
 """How often verdicts are sought, by preset: what is decided early takes no more networks."""
+
+MOST_LOOKS = 100
+"""More looks than this say nothing that fewer don't."""
 
 POINTS = 64
 """Test points over which measures are averaged."""
@@ -101,6 +115,15 @@ def verdict_html(verdict: Verdict) -> str:
     return verdicts_html([described], xr.DataTree.from_dict({"measured": measured}))
 
 
+@takes(
+    at=or_none(instance(Mapping, "axis → value")),
+    only=or_none(check_text),
+    everything=check_flag,
+    out=or_none(check_path),
+    seeds=or_none(whole(1, MOST_SEEDS)),
+    looks=or_none(whole(1, MOST_LOOKS)),
+    points=whole(1),
+)
 def verify(
     claims: Claim | str | Sequence[Claim | str] | None = None,
     *,
@@ -154,9 +177,8 @@ def verify(
             raise InputError(f"there is no claim {only!r} among those given")
     if at is not None:
         chosen = [(claim_at(claim, at), origin) for claim, origin in chosen]
-    seeds = check_integer("seeds", SEEDS[preset] if seeds is None else seeds, 1)
-    looks = check_integer("looks", LOOKS[preset] if looks is None else looks, 1)
-    points = check_integer("points", points, 1)
+    seeds = SEEDS[preset] if seeds is None else seeds
+    looks = LOOKS[preset] if looks is None else looks
     loaded = data if isinstance(data, Dataset) else load(data)
     key = check_key(key)
     writes = out is not None and jax.process_index() == 0
@@ -182,7 +204,7 @@ def write(verdicts: Verdicts, folder: Path) -> None:
         NotWrittenError: they can't be written; its ``found`` are the verdicts.
     """
     try:
-        store(verdicts.document, verdicts.evidence, folder)
+        verdicts.document = store(verdicts.document, verdicts.evidence, folder)
     except NotWrittenError as error:
         error.found = verdicts
         raise
@@ -283,7 +305,7 @@ def claim_at(claim: Claim, at: Mapping[str, Any]) -> Claim:
     """
     stray = [axis for axis in at if axis not in claim.grid]
     if stray:
-        raise InputError(f"claim {claim.id}: its grid has no axis {stray[0]!r}, only {', '.join(claim.grid)}")
+        raise InputError(f"claim {claim.id}: its grid has no axis {shown(stray[0])}, only {', '.join(claim.grid)}")
     left_open = [axis for axis, values in claim.grid.items() if axis not in at and len(values) > 1]
     if left_open:
         raise InputError(f"claim {claim.id}: a single cell needs values for {', '.join(left_open)} too")
@@ -298,10 +320,11 @@ def resolve(
     Raises:
         InputError: a name means nothing, a file has no claims, or two claims share an id.
     """
+    catalogue(preset)  # an unknown preset is refused also where no catalogued claim is asked for
     if claims is None:
         return [(claim, claim.id) for claim in (catalogue if everything else default_claims)(preset)]
     chosen: list[tuple[Claim, str | None]] = []
-    for one in [claims] if isinstance(claims, str | Claim) else claims:
+    for one in [claims] if isinstance(claims, str | Claim) else check_sequence(claims, "claims"):
         if isinstance(one, Claim):
             found: list[tuple[Claim, str | None]] = [(one, None)]
         elif isinstance(one, str) and (one.endswith((".py", ".toml")) or (os.sep in one and Path(one).is_file())):
@@ -309,9 +332,8 @@ def resolve(
         elif isinstance(one, str):
             found = [(claim, claim.id) for claim in select([one], preset, everything)]
         else:
-            raise InputError(f"a claim is a Claim, an id, a paper, a .py or a .toml file, got {one!r}")
+            raise InputError(f"a claim is a Claim, an id, a paper, a .py or a .toml file, got {shown(one)}")
         chosen += [(claim, origin) for claim, origin in found if all(claim != other for other, _ in chosen)]
-    catalogue(preset)  # an unknown preset is refused also where no catalogued claim is asked for
     ids = [claim.id for claim, _ in chosen]
     for claim_id in ids:
         if ids.count(claim_id) > 1:

@@ -290,9 +290,9 @@ def test_what_does_not_fit_is_refused():
 
 def test_kernels_that_do_not_fit_are_refused(run, monkeypatch):
     derivatives = 4 * len(X) * NET.count_parameters(D)
-    monkeypatch.setattr(empirical_kernel, "physical_bytes", lambda: 2 * derivatives)
+    monkeypatch.setattr(empirical_kernel, "available_bytes", lambda: 2 * derivatives)
     assert ntr.empirical_ntk(run, X).shape == (5, 2, 4, 1, 4, 1)
-    monkeypatch.setattr(empirical_kernel, "physical_bytes", lambda: derivatives)
+    monkeypatch.setattr(empirical_kernel, "available_bytes", lambda: derivatives)
     with pytest.raises(InputError, match=r"kernels of shape \(5, 2, 4, 1, 4, 1\) need"):
         ntr.empirical_ntk(run, X)
 

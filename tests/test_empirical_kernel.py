@@ -80,7 +80,7 @@ def test_bad_input(run, x, sentence):
 
 
 def test_kernels_that_do_not_fit_are_refused_before_they_are_made(run, monkeypatch):
-    monkeypatch.setattr(empirical_kernel, "physical_bytes", lambda: 1000)
+    monkeypatch.setattr(empirical_kernel, "available_bytes", lambda: 1000)
     with pytest.raises(
         InputError, match=r"kernels of shape \(3, 2, 12, 3, 12, 3\) need 0\.0 GiB and 0\.0 GiB are there"
     ):

@@ -465,7 +465,8 @@ def test_measures_of_ones_own(run):
         ({"x_test": np.where(np.arange(20)[:, None] == 6, np.nan, X_TEST)}, "x_test must be finite, but row 6"),
         ({"x_test": [["a", "b", "c"]]}, "x_test must hold real numbers"),
         ({"y_test": Y_TEST[:-1]}, r"y_test must have shape \(20, 3\), got \(19, 3\)"),
-        ({"y_test": np.arange(20) % 2}, r"y_test must have shape \(20, 3\), got \(20, 1\)"),
+        ({"y_test": np.arange(20) % 4}, "y_test must hold labels that occur in training, 0, 1, 2, but row 3"),
+        ({"y_test": np.eye(2)[np.arange(20) % 2]}, r"y_test must have shape \(20, 3\), got \(20, 2\)"),
         ({"y_test": np.full((20, 3), np.nan)}, "y_test must be finite, but row 0"),
     ],
 )

@@ -1,8 +1,8 @@
 """The command line.
 
 Errors are one sentence on stderr with exit status 2, also where results that were printed can't be written; a finished
-run exits 0 whatever it found. A run that a signal ends exits with 128 and its number, 130 for Ctrl-C, and leaves no
-half of a result.
+run exits 0 whatever it found, ``doctor`` 1 if a test fails. A run that a signal ends exits with 128 and its number, 130
+for Ctrl-C, 141 where the reader of a pipe has gone, and leaves no half of a result.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ntkrobust.cli.compare import compare
 from ntkrobust.cli.doctor import doctor
 from ntkrobust.cli.infinite import infinite
 from ntkrobust.cli.law import law
-from ntkrobust.cli.output import complain
+from ntkrobust.cli.output import complain, finish_output, give_up_output, prepare_streams
 from ntkrobust.cli.power import power
 from ntkrobust.cli.report import report
 from ntkrobust.cli.verify import verify
@@ -45,7 +45,8 @@ def main() -> None:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _leave)
-    sys.exit(run(sys.argv[1:]))
+    prepare_streams()
+    sys.exit(finish_output(run(sys.argv[1:])))
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
@@ -58,9 +59,11 @@ def run(arguments: list[str]) -> int:
     try:
         status = app(arguments, print_error=False, exit_on_error=False, result_action="return_value")
     except cyclopts.CycloptsError as error:
-        return complain(" ".join(str(error).split()))
+        return complain(str(error))
     except (InputError, NotWrittenError) as error:
         return complain(str(error))
+    except BrokenPipeError:
+        return give_up_output()
     except KeyboardInterrupt:
         return 130
     return status if isinstance(status, int) else 0

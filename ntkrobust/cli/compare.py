@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from ntkrobust.cli.arguments import typed_key
+from ntkrobust.cli.arguments import Number, NumberIfAny, Whole, Wholes, WholesIfAny, typed_key
 from ntkrobust.cli.cache import use_compilation_cache
-from ntkrobust.cli.output import print_json, progress_bar
+from ntkrobust.cli.output import console as standard_output
+from ntkrobust.cli.output import flush_output, print_json, progress_bar
+from ntkrobust.errors import printable
 from ntkrobust.folders import named
 
 if TYPE_CHECKING:
@@ -20,22 +21,22 @@ if TYPE_CHECKING:
 
 def compare(
     *,
-    depth: int = 2,
+    depth: Whole = 2,
     activation: str = "relu",
-    widths: Annotated[tuple[int, ...], Parameter(consume_multiple=True)] = (64, 128, 256, 512),
+    widths: Wholes = (64, 128, 256, 512),
     initialization: str = "he",
     parameterization: Literal["ntk", "standard"] = "ntk",
-    bias_std: float | None = None,
+    bias_std: NumberIfAny = None,
     data: str = "digits",
-    n: int = 16,
-    points: int = 32,
-    label_scale: float = 1.0,
-    steps: Annotated[tuple[int, ...] | None, Parameter(consume_multiple=True)] = None,
-    rate: float = 1.0,
-    seeds: int = 64,
-    half_width: float | None = None,
-    max_seeds: int = 512,
-    key: int = 0,
+    n: Whole = 16,
+    points: Whole = 32,
+    label_scale: Number = 1.0,
+    steps: WholesIfAny = None,
+    rate: Number = 1.0,
+    seeds: Whole = 64,
+    half_width: NumberIfAny = None,
+    max_seeds: Whole = 512,
+    key: Whole = 0,
     out: str | None = None,
     as_json: Annotated[bool, Parameter("--json")] = False,
 ) -> None:
@@ -100,7 +101,7 @@ def compare(
                 print_json(found.document["inputs"], found.document["values"])
             else:
                 print_comparison(net, found)
-            sys.stdout.flush()
+            flush_output()
 
         run_comparison(
             net, loaded, widths=widths, steps=steps, rate=rate, n=n, points=points, seeds=seeds, half_width=half_width,
@@ -112,12 +113,10 @@ def compare(
 
 def print_comparison(net: MLP, found: Comparison) -> None:
     """The table and the rates."""
-    from rich.console import Console
-
     from ntkrobust.reports.terminal import comparison_lines, comparison_table
 
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    console.print(f"{net!r} on {found.document['inputs']['data']['name']}", soft_wrap=True, markup=False)
+    console = standard_output()
+    console.print(f"{net!r} on {printable(found.document['inputs']['data']['name'])}", soft_wrap=True, markup=False)
     console.print(comparison_table(found.document))
     for line in comparison_lines(found.document):
         console.print(line, soft_wrap=True, markup=False, highlight=False)

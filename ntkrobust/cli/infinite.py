@@ -9,25 +9,26 @@ import numpy as np
 from cyclopts import Parameter
 
 from ntkrobust.checks import check_integer
+from ntkrobust.cli.arguments import Number, NumberIfAny, Whole, WholeIfAny
 from ntkrobust.cli.cache import use_compilation_cache
-from ntkrobust.cli.output import print_json
-from ntkrobust.errors import InputError
+from ntkrobust.cli.output import console, print_json
+from ntkrobust.errors import InputError, printable
 
 
 def infinite(
     *,
-    depth: int,
-    width: int | None = None,
+    depth: Whole,
+    width: WholeIfAny = None,
     initialization: str = "he",
     parameterization: Literal["ntk", "standard"] = "ntk",
-    bias_std: float | None = None,
+    bias_std: NumberIfAny = None,
     activation: str = "relu",
     data: str = "digits",
-    time: float = float("inf"),
-    learning_rate: float | None = None,
-    ridge: float = 0.0,
+    time: Number = float("inf"),
+    learning_rate: NumberIfAny = None,
+    ridge: Number = 0.0,
     kernel: Literal["ntk", "nngp"] = "ntk",
-    points: int | None = None,
+    points: WholeIfAny = None,
     as_json: Annotated[bool, Parameter("--json")] = False,
 ) -> None:
     """Input gradients of infinitely wide trained networks, in closed form, at the test points of a data set.
@@ -86,7 +87,6 @@ def infinite(
                   "average": found.average, "conditioning": conditioning_document(ensemble)}  # fmt: skip
         print_json(inputs, values)
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("", "average", "smallest", "median", "largest", "what it is", box=None, header_style="bold")
@@ -97,13 +97,13 @@ def infinite(
     print(f"{net!r}")
     print(
         f"{ensemble.parameterization} parameterization, {kernel} at time {time:g}, {loaded.n} training and "
-        f"{len(loaded.x_test)} test points of {loaded.name}"
+        f"{len(loaded.x_test)} test points of {printable(loaded.name)}"
     )
     c = ensemble.conditioning
     print(
         f"training kernel: eigenvalues {c.smallest:.4g} to {c.largest:.4g}, condition number {c.condition_number:.3g}"
     )
-    Console(width=None if sys.stdout.isatty() else 130).print(table)
+    console().print(table)
 
 
 def _announce_memory(estimate: object) -> None:

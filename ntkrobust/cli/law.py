@@ -6,15 +6,16 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ntkrobust.cli.output import print_json
+from ntkrobust.cli.arguments import Whole
+from ntkrobust.cli.output import console, print_json
 
 
 def law(
     *,
-    depth: int,
-    width: int,
-    d_in: int,
-    d_out: int = 1,
+    depth: Whole,
+    width: Whole,
+    d_in: Whole,
+    d_out: Whole = 1,
     initialization: str = "he",
     activation: str = "relu",
     as_json: Annotated[bool, Parameter("--json")] = False,
@@ -63,7 +64,6 @@ def law(
         finite = {name: None if name in outside else value for name, value in numbers.items()}
         print_json(inputs, {**finite, "status": status})
         return
-    from rich.console import Console
     from rich.table import Table
 
     of = "∂_u f" if d_out == 1 else "‖Ju‖"
@@ -81,6 +81,6 @@ def law(
     table = Table("", "value", "what it is", box=None, header_style="bold", pad_edge=False)
     for name, value in numbers.items():
         table.add_row(name, f"{value:.12g}", meanings[name])
-    console = Console()
-    console.print(f"{net!r} at d = {d_in}, any x ≠ 0, u any fixed unit vector")
-    console.print(table)
+    out = console(100)
+    out.print(f"{net!r} at d = {d_in}, any x ≠ 0, u any fixed unit vector", markup=False, soft_wrap=True)
+    out.print(table)

@@ -3,32 +3,98 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+from rich.console import Console
+
+from ntkrobust.errors import printable
+
+BROKEN_PIPE = 141
+"""The exit status where the reader has gone, as of other commands: 128 + SIGPIPE."""
+
+
+class _Console(Console):
+    """A console that goes on in silence when the reader of a pipe has gone: what is to be written still is."""
+
+    def on_broken_pipe(self) -> None:
+        give_up_output()
+
+
+def console(piped: int = 130) -> Console:
+    """Standard output. In a file or a pipe, lines of so many columns: there is room for whole ids.
+
+    Texts are printed as they are but for what markup asks for in them; ``:name:`` is no picture, numbers aren't
+    coloured.
+    """
+    width = None if sys.stdout.isatty() else piped
+    return _Console(width=width, emoji=False, highlight=False)
 
 
 def complain(sentence: str) -> int:
     """Say what was wrong, on stderr; returns the exit status."""
-    print(f"ntkrobust: {sentence}", file=sys.stderr)
+    print(f"ntkrobust: {printable(' '.join(sentence.split()))}", file=sys.stderr)
     return 2
 
 
 def print_json(inputs: dict[str, Any], values: dict[str, Any]) -> None:
-    """Print the one JSON object of a command."""
+    """Print the one JSON object of a command; letters beyond ASCII as they are where the output can take them."""
     document = {"schema_version": 1, "inputs": inputs, "values": values}
-    print(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False))
+    escaped = (sys.stdout.encoding or "ascii").lower().replace("-", "") not in ("utf8", "utf8sig")
+    print(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=escaped))
 
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on stderr, silent where that is no terminal."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
-    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    console = _Console(stderr=True, emoji=False)
+    described = TextColumn("{task.description}", markup=False)
+    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), described)
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("starting")
-        yield lambda text, index, total: bar.update(task, description=text, completed=index, total=total)
+        yield lambda text, index, total: bar.update(task, description=printable(text), completed=index, total=total)
+
+
+def prepare_streams() -> None:
+    """Let no sign that standard output or error can't encode, and no closed stream, end a command."""
+    for name in ("stdout", "stderr"):
+        stream: TextIO | None = getattr(sys, name)
+        if stream is None:  # closed by the shell: >&-
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  it lives as long as we do
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace" if name == "stdout" else "backslashreplace")
+
+
+def flush_output() -> None:
+    """Let what was printed be out of our hands, if there is still somebody to take it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        give_up_output()
+
+
+def finish_output(status: int) -> int:
+    """Write out what is left; the exit status, which is another one than ``status`` if that can't be done."""
+    try:
+        flush_output()
+    except OSError as error:
+        give_up_output()
+        return complain(f"standard output can't be written to: {error.strerror or error}")
+    return BROKEN_PIPE if _reader_has_gone and not status else status
+
+
+_reader_has_gone = False
+
+
+def give_up_output() -> int:
+    """Write nothing more, so that leaving Python doesn't try; returns the exit status of a broken pipe."""
+    global _reader_has_gone
+    _reader_has_gone = True
+    with suppress(OSError, ValueError):  # there may be no file behind it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return BROKEN_PIPE

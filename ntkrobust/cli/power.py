@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Literal
 
+from ntkrobust.cli.arguments import NumberIfAny, Whole, WholeIfAny
 from ntkrobust.cli.cache import use_compilation_cache
-from ntkrobust.cli.output import progress_bar
+from ntkrobust.cli.output import console, progress_bar
 
 
 def power(
     *claims: str,
     preset: Literal["quick", "standard", "paper"] = "quick",
     data: str = "digits",
-    seeds: int | None = None,
-    points: int = 64,
-    cv: float | None = None,
+    seeds: WholeIfAny = None,
+    points: Whole = 64,
+    cv: NumberIfAny = None,
 ) -> None:
     """What `verify` will be able to show with so many networks, before they are trained.
 
@@ -34,7 +34,7 @@ def power(
     cv
         Standard deviation over mean between the networks of a cell; by default seen on 12 networks in two cells.
     """
-    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from ntkrobust.bounds.verdict import POWER
@@ -50,6 +50,6 @@ def power(
         table.add_column(name, no_wrap=True, overflow="ellipsis")
     for one in found:
         spread = "–" if one.cv is None else f"{one.cv:.2g}"
-        table.add_row(one.claim.id, str(one.networks), spread, one.supported, one.refuted)
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+        table.add_row(escape(one.claim.id), str(one.networks), spread, one.supported, one.refuted)
+    console(160).print(table)
     print(f"each with probability {POWER:g}, on {len(found)} claim{'s' * (len(found) > 1)} judged together")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from ntkrobust.cli.arguments import cell_of, typed_key
+from ntkrobust.cli.arguments import Whole, WholeIfAny, cell_of, typed_key
 from ntkrobust.cli.cache import use_compilation_cache
-from ntkrobust.cli.output import progress_bar
-from ntkrobust.errors import InputError
+from ntkrobust.cli.output import console as standard_output
+from ntkrobust.cli.output import flush_output, progress_bar
+from ntkrobust.errors import InputError, printable
 from ntkrobust.folders import named
 
 if TYPE_CHECKING:
@@ -22,15 +22,15 @@ def verify(
     *claims: str,
     preset: Literal["quick", "standard", "paper"] = "quick",
     data: str = "digits",
-    seeds: int | None = None,
-    looks: int | None = None,
-    points: int = 64,
-    key: int = 0,
+    seeds: WholeIfAny = None,
+    looks: WholeIfAny = None,
+    points: Whole = 64,
+    key: Whole = 0,
     everything: Annotated[bool, Parameter("--all", negative="")] = False,
     at: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     only: str | None = None,
     search: Annotated[bool, Parameter(negative="")] = False,
-    budget: int = 32,
+    budget: Whole = 32,
     out: str = "ntkrobust-results",
 ) -> None:
     """Check claims on networks: a table, a report, and the data behind them.
@@ -88,20 +88,17 @@ def verify(
 
 def print_verdicts(verdicts: Verdicts) -> None:
     """The table and what goes with it, out of our hands when this returns."""
-    from rich.console import Console
-
     from ntkrobust.reports import words
     from ntkrobust.reports.terminal import counterexample_lines, data_line, summary_line, verdict_table
 
-    # In a file or a pipe there is room for whole ids.
-    console = Console(width=None if sys.stdout.isatty() else 130)
+    console = standard_output()
     console.print(verdict_table(verdicts.document))
-    console.print(summary_line(verdicts.document))
-    console.print(words.networks_used(verdicts.document), soft_wrap=True)
-    console.print(data_line(verdicts.document), soft_wrap=True)
+    console.print(summary_line(verdicts.document), markup=False)
+    console.print(words.networks_used(verdicts.document), soft_wrap=True, markup=False)
+    console.print(data_line(verdicts.document), soft_wrap=True, markup=False)
     for line in counterexample_lines(verdicts.document):
         console.print(line, soft_wrap=True)
-    sys.stdout.flush()
+    flush_output()
 
 
 def search_bounds(claims: tuple[str, ...], *, data: str, preset: str, seeds: int | None, budget: int) -> None:
@@ -123,6 +120,7 @@ def search_bounds(claims: tuple[str, ...], *, data: str, preset: str, seeds: int
                 claim, origin=origin, data=data, preset=preset, budget=budget, seeds=seeds, progress=progress
             )
         where = ", ".join(f"{axis}={value}" for axis, value in found.at.items())
-        print(f"{claim.id}: worst of {len(found.tried)} cells, by a factor {found.ratio:.4g}, at {where}{inside}")
+        worst = f"worst of {len(found.tried)} cells, by a factor {found.ratio:.4g}, at {where}{inside}"
+        print(f"{printable(claim.id)}: {worst}")
         print(f"on fresh networks {found.verdict.label}: {found.verdict.reason}")
-        print(f"  {found.command}")
+        print(f"  {printable(found.command)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import check_integer
+from ntkrobust.checks import LARGEST_SEED, check_integer
 from ntkrobust.data.checks import Array, as_real
 from ntkrobust.data.dataset import Dataset, split
 from ntkrobust.data.encoding import targets
@@ -59,7 +59,7 @@ def digits(
     if not 0 < test_share < 1:
         raise InputError(f"test_share must lie strictly between 0 and 1, got {test_share}")
     check_label_noise(label_noise)
-    rng = np.random.default_rng(check_integer("seed", seed, 0))
+    rng = np.random.default_rng(check_integer("seed", seed, 0, maximum=LARGEST_SEED))
 
     images, digit = _load()
     train, test = split(len(images), test_share, rng)

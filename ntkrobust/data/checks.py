@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ntkrobust.checks import check_choice, check_number, shown
 from ntkrobust.errors import InputError
 
 Array = npt.NDArray[np.float64]
@@ -26,6 +27,8 @@ def as_array(name: str, value: npt.ArrayLike) -> npt.NDArray[np.generic]:
     value = _without_mask(name, value)
     try:
         array = np.asarray(value)
+    except TypeError:  # typed keys of JAX, objects that refuse to be one
+        raise InputError(f"{name} must be a rectangular array of numbers, got {shown(value)}") from None
     except (ValueError, OverflowError):
         raise InputError(f"{name} must be a rectangular array of numbers, got rows of different lengths") from None
     if array.dtype.names is not None:
@@ -75,7 +78,12 @@ def _of_objects(name: str, array: npt.NDArray[np.object_]) -> npt.NDArray[np.gen
         if not (is_text if are_text[0] else is_number):
             place = _place(np.array(index)) if index else "it"
             raise InputError(f"{name} must hold {wanted}, got an array of objects, of which {place} is {item!r:.60}")
-    numbers = np.array(items, dtype=None if all(isinstance(item, Integral | np.bool_) for item in items) else float)
+    try:
+        numbers = np.array(items, dtype=None if all(isinstance(item, Integral | np.bool_) for item in items) else float)
+    except OverflowError:
+        raise InputError(f"{name} must hold real numbers, got one beyond the range of floats") from None
+    if numbers.dtype.kind == "O":
+        raise InputError(f"{name} must hold real numbers, got integers beyond 64 bits")
     return numbers.reshape(array.shape)
 
 
@@ -162,15 +170,6 @@ def check_same_index(x_name: str, x: object, y_name: str, y: object) -> None:
         )
 
 
-def as_real(name: str, value: object) -> float:
-    """``value`` as a finite float; InputError otherwise."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
-        raise InputError(f"{name} must be a finite number, got {value!r}")
-    return float(value)
+as_real = check_number
 
-
-def as_choice(name: str, value: object, choices: tuple[str, ...]) -> str:
-    """``value`` if it is one of ``choices``; InputError otherwise."""
-    if not isinstance(value, str) or value not in choices:
-        raise InputError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-    return value
+as_choice = check_choice

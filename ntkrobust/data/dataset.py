@@ -152,6 +152,7 @@ class Dataset:
             InputError: the share is not in [0, 1), or is positive for a regression.
         """
         share = check_label_noise(share)
+        n = check_integer("n", n, 1)
         if not share:
             return self.y_train[:n]
         if self.task != "classification":

@@ -141,6 +141,8 @@ def encode_like(
     if classes is None:
         return _by_nature(name, column, y_train, only_class)
     if column.dtype.kind != "f":
+        if o == 1 and classes == (0, 1) and column.dtype.kind != "U" and np.isin(column, (-1, 1)).all():
+            return _frozen(column.astype(np.float64)[:, None])  # 1 is 1 either way, and −1 can only mean 0
         return _by_classes(name, column, classes, "training", o)
     # As floating-point numbers, targets ±1 and labels can look alike.
     are_labels = not isinstance(classes[0], str) and bool(np.isin(column, np.array(classes)).all())

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import check_integer
+from ntkrobust.checks import LARGEST_SEED, check_integer
 from ntkrobust.data.checks import Array, as_points, check_same_rows
 from ntkrobust.data.csv_table import Kind, read_table
 from ntkrobust.data.dataset import TEST_SHARE, Dataset, split
@@ -75,7 +75,7 @@ def from_file(
         InputError: the file can't be read or isn't what it says; the sentence names the file and the place: array, row
             and column counting from 0 in an ``.npz``, line and column counting from 1 in a ``.csv``.
     """
-    rng = np.random.default_rng(check_integer("seed", seed, 0))
+    rng = np.random.default_rng(check_integer("seed", seed, 0, maximum=LARGEST_SEED))
     if not isinstance(path, (str, os.PathLike)):
         raise InputError(f"a data file must be given by its path, got {path!r}")
     path, kind, name = _taken_apart(path)

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import check_integer
+from ntkrobust.checks import LARGEST_SEED, check_integer
 from ntkrobust.data.checks import Array, as_choice
 from ntkrobust.data.cifar10 import read_batch
 from ntkrobust.data.dataset import TEST_SHARE, Dataset, split
@@ -77,7 +77,7 @@ def from_folder(
             expected and what arrived.
     """
     check_task(task, positive, normalization)
-    check_integer("seed", seed, 0)
+    check_integer("seed", seed, 0, maximum=LARGEST_SEED)
     if form is not None:
         as_choice("form", form, tuple(_FORMS))
     if not isinstance(path, (str, os.PathLike)):

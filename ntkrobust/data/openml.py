@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import check_integer
+from ntkrobust.checks import LARGEST_SEED, check_integer
 from ntkrobust.data.checks import as_points
 from ntkrobust.data.dataset import TEST_SHARE, Dataset, split
 from ntkrobust.data.encoding import describe_task, encode, targets, task_of
@@ -60,7 +60,7 @@ def from_openml(
             zero, pixels are not 0..255, or the task needs integer labels.
     """
     check_task(task, positive, normalization)
-    check_integer("seed", seed, 0)
+    check_integer("seed", seed, 0, maximum=LARGEST_SEED)
     check_integer("version", version, 1)
     if not isinstance(name, str) or not name:
         raise InputError(f"an OpenML data set must be given by its name, got {name!r}")

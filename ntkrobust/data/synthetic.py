@@ -7,10 +7,13 @@ from typing import Literal
 
 import numpy as np
 
-from ntkrobust.checks import check_integer
+from ntkrobust.checks import LARGEST_SEED, check_integer
 from ntkrobust.data.checks import Array, as_choice, as_real
 from ntkrobust.data.dataset import Dataset, Task
 from ntkrobust.errors import InputError
+
+MOST_NUMBERS = 2**30
+"""Numbers that are drawn for one data set, at most: 8 GiB."""
 
 Target = Literal["linear", "sign", "random"]
 
@@ -46,12 +49,17 @@ def _synthetic(kind: str, n_train: int, n_test: int, d: int, target: Target, noi
     check_integer("n_train", n_train, 1)
     check_integer("n_test", n_test, 1)
     check_integer("d", d, 1)
+    if (n_train + n_test) * d > MOST_NUMBERS:
+        raise InputError(
+            f"at most {MOST_NUMBERS} numbers are drawn for one data set, and {n_train} + {n_test} points in {d} "
+            "dimensions are more"
+        )
     as_choice("target", target, ("linear", "sign", "random"))
     noise = as_real("noise", noise)
     if noise < 0:
         raise InputError(f"noise is a standard deviation and must not be negative, got {noise}")
     # One stream per purpose: drawing more of one thing leaves all others as they are.
-    w_rng, train_rng, test_rng = np.random.default_rng(check_integer("seed", seed, 0)).spawn(3)
+    w_rng, train_rng, test_rng = np.random.default_rng(check_integer("seed", seed, 0, maximum=LARGEST_SEED)).spawn(3)
     w = _unit(w_rng.standard_normal((1, d)))[0]
     # E(w·x)² is 1/d on the sphere and 1 for Gaussian inputs.
     scale = math.sqrt(d) if kind == "sphere" else 1.0

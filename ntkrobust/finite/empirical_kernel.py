@@ -8,13 +8,14 @@ import jax
 import numpy as np
 import xarray as xr
 
+from ntkrobust.checks import takes
 from ntkrobust.errors import InputError
 from ntkrobust.finite.arrays import single_precision
 from ntkrobust.finite.models import Model, model_of
 from ntkrobust.finite.parameters import Parameters, layer_scales
 from ntkrobust.finite.plan import CHUNK_BYTES, Plan, choose_plan, run_over_seeds
-from ntkrobust.finite.run import Run
-from ntkrobust.machine import physical_bytes
+from ntkrobust.finite.run import Run, a_run
+from ntkrobust.machine import available_bytes
 from ntkrobust.networks import MLP, Network
 
 _COPIES = 3
@@ -23,6 +24,7 @@ _COPIES = 3
 _DIMS = ("seed", "time", "point", "output", "other_point", "other_output")
 
 
+@takes(run=a_run)
 def empirical_ntk(run: Run, x: np.ndarray) -> xr.DataArray:
     """Θ(x, x) = ∂f/∂θ (∂f/∂θ)^T of every network of a run at every recorded time.
 
@@ -94,7 +96,7 @@ def _floats(net: Network, d_in: int, n: int) -> int:
 def _check_memory(shape: tuple[int, ...], of_one: int) -> None:
     # All of them, those of one time on their way, and what it takes to make one.
     needed = 4 * float(np.prod(shape, dtype=float)) * (1 + 1 / shape[1]) + 4.0 * of_one
-    available = physical_bytes()
+    available = available_bytes()
     if available and needed > available:
         raise InputError(
             f"kernels of shape {shape} need {needed / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are there: "

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from ntkrobust.adversary import Adversary, check_adversary
+from ntkrobust.checks import takes
 from ntkrobust.errors import InputError
 from ntkrobust.finite.arrays import check_data
 from ntkrobust.finite.losses import TrainingLoss, check_loss
@@ -16,7 +17,7 @@ from ntkrobust.finite.models import model_of
 from ntkrobust.finite.objectives import Objective, Regularizer
 from ntkrobust.finite.parameters import layer_scales
 from ntkrobust.finite.plan import choose_plan, run_over_times
-from ntkrobust.finite.run import Run
+from ntkrobust.finite.run import Run, a_run
 from ntkrobust.finite.seeds import attack_keys, seed_keys
 
 EVALUATION = 2**32 - 1
@@ -50,6 +51,7 @@ class _Parts:
         return self.objective.parts(shared, parameters, x, y, jax.random.fold_in(one["attack"], EVALUATION))
 
 
+@takes(run=a_run)
 def objective_parts(run: Run, x: np.ndarray, y: np.ndarray, *, adversary: Adversary | None = None) -> ObjectiveParts:
     """Natural risk and regularization of every network of a run at every record.
 

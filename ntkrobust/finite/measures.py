@@ -18,7 +18,17 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ntkrobust.checks import check_integer, check_number, unknown
+from ntkrobust.checks import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_number,
+    check_sequence,
+    check_text,
+    shown,
+    takes,
+    unknown,
+)
 from ntkrobust.data.checks import check_same_index
 from ntkrobust.data.encoding import check_have_classes, encode_like
 from ntkrobust.domain import Domain
@@ -31,9 +41,9 @@ from ntkrobust.finite.drawing import run_over_draws
 from ntkrobust.finite.models import Model, model_of
 from ntkrobust.finite.parameters import LayerScales, Parameters, layer_scales
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_times
-from ntkrobust.finite.run import Run
+from ntkrobust.finite.run import Run, a_run
 from ntkrobust.finite.seeds import check_seeds, seed_keys
-from ntkrobust.networks import MLP, Network
+from ntkrobust.networks import MLP, Network, a_network
 from ntkrobust.precision import TRAINING_DTYPE
 
 Side = Literal["exact", "lower", "upper"]
@@ -42,6 +52,9 @@ _T = TypeVar("_T")
 
 DRAWN_ONCE_BYTES = 2**26
 """Parameters of an ensemble, up to which they are drawn again for all times at once."""
+
+MOST_SAMPLES = 100_000
+"""Perturbations per point."""
 
 KERNEL_POINTS = 64
 """Training points on which the change of the empirical kernel is measured (the first so many)."""
@@ -187,6 +200,19 @@ class Measure:
     fully_connected: bool = False
     needs_initial: bool = False
     of_classes: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("name", "definition", "source"):
+            check_text(f"{name} of a measure", getattr(self, name))
+        if not callable(self.compute):
+            raise InputError(f"compute of a measure must be a function of a probe, got {shown(self.compute)}")
+        check_choice("side of a measure", self.side, ("exact", "lower", "upper"))
+        for name, known in (("dims", ("point", "layer")), ("needs", ("y_test", "epsilon"))):
+            for one in check_sequence(getattr(self, name), f"{name} of a measure"):
+                check_choice(f"each of {name} of a measure", one, known)
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("needs_training_data", "fully_connected", "needs_initial"):
+            check_flag(f"{name} of a measure", getattr(self, name))
 
 
 def _declared(value: _T | None, what: str, argument: str) -> _T:
@@ -534,11 +560,12 @@ def get(measure: str | Measure) -> Measure:
     """
     if isinstance(measure, Measure):
         return measure
-    if measure not in MEASURES:
+    if not isinstance(measure, str) or measure not in MEASURES:
         raise unknown("measure", measure, MEASURES)
     return MEASURES[measure]
 
 
+@takes(run=a_run)
 def measure(
     run: Run,
     x_test: np.ndarray,
@@ -613,6 +640,7 @@ def _at_all_times(program: _Measurements, plan: Plan, shared: dict[str, Any], ru
     return {name: np.stack([time[name] for time in times], axis=1) for name in times[0]}
 
 
+@takes(net=a_network)
 def measure_untrained(
     net: Network,
     x_test: np.ndarray,
@@ -666,7 +694,10 @@ def _prepare(
     samples: int,
 ) -> tuple[_Measurements, dict[str, Any]]:
     """The program for these measures and the test data it wants, checked."""
-    chosen = tuple(get(name) for name in ([measures] if isinstance(measures, str | Measure) else measures))
+    named = [measures] if isinstance(measures, str | Measure) else measures
+    if not isinstance(named, Sequence) or not named:
+        raise InputError(f"measures must be names of measures or Measure objects, got {shown(measures)}")
+    chosen = tuple(get(name) for name in named)
     x = single_precision("x_test", x_test)
     if x.shape[1] != domain.d:
         raise InputError(f"x_test must have shape (n, {domain.d}), got {x.shape}")
@@ -686,7 +717,7 @@ def _prepare(
             if not given[need]:
                 raise InputError(f"the measure {one.name!r} needs {need}")
         check_architecture(one, net)
-    samples = check_integer("samples", samples, 2)
+    samples = check_integer("samples", samples, 2, maximum=MOST_SAMPLES)
     return _Measurements(model_of(net), chosen, samples), data
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ntkrobust.errors import InputError
 from ntkrobust.finite.parameters import layers_to_recompute
 from ntkrobust.finite.plan import Plan
-from ntkrobust.machine import physical_bytes, resident_bytes
+from ntkrobust.machine import available_bytes, resident_bytes
 from ntkrobust.networks import Network
 
 LAYER_ARRAYS = 2
@@ -121,7 +121,7 @@ def plan_that_fits(
     Raises:
         InputError: neither fits; see :func:`check_training_memory`.
     """
-    available = physical_bytes() if limit is None else limit
+    available = available_bytes() if limit is None else limit
     if available and training_memory(net, d_in, n, seeds, records, plan, held).peak > available:
         plan = dataclasses.replace(plan, recomputed=layers_to_recompute(net))
         check_training_memory(net, d_in, n, seeds, records, plan, limit, held)
@@ -144,7 +144,7 @@ def check_training_memory(
         InputError: the peak exceeds ``limit`` bytes, or the machine's memory if no limit is given.
     """
     estimate = training_memory(net, d_in, n, seeds, records, plan, held)
-    available = physical_bytes() if limit is None else limit
+    available = available_bytes() if limit is None else limit
     if not available or estimate.peak <= available:
         return estimate
 

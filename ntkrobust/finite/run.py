@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ntkrobust.adversary import Adversary
+from ntkrobust.checks import instance
 from ntkrobust.data.labels import Classes, check_classes
 from ntkrobust.domain import Bounds, Domain
 from ntkrobust.errors import InputError
@@ -255,3 +256,7 @@ class Run:
         for snapshot in self.snapshots:
             if [array.shape for array in (*snapshot.weights, *snapshot.biases)] != weights + biases:
                 raise ValueError("its parameters are not of the shape of its network")
+
+
+a_run = instance(Run, "what ntkrobust.train returned")
+"""The check of an argument that is one."""

@@ -7,9 +7,14 @@ from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
+from ntkrobust.checks import shown
 from ntkrobust.errors import InputError
+
+MOST_RECORDS = 10_000
+"""Records of a training."""
 
 
 class Schedule(NamedTuple):
@@ -58,15 +63,21 @@ def check_schedule(steps: int, **given: Sequence[float] | None) -> Schedule:
         raise InputError(f"give one of {', '.join(given)}, got {' and '.join(named)}")
     ((name, given_values),) = named.items()
     kind, plural = (Integral, "integers") if name == "record_steps" else (Real, "numbers")
-    values = tuple(given_values) if isinstance(given_values, Iterable) else ()
+    is_sequence = isinstance(given_values, Iterable) and not isinstance(given_values, str | bytes | dict)
+    if isinstance(given_values, np.ndarray | jax.Array):
+        is_sequence = given_values.ndim == 1
+    # What doesn't end is seen to be too long.
+    values = tuple(itertools.islice(given_values, MOST_RECORDS + 1)) if is_sequence else ()
+    if len(values) > MOST_RECORDS:
+        raise InputError(f"{name} must be at most {MOST_RECORDS} records, got more")
     ordered = values[::-1] if name == "record_losses" else values
     if (
         not values
-        or not all(isinstance(value, kind) and 0 <= value < np.inf for value in values)
+        or not all(isinstance(value, kind) and not isinstance(value, bool) and 0 <= value < np.inf for value in values)
         or not all(a < b for a, b in itertools.pairwise(ordered))
     ):
         direction = "decreasing" if name == "record_losses" else "increasing"
-        raise InputError(f"{name} must be {direction} {plural} that are not negative, got {given_values!r}")
+        raise InputError(f"{name} must be {direction} {plural} that are not negative, got {shown(given_values)}")
     if name == "record_steps" and values[-1] > steps:
         raise InputError(f"record_steps goes to {values[-1]}, past the budget of {steps} steps")
     return Schedule(**{name.removeprefix("record_"): values})  # type: ignore[arg-type]

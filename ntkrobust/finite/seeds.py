@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import zlib
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ntkrobust.checks import MOST_SEEDS, shown
 from ntkrobust.errors import InputError
 
 THREEFRY = "threefry2x32"
@@ -85,14 +87,19 @@ def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
         InputError: there are none, they repeat, or one is not an integer in [0, 2³²).
     """
-    if isinstance(seeds, bool) or not isinstance(seeds, Integral | Iterable):
-        raise InputError(f"seeds must be a number of seeds or the seeds themselves, got {seeds!r}")
-    chosen = tuple(seeds) if isinstance(seeds, Iterable) else tuple(range(seeds))
+    is_scalar = np.ndim(seeds) == 0 if isinstance(seeds, np.ndarray | jax.Array) else False
+    if isinstance(seeds, bool | str | bytes) or is_scalar or not isinstance(seeds, Integral | Iterable):
+        raise InputError(f"seeds must be a number of seeds or the seeds themselves, got {shown(seeds)}")
+    # One more than are allowed is seen to be too many, whatever was given.
+    each = iter(seeds) if isinstance(seeds, Iterable) else iter(range(min(int(seeds), MOST_SEEDS + 1)))
+    chosen = tuple(itertools.islice(each, MOST_SEEDS + 1))
+    if len(chosen) > MOST_SEEDS:
+        raise InputError(f"at most {MOST_SEEDS} seeds can be taken at once, got {shown(seeds)}")
     if not chosen:
-        raise InputError(f"at least one seed is needed, got {seeds!r}")
+        raise InputError(f"at least one seed is needed, got {shown(seeds)}")
     for seed in chosen:
         if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= int(seed) < 2**32:
-            raise InputError(f"a seed is an integer from 0 to 2**32 - 1, got {seed!r}")
+            raise InputError(f"a seed is an integer from 0 to 2**32 - 1, got {shown(seed)}")
     if len(set(chosen)) != len(chosen):
         raise InputError("seeds must be different from each other")
     return tuple(int(seed) for seed in chosen)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import optax
 
 from ntkrobust.adversary import Adversary, check_adversary
-from ntkrobust.checks import check_integer
+from ntkrobust.checks import MOST_BYTES, MOST_STEPS, check_integer, check_path, or_none, takes, whole
 from ntkrobust.data import Dataset
 from ntkrobust.data.labels import Classes
 from ntkrobust.domain import Domain
@@ -44,7 +44,7 @@ from ntkrobust.finite.run import Run
 from ntkrobust.finite.schedules import Schedule, check_schedule, log_spaced
 from ntkrobust.finite.seeds import RawKeys, attack_keys, check_key, check_seeds, order_keys, seed_keys
 from ntkrobust.finite.segments import FullBatch, GradientDescent, MiniBatches
-from ntkrobust.networks import Network
+from ntkrobust.networks import Network, a_network
 from ntkrobust.precision import TRAINING_DTYPE
 
 __all__ = ["check_schedule", "check_training_data", "largest_kernel_eigenvalue", "log_spaced", "train"]
@@ -63,6 +63,11 @@ RETRIES = 6
 """How often ``"auto"`` halves the learning rate of a seed whose loss rose."""
 
 
+@takes(
+    net=a_network,
+    steps=whole(0, MOST_STEPS),
+    checkpoint=or_none(check_path),
+)
 def train(
     net: Network,
     x_train: npt.ArrayLike | Dataset,
@@ -203,7 +208,7 @@ def train(
     repeats = 1 if regularizer is None else regularizer.repeats(net.d_out)
     plan = choose_plan(net, x.shape[1], x.shape[0], copies, repeats)
     if memory_limit is not None:
-        memory_limit = check_integer("memory_limit", memory_limit, 1, "in bytes")
+        memory_limit = check_integer("memory_limit", memory_limit, 1, "in bytes", maximum=MOST_BYTES)
     records = schedule.records if steps else 0
     held = Held(copies, moves.slopes, repeats)
     plan = plan_that_fits(net, x.shape[1], len(x), len(seeds), records, plan, memory_limit, held)

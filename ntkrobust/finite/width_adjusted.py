@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from ntkrobust.checks import check_integer, check_positive
+from ntkrobust.checks import check_flag, check_integer, check_positive, shown, takes
 from ntkrobust.errors import InputError
 from ntkrobust.finite.held_out import objective_parts
-from ntkrobust.finite.run import Run
+from ntkrobust.finite.run import Run, a_run
 from ntkrobust.finite.training import train
-from ntkrobust.networks import Network
+from ntkrobust.networks import Network, a_network
 
 FACTOR = 8.0
 """By how much one training may change λ while no λ on the other side of the solution is known."""
@@ -33,6 +33,7 @@ MARGIN = 0.1
 """Between two λ, a guess keeps this share of their distance in logarithm from either."""
 
 
+@takes(run=a_run, weighted=check_flag)
 def regularization_ratio(
     run: Run, x: np.ndarray | None = None, y: np.ndarray | None = None, *, weighted: bool = False
 ) -> float:
@@ -93,6 +94,11 @@ class WidthAdjustment:
     run: Run
 
 
+@takes(
+    reference=a_run,
+    net=a_network,
+    weighted=check_flag,
+)
 def width_adjusted_strength(
     reference: Run,
     net: Network,
@@ -220,6 +226,11 @@ class StrengthSchedule:
     strengths: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        for name in ("widths", "strengths"):
+            given = getattr(self, name)
+            is_row = isinstance(given, np.ndarray) and given.ndim == 1
+            if not is_row and (not isinstance(given, Sequence) or isinstance(given, str)):
+                raise InputError(f"{name} must be a sequence of numbers, got {shown(given)}")
         widths = tuple(check_integer("a width", width, 1) for width in self.widths)
         strengths = tuple(check_positive("a strength", strength) for strength in self.strengths)
         if len(widths) != len(strengths):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import check_integer, check_not_negative, check_positive
+from ntkrobust.checks import MOST_BYTES, check_integer, check_not_negative, check_positive, check_sequence, shown
 from ntkrobust.data.checks import as_choice, as_matrix, check_same_index, check_same_rows
 from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
@@ -84,8 +84,12 @@ class InfiniteEnsemble:
         self.parameterization: Parameterization = resolve_parameterization(net, parameterization)
         self.kernel = as_choice("kernel", kernel, ("ntk", "nngp"))
         self.ridge = check_not_negative("ridge", ridge)
+        if devices is not None and not all(
+            isinstance(one, jax.Device) for one in check_sequence(devices, "devices") or (None,)
+        ):
+            raise InputError(f"devices must be JAX devices, as jax.local_devices() lists them, got {shown(devices)}")
         if memory_limit is not None:
-            memory_limit = check_integer("memory_limit", memory_limit, 1, "in bytes")
+            memory_limit = check_integer("memory_limit", memory_limit, 1, "in bytes", maximum=MOST_BYTES)
         self.learning_rate = _check_learning_rate(learning_rate)
         x = as_matrix("x_train", x_train)
         (y,), _ = encode([("y_train", y_train)])

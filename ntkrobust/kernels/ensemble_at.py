@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import check_integer, check_number
+from ntkrobust.checks import LARGEST_SEED, check_flag, check_integer, check_not_negative, takes, whole
 from ntkrobust.data.checks import as_choice, as_matrix
 from ntkrobust.errors import InputError
 from ntkrobust.kernels import gaussian, trained
@@ -62,6 +62,10 @@ class GradientMoments(NamedTuple):
     mean_sq: Array
     variance: Array
     second_moment: Array
+
+
+MOST_SAMPLES = 1_000_000
+"""Draws of a Jacobian per point."""
 
 
 class EnsembleAt:
@@ -173,6 +177,7 @@ class EnsembleAt:
         """E‖J‖_F (n',), for one output E‖∇f‖; exact."""
         return self.gradient_law(x).norm()
 
+    @takes(samples=whole(2, MOST_SAMPLES), return_error=check_flag)
     def perturbation_stability(
         self, x: npt.ArrayLike, *, samples: int = SAMPLES, seed: int = 0, return_error: bool = False
     ) -> Array | tuple[Array, Array]:
@@ -190,6 +195,7 @@ class EnsembleAt:
         value, error = self.gradient_law(x).perturbation_stability(samples, seed)
         return (value, error) if return_error else value
 
+    @takes(samples=whole(2, MOST_SAMPLES), return_error=check_flag)
     def worst_case(
         self,
         x: npt.ArrayLike,
@@ -221,6 +227,7 @@ class EnsembleAt:
         value, error = draws.mean(axis=1), draws.std(axis=1, ddof=1) / math.sqrt(samples)
         return (value, error) if return_error else value
 
+    @takes(samples=whole(2, MOST_SAMPLES), return_error=check_flag, epsilon=check_not_negative)
     def survival_probability(
         self,
         x: npt.ArrayLike,
@@ -246,15 +253,12 @@ class EnsembleAt:
             return_error: also return the standard error (n',).
         """
         as_choice("norm", norm, ("l2", "linf"))
-        if check_number("epsilon", epsilon) < 0:
-            raise InputError(f"epsilon must not be negative, got {epsilon:g}")
         share = np.array([np.mean(_survives(f, g, epsilon, norm)) for f, g in self._draws(x, samples, seed)])
         return (share, np.sqrt(share * (1 - share) / samples)) if return_error else share
 
     def _draws(self, x: npt.ArrayLike, samples: int, seed: int) -> Iterator[tuple[Array, Array]]:
         """For each point, draws of f (samples, o) and J (samples, o, d)."""
-        samples = check_integer("samples", samples, 2)
-        rng_seed = check_integer("seed", seed, 0)
+        rng_seed = check_integer("seed", seed, 0, maximum=LARGEST_SEED)
         for block in self._blocks(x):
             yield from self._draws_of(block, samples, rng_seed)
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import check_integer
+from ntkrobust.checks import LARGEST_SEED, check_integer
 from ntkrobust.kernels import gaussian
 
 Array = npt.NDArray[np.float64]
@@ -50,7 +50,7 @@ class GradientLaw(NamedTuple):
         Raises:
             InputError: fewer than two samples.
         """
-        samples, seed = check_integer("samples", samples, 2), check_integer("seed", seed, 0)
+        samples, seed = check_integer("samples", samples, 2), check_integer("seed", seed, 0, maximum=LARGEST_SEED)
         o = self.means.shape[1]
         if o == 1:
             exact = gaussian.ball_constant(self.d_in) * self.norm()

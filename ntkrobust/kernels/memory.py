@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ntkrobust.errors import InputError
-from ntkrobust.machine import physical_bytes, resident_bytes
+from ntkrobust.machine import available_bytes, resident_bytes
 
 
 class MemoryEstimate(NamedTuple):
@@ -74,7 +74,7 @@ def check_memory(estimate: MemoryEstimate, limit: int | None) -> None:
     Raises:
         InputError: the peak exceeds ``limit`` bytes, or the machine's memory if no limit is given.
     """
-    available = physical_bytes() if limit is None else limit
+    available = available_bytes() if limit is None else limit
     if available and estimate.peak > available:
         raise InputError(
             f"this needs about {estimate.peak / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are there: take fewer "

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from ntkrobust.checks import shown
 from ntkrobust.errors import InputError
 
 Array = npt.NDArray[np.float64]
@@ -84,13 +85,22 @@ def response(
         InputError: the time is negative, NaN, or not a multiple of the learning rate; or the training kernel is too
             nearly singular for it.
     """
-    if isinstance(time, bool) or not isinstance(time, Real) or not float(time) >= 0:
-        raise InputError(f"time must be a number that is not negative (inf is allowed), got {time!r}")
-    time = float(time)
+    time = check_time(time)
     shifted = np.maximum(eigenvalues, 0.0) + conditioning.ridge
     found = _response(shifted, time, learning_rate)
     _refuse_amplified(conditioning, found, time, kernel_error)
     return found
+
+
+def check_time(time: object) -> float:
+    """A time as a float that is not negative, inf allowed; InputError otherwise."""
+    try:
+        number = float(time) if isinstance(time, Real) and not isinstance(time, bool) else math.nan
+    except OverflowError:  # an integer beyond the floats
+        number = math.nan
+    if not number >= 0:
+        raise InputError(f"time must be a number that is not negative (inf is allowed), got {shown(time)}")
+    return number
 
 
 def _response(shifted: Array, time: float, learning_rate: float | None) -> Array:

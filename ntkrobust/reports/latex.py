@@ -21,6 +21,9 @@ _EM = 1000
 """Units per em. Paths are rounded to whole units, and mathtext rounds sizes to whole units."""
 
 _FONT = FontProperties(size=_EM, math_fontfamily="stix")  # the look of a paper, and comes with matplotlib
+LONGEST = 1000
+"""Characters of a formula that is drawn: mathtext takes seconds for longer ones, and they would not fit a page."""
+
 _COMMANDS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C", Path.CLOSEPOLY: "Z"}
 
 
@@ -70,11 +73,13 @@ def symbol(definition: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _formula_svg(tex: str) -> str | None:
+    if len(tex) > LONGEST:
+        return None
     source = f"${tex}$"
     with drawing(), matplotlib.rc_context({"text.parse_math": True}):
         try:
             size = MathTextParser("path").parse(source, dpi=72, prop=_FONT)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         path = TextPath((0, 0), source, prop=_FONT)
     # mathtext counts its height from the bottom; the baseline of the surrounding text is ``depth`` above that.

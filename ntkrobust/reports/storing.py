@@ -23,7 +23,7 @@ from ntkrobust.reports.stored import EVIDENCE, REPORT, VERDICTS, Stored, digest
 from ntkrobust.reports.undrawn import cause
 
 
-def store(document: Mapping[str, Any], evidence: xr.DataTree, folder: Path) -> None:
+def store(document: Mapping[str, Any], evidence: xr.DataTree, folder: Path) -> dict[str, Any]:
     """Write ``verdicts.json``, ``evidence/evidence.nc`` and ``report.html``; to be called inside
     :func:`~ntkrobust.folders.reserved`.
 
@@ -33,6 +33,9 @@ def store(document: Mapping[str, Any], evidence: xr.DataTree, folder: Path) -> N
         document: what ``verdicts.json`` is to hold, with the id of its run.
         evidence: everything measured.
         folder: the folder.
+
+    Returns:
+        What ``verdicts.json`` holds.
 
     Raises:
         NotWrittenError: the files can't be written, and what was there still is; or the report can't.
@@ -51,6 +54,7 @@ def store(document: Mapping[str, Any], evidence: xr.DataTree, folder: Path) -> N
         write_text(folder / REPORT, page)
     except NotWrittenError as error:
         raise NotWrittenError(f"{error}; the verdicts and the evidence are there") from None
+    return content
 
 
 def sealed(document: Mapping[str, Any], evidence: xr.DataTree) -> tuple[dict[str, Any], bytes]:

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from ntkrobust.errors import printable
 from ntkrobust.reports import gap_figure, words
 
 _STYLES = {"supported": "green", "refuted": "bold red", "inconclusive": "yellow", "out of scope": "dim"}
@@ -28,14 +29,19 @@ def verdict_table(document: Mapping[str, Any]) -> Table:
     table.add_column("reading", no_wrap=True)
     for verdict in document["values"]["verdicts"]:
         table.add_row(
-            escape(words.base_id(verdict["claim"])),
+            _text(words.base_id(verdict["claim"])),
             Text(words.label(verdict), style=_STYLES[verdict["label"]]),
-            escape(words.factor(verdict["effect"])),
+            _text(words.factor(verdict["effect"])),
             words.p_value(verdict["p_value"]),
             str(verdict["seeds"]),
-            escape(words.short_reading(verdict)),
+            _text(words.short_reading(verdict)),
         )
     return table
+
+
+def _text(text: str) -> str:
+    """A text as markup that shows it: nothing in the name of a claim is an instruction to the terminal."""
+    return escape(printable(text))
 
 
 def counterexample_lines(document: Mapping[str, Any]) -> list[str]:
@@ -49,8 +55,8 @@ def counterexample_lines(document: Mapping[str, Any]) -> list[str]:
         against = "" if stated is None or not cell["reference"] else f", {stated} {words.number(cell['reference'], 6)}"
         where = words.coordinates(cell["coordinates"].items())
         lines += [
-            escape(f"counterexample to {verdict['claim']}: {where}: measured {words.number(cell['mean'], 6)}{against}"),
-            escape(f"  {verdict['command']}"),
+            _text(f"counterexample to {verdict['claim']}: {where}: measured {words.number(cell['mean'], 6)}{against}"),
+            _text(f"  {verdict['command']}"),
         ]
     return lines
 
@@ -67,7 +73,7 @@ def data_line(document: Mapping[str, Any]) -> str:
     """The data set, and which inputs it allows: ``data: digits, …; inputs in [0, 1]``."""
     data = document["inputs"]["data"]
     allowed = data.get("range")  # results of earlier versions do not tell
-    return escape(f"data: {data['name']}" + (f"; {allowed}" if allowed else ""))
+    return printable(f"data: {data['name']}" + (f"; {allowed}" if allowed else ""))
 
 
 def comparison_table(document: Mapping[str, Any]) -> Table:

@@ -162,6 +162,8 @@ def test_floats_are_targets_or_labels_where_only_one_is_possible(runs):
     for y in (two.astype(float), np.where(two == 1, -1.0, 1.0), np.where(two == 1, -1.0, 1.0)[:, None]):
         assert np.allclose(by_measure(runs["1, 2"], X[rows], y), right, atol=1e-6)
         assert np.allclose(by_attack(runs["1, 2"], X[rows], y), right, atol=1e-6)
+    zero_one = right_accuracy(runs["0, 1"], X[rows], TWO[rows], (0, 1))
+    assert np.allclose(by_measure(runs["0, 1"], X[rows], 2 * TWO[rows] - 1), zero_one, atol=1e-6)
     with pytest.raises(InputError, match="labels out of 1, 2 as well as targets"):
         by_measure(runs["1, 2"], X[:6], np.ones(6))
     assert by_measure(runs["0, 1"], X[:6], np.ones(6)).shape == (SEEDS,)

@@ -8,19 +8,23 @@ from functools import lru_cache
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.known import bubeck2021, law, limits, lipschitz_bounds, regimes, wu2021, zhu2022
 from ntkrobust.bounds.claims.known.sizes import PRESETS, SIZES
-from ntkrobust.checks import similar, unknown
+from ntkrobust.checks import check_flag, check_sequence, shown, similar, unknown
 from ntkrobust.errors import InputError
 
 
-@lru_cache(maxsize=len(PRESETS))
 def catalogue(preset: str = "quick") -> tuple[Claim, ...]:
     """All statements of this package, on the grids of a preset.
 
     Raises:
         InputError: the preset is unknown.
     """
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
+    return _catalogue(preset)
+
+
+@lru_cache(maxsize=len(PRESETS))
+def _catalogue(preset: str) -> tuple[Claim, ...]:
     sizes = SIZES[preset]
     return (
         *law.claims(sizes),
@@ -88,14 +92,15 @@ def select(names: Sequence[str], preset: str = "quick", everything: bool = False
         InputError: a name means nothing.
     """
     known = catalogue(preset)
+    everything = check_flag("everything", everything)
     chosen: list[Claim] = []
-    for name in names:
+    for name in check_sequence(names, "names"):
         of_paper = [claim for claim in known if name == claim.paper]
         found = [claim for claim in of_paper if everything or claim.provenance != "recollection"] or of_paper
         found += [claim for claim in known if name in (claim.id, claim.base_id)]
         if not found:
             papers = ", ".join(dict.fromkeys(claim.paper for claim in known))
             close = similar(name, sorted({one for claim in known for one in (claim.paper, claim.base_id, claim.id)}))
-            raise InputError(f"unknown claim {name!r}{close}: `ntkrobust claims` lists them (papers: {papers})")
+            raise InputError(f"unknown claim {shown(name)}{close}: `ntkrobust claims` lists them (papers: {papers})")
         chosen += [claim for claim in found if claim not in chosen]
     return tuple(chosen)

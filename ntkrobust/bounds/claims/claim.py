@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
@@ -11,7 +12,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ntkrobust.bounds.claims.coordinates import AXES, COORDINATES, NUMERIC_AXES, asked_for, check_arguments
+from ntkrobust.bounds.claims.coordinates import (
+    AXES,
+    COORDINATES,
+    NUMERIC_AXES,
+    asked_for,
+    check_arguments,
+    check_coordinate,
+)
 from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.claims.reading import AT_INITIALIZATION, Assumption, Reading
 from ntkrobust.bounds.claims.relations import (
@@ -27,6 +35,7 @@ from ntkrobust.bounds.claims.relations import (
     Trend,
     Turns,
 )
+from ntkrobust.checks import LARGEST, check_choice, shown
 from ntkrobust.errors import InputError
 
 Provenance = Literal["abstract", "paper text seen", "secondary", "recollection", "derived here"]
@@ -43,6 +52,9 @@ KINDS: dict[type, str] = {
     Turns: "turns",
 }
 """The names of the relations in stored verdicts."""
+
+MOST_VALUES, MOST_CELLS = 10_000, 100_000
+"""Values of an axis, and cells of a grid, at most."""
 
 _ENOUGH = {Trend: 3, ScalesAs: 3, OrderAtMost: 3, OrderAtLeast: 3, Turns: 5}
 """Values along the axis without which a relation that speaks of one says nothing."""
@@ -98,19 +110,26 @@ class Claim:
     points: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.id, str) or not self.id or any(character.isspace() for character in self.id):
-            raise InputError(f"the id of a claim is a text without spaces, got {self.id!r}")
+        is_text = isinstance(self.id, str) and self.id.isprintable()
+        if not is_text or not self.id or any(character.isspace() for character in self.id):
+            raise InputError(f"the id of a claim is a text without spaces, got {shown(self.id)}")
         for name in ("statement", "source", "theory_label"):
             if not isinstance(getattr(self, name), str):
-                raise self._error(f"its {name} is a text, got {getattr(self, name)!r}")
+                raise self._error(f"its {name} is a text, got {shown(getattr(self, name))}")
         if not _is_count(self.draws):
-            raise self._error(f"draws is an integer of at least 1, got {self.draws!r}")
+            raise self._error(f"draws is an integer of at least 1, got {shown(self.draws)}")
         if self.points is not None and not _is_count(self.points):
-            raise self._error(f"points is None or an integer of at least 1, got {self.points!r}")
-        if self.provenance not in PROVENANCES:
-            raise self._error(f"provenance is one of {', '.join(PROVENANCES)}, got {self.provenance!r}")
+            raise self._error(f"points is None or an integer of at least 1, got {shown(self.points)}")
+        check_choice(f"claim {self.id}: provenance", self.provenance, PROVENANCES)
         if type(self.relation) not in KINDS:
-            raise self._error(f"a relation is one of {', '.join(KINDS.values())}, got {self.relation!r}")
+            raise self._error(f"a relation is one of {', '.join(KINDS.values())}, got {shown(self.relation)}")
+        if not isinstance(self.grid, Mapping):
+            raise self._error(f"a grid is a mapping of axis to values, got {shown(self.grid)}")
+        if not isinstance(self.reading, Reading):
+            raise self._error(f"its reading must be a Reading, got {shown(self.reading)}")
+        assumptions = self.assumptions
+        if not isinstance(assumptions, Sequence) or not all(isinstance(one, Assumption) for one in assumptions):
+            raise self._error(f"its assumptions must be a sequence of Assumption objects, got {shown(assumptions)}")
         object.__setattr__(self, "grid", {axis: _values(values) for axis, values in self.grid.items()})
         object.__setattr__(self, "assumptions", tuple(self.assumptions))
         self._check_grid()
@@ -130,9 +149,18 @@ class Claim:
     def _check_grid(self) -> None:
         for axis, values in self.grid.items():
             if axis not in AXES:
-                raise self._error(f"unknown grid axis {axis!r}, expected some of {', '.join(AXES)}")
+                raise self._error(f"unknown grid axis {shown(axis)}, expected some of {', '.join(AXES)}")
             if not values:
                 raise self._error(f"the grid axis {axis!r} has no values")
+            if len(values) > MOST_VALUES:
+                raise self._error(f"the grid axis {axis!r} has more than {MOST_VALUES} values")
+            for value in values:
+                try:
+                    check_coordinate(axis, value)
+                except InputError as error:
+                    raise self._error(str(error)) from None
+        if math.prod(map(len, self.grid.values())) > MOST_CELLS:
+            raise self._error(f"a grid has at most {MOST_CELLS} cells")
         for axis in ("depth", "width"):
             if axis not in self.grid:
                 raise self._error(f"the grid needs values for {axis!r}")
@@ -232,12 +260,14 @@ _SPOKEN = {Trend: "a trend", ScalesAs: "an exponent", Turns: "a turning point"}
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST
 
 
 def _values(values: Any) -> tuple[Any, ...]:
     """The values of an axis; a single one may stand for itself, and numpy's numbers for Python's."""
-    listed = tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else (values,)
+    is_one = not isinstance(values, Iterable) or isinstance(values, str | bytes) or getattr(values, "shape", None) == ()
+    # What doesn't end is seen to be too long.
+    listed = (values,) if is_one else tuple(itertools.islice(values, MOST_VALUES + 1))
     return tuple(value.item() if isinstance(value, np.generic) else value for value in listed)
 
 

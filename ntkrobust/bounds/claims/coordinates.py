@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkrobust.checks import LARGEST, MOST_LAYERS, check_integer, check_number, check_text
 from ntkrobust.errors import InputError
 
 AXES = ("initialization", "depth", "width", "activation", "parameterization", "bias_std", "d_out", "n", "epsilon",
@@ -25,6 +26,9 @@ NUMERIC_AXES = ("depth", "width", "n", "d_out", "bias_std", "epsilon", "scale", 
                 "strength")  # fmt: skip
 """The axes along which there is more and less."""
 
+_WHOLE_AXES = {"depth": MOST_LAYERS, "width": LARGEST, "n": LARGEST, "d_out": LARGEST}
+"""The axes of whole numbers, and the largest that they may have."""
+
 COORDINATES = ("d_in", "d_out", "n", "depth", "width", "initialization", "activation", "parameterization", "bias_std",
                "parameters", "net", "epsilon", "scale", "label_noise", "strength", "time", "beta_first", "beta",
                "beta_last", "alpha", "exact_law", "infinite_width", "architecture")  # fmt: skip
@@ -37,6 +41,23 @@ reading (0 at initialization); β₁, β, β_L and α of the network as numbers 
 claim's own measure: ``exact_law``, its mean at initialization, and ``infinite_width``, its mean over the infinite
 ensemble.
 """
+
+
+def check_coordinate(axis: str, value: object) -> None:
+    """See that a value of a grid's axis is of the kind that its axis has; whether a network can have it is seen later.
+
+    Raises:
+        InputError: a size is no whole number (2.5, "3", True), or beyond what is counted with; another number is not
+            finite; a name is no text.
+    """
+    if value is None and axis in ("width", "bias_std"):
+        return
+    if axis in _WHOLE_AXES:
+        check_integer(axis, value, -LARGEST, maximum=_WHOLE_AXES[axis])
+    elif axis in NUMERIC_AXES:
+        check_number(axis, value)
+    elif axis in ("parameterization", "architecture"):
+        check_text(axis, value)
 
 
 def asked_for(formula: Callable[..., Any]) -> tuple[str, ...]:

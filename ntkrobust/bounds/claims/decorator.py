@@ -8,6 +8,8 @@ from typing import Any
 
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.relations import AtMost, Formula, Relation
+from ntkrobust.checks import shown
+from ntkrobust.errors import InputError
 
 
 def claim(
@@ -48,6 +50,9 @@ def claim(
             r"$E\|J(x)\|_F^2 \leq 0.6^{L-1}$"
             return 0.6 ** (depth - 1)
     """
+
+    if not callable(relation):
+        raise InputError(f"relation must be what makes a relation of a formula, such as AtMost, got {shown(relation)}")
 
     def decorate(formula: Formula) -> Claim:
         said = statement if statement is not None else (inspect.getdoc(formula) or "")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from ntkrobust.bounds.claims.relations import Formula
+from ntkrobust.checks import check_text, shown
+from ntkrobust.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,3 +22,10 @@ class Quantity:
     name: str
     formula: Formula
     definition: str = ""
+
+    def __post_init__(self) -> None:
+        if not check_text("the name of a quantity", self.name).isidentifier():
+            raise InputError(f"the name of a quantity must be an identifier, got {shown(self.name)}")
+        if not callable(self.formula):
+            raise InputError(f"the formula of a quantity must be a function, got {shown(self.formula)}")
+        check_text("the definition of a quantity", self.definition)

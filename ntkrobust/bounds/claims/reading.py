@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from ntkrobust.adversary import Adversary
-from ntkrobust.checks import check_integer, check_positive
+from ntkrobust.checks import MOST_STEPS, check_choice, check_integer, check_positive, check_sequence, check_text, shown
 from ntkrobust.errors import InputError
 
 TIMES = ("initialization", "equal scaled time", "equal time", "equal loss", "fixed steps", "converged")
@@ -58,20 +58,18 @@ class Reading:
     adversary: Adversary | None = None
 
     def __post_init__(self) -> None:
-        if self.time not in TIMES:
-            raise InputError(f"the time of a reading is one of {', '.join(TIMES)}, got {self.time!r}")
-        if self.functional not in FUNCTIONALS:
-            raise InputError(f"the functional of a reading is one of {', '.join(FUNCTIONALS)}, got {self.functional!r}")
+        check_choice("the time of a reading", self.time, TIMES)
+        check_choice("the functional of a reading", self.functional, FUNCTIONALS)
+        check_integer("the budget of a reading", self.budget, 1, maximum=MOST_STEPS)
         if (self.time in WITHOUT_VALUE) != (self.value is None):
             raise InputError(f"the reading {self.time!r} {'takes no' if self.value is not None else 'needs a'} value")
-        if self.value is not None and not self.value > 0:
-            raise InputError(f"the value of the reading {self.time!r} must be positive, got {self.value!r}")
+        if self.value is not None:
+            check_positive(f"the value of the reading {self.time!r}", self.value)
         if self.time == "fixed steps":
-            object.__setattr__(self, "value", check_integer("the value of the reading 'fixed steps'", self.value, 1))
+            object.__setattr__(self, "value", _whole_steps(self.value))
             object.__setattr__(self, "budget", self.value)
         self._check_optimizer()
-        if self.loss not in LOSSES:
-            raise InputError(f"the loss of a reading is one of {', '.join(LOSSES)}, got {self.loss!r}")
+        check_choice("the loss of a reading", self.loss, LOSSES)
         if self.batch_size is not None:
             check_integer("the batch size of a reading", self.batch_size, 1)
         self._check_adversary()
@@ -82,23 +80,22 @@ class Reading:
         if isinstance(self.adversary, Mapping):
             object.__setattr__(self, "adversary", Adversary.from_json(dict(self.adversary)))
         if not isinstance(self.adversary, Adversary):
-            raise InputError(f"the adversary of a reading must be an Adversary or None, got {self.adversary!r}")
+            raise InputError(f"the adversary of a reading must be an Adversary or None, got {shown(self.adversary)}")
         if self.time != "fixed steps":
             raise InputError("networks trained against an adversary are read after fixed steps")
 
     def _check_optimizer(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
-            raise InputError(f"the optimizer of a reading is one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
+        check_choice("the optimizer of a reading", self.optimizer, OPTIMIZERS)
         if self.optimizer not in FOLLOW_FLOW:
             if self.time in ("equal time", "equal scaled time"):
                 raise InputError(
                     f"{self.optimizer!r} has no gradient-flow time, which the reading {self.time!r} asks for"
                 )
-            if self.learning_rate == "auto":
+            if isinstance(self.learning_rate, str) and self.learning_rate == "auto":
                 raise InputError(f"a reading with the optimizer {self.optimizer!r} needs a learning rate")
         if self.optimizer == "gradient_flow" and self.time == "fixed steps":
             raise InputError("gradient flow chooses its own steps: read it at a time or at a loss")
-        if self.learning_rate != "auto":
+        if not isinstance(self.learning_rate, str) or self.learning_rate != "auto":
             object.__setattr__(
                 self, "learning_rate", check_positive("the learning rate of a reading", self.learning_rate)
             )
@@ -125,6 +122,10 @@ class Reading:
         return when if self.functional == "mean" else f"{when}, {self.functional}"
 
 
+def _whole_steps(value: object) -> int:
+    return check_integer("the value of the reading 'fixed steps'", value, 1, maximum=MOST_STEPS)
+
+
 AT_INITIALIZATION = Reading()
 
 
@@ -141,3 +142,13 @@ class Assumption:
     text: str
     holds: Callable[..., bool]
     measures: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_text("the text of an assumption", self.text)
+        if not callable(self.holds):
+            raise InputError(f"an assumption holds where a function says so, got {shown(self.holds)}")
+        if isinstance(self.measures, str) or not all(
+            isinstance(name, str) for name in check_sequence(self.measures, "the measures of an assumption")
+        ):
+            raise InputError(f"the measures of an assumption must be names of measures, got {shown(self.measures)}")
+        object.__setattr__(self, "measures", tuple(self.measures))

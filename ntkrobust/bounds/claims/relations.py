@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+from ntkrobust.checks import check_number, check_text, shown
 from ntkrobust.errors import InputError
 
 Formula = Callable[..., float]
@@ -25,6 +26,7 @@ class Equals:
     margin: float = 0.05
 
     def __post_init__(self) -> None:
+        check_formula("the value", self.value)
         _check_margin(self.margin)
 
     def __str__(self) -> str:
@@ -40,6 +42,9 @@ class AtMost:
     """
 
     bound: Formula
+
+    def __post_init__(self) -> None:
+        check_formula("the bound", self.bound)
 
     def __str__(self) -> str:
         return "at most"
@@ -59,6 +64,9 @@ class AtLeast:
     """
 
     bound: Formula
+
+    def __post_init__(self) -> None:
+        check_formula("the bound", self.bound)
 
     def __str__(self) -> str:
         return "at least"
@@ -87,7 +95,8 @@ class Order:
     growth: float = 1.05
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.growth, int | float) and math.isfinite(self.growth) and self.growth > 1):
+        check_formula("the bound", self.bound)
+        if check_number("a growth per doubling", self.growth) <= 1:
             raise InputError(f"a growth per doubling is a factor above 1, got {self.growth!r}")
 
 
@@ -123,8 +132,8 @@ class ScalesAs:
 
     def __post_init__(self) -> None:
         _check_margin(self.margin)
-        if not (isinstance(self.power, int | float) and math.isfinite(self.power)):
-            raise InputError(f"an exponent is a finite number, got {self.power!r}")
+        check_text("the axis of a relation", self.axis)
+        check_number("an exponent", self.power)
 
     def __str__(self) -> str:
         return f"scales as {self.axis}^{self.power:g}, exponent to within {self.margin:g}"
@@ -149,6 +158,9 @@ class Turns:
 
     def __post_init__(self) -> None:
         _check_margin(self.margin)
+        check_text("the axis of a relation", self.axis)
+        if self.at is not None:
+            check_formula("the turning point", self.at)
 
     def __str__(self) -> str:
         first, then = ("increases", "decreases") if self.sign > 0 else ("decreases", "increases")
@@ -198,6 +210,12 @@ def FallsThenRises(axis: str, margin: float = 0.05, at: Formula | None = None) -
 
 
 Relation = Equals | AtMost | AtLeast | OrderAtMost | OrderAtLeast | ScalesAs | Trend | Turns
+
+
+def check_formula(what: str, formula: object) -> None:
+    """Raise InputError unless it can be called with coordinates of a cell."""
+    if not callable(formula) or isinstance(formula, type):
+        raise InputError(f"{what} of a relation must be a function of named coordinates, got {shown(formula)}")
 
 
 def _check_margin(margin: float) -> None:

@@ -21,13 +21,16 @@ from numpy.typing import NDArray
 from scipy.special import digamma, polygamma
 
 from ntkrobust.bounds.formulas.scaled_chi_square import LogMoments, ScaledChiSquare
-from ntkrobust.checks import check_integer
+from ntkrobust.checks import check_integer, takes, whole
 from ntkrobust.errors import InputError
 from ntkrobust.initializations import Scales
-from ntkrobust.networks import MLP, Network
+from ntkrobust.networks import MLP, Network, a_network
 from ntkrobust.special import exp_or_inf, log_chi_moment
 
 Array = NDArray[np.float64]
+
+MOST_DRAWS = 2**27
+"""Numbers that are drawn at once."""
 
 MAX_ORDER = 1000
 """Largest order of a moment: beyond it intermediate results leave the range of float64."""
@@ -160,7 +163,7 @@ class ExactLaw:
         Raises:
             InputError: ``key`` is not one typed key, or n is not a positive integer.
         """
-        n = check_integer("n", n, 1)
+        n = check_integer("n", n, 1, maximum=MOST_DRAWS)
         rng = _generator(key)
         log_radius = np.full(n, self._log_scale)
         for _ in range(self.net.depth - 1):
@@ -190,7 +193,7 @@ class ExactLaw:
         Raises:
             InputError: ``key`` is not one typed key, or n is not a positive integer.
         """
-        n = check_integer("n", n, 1)
+        n = check_integer("n", n, 1, maximum=MOST_DRAWS)
         rng = _generator(key)
         o = self.net.d_out
         factor, log_size = np.broadcast_to(np.eye(o), (n, o, o)), np.zeros(n)
@@ -237,6 +240,7 @@ class ExactLaw:
         return factor / math.sqrt(self.layer.mean)
 
 
+@takes(net=a_network, d_in=whole(1))
 def exact_law(net: Network, d_in: int) -> ExactLaw:
     """The law of the input Jacobian of ``net`` at initialization, at any x ≠ 0 (derived in docs/exact-law.md).
 
@@ -257,7 +261,6 @@ def exact_law(net: Network, d_in: int) -> ExactLaw:
         raise InputError(f"the exact law needs a slope of 0 or at least {MIN_SLOPE:g}, got {net.phi}")
     if net.width is None:
         raise InputError(f"the exact law is about networks of finite width: give the MLP a width, got {net!r}")
-    d_in = check_integer("d_in", d_in, 1)
     return ExactLaw(net, d_in, net.scales(d_in), ScaledChiSquare(net.width, slope))
 
 

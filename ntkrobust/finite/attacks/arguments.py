@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import check_integer, check_not_negative, unknown
+from ntkrobust.checks import check_integer, check_not_negative, shown, unknown
+from ntkrobust.data.checks import as_numeric
 from ntkrobust.data.encoding import encode_like
 from ntkrobust.data.labels import Classes
 from ntkrobust.errors import InputError
@@ -29,6 +31,8 @@ def check_methods(methods: str | Sequence[str], norm: Norm, d_out: int) -> tuple
     Raises:
         InputError: there are none, one is unknown or repeated, or does not work for this norm or so few outputs.
     """
+    if not isinstance(methods, str | Sequence) or not all(isinstance(one, str) for one in methods):
+        raise InputError(f"methods must be names out of {', '.join(METHODS)}, got {shown(methods)}")
     chosen = (methods,) if isinstance(methods, str) else tuple(methods)
     if not chosen:
         raise InputError(f"at least one method is needed, out of {', '.join(METHODS)}")
@@ -50,6 +54,7 @@ def check_radii(epsilon: float | Sequence[float]) -> npt.NDArray[np.float64]:
     Raises:
         InputError: one is negative or not a finite number, or there are none.
     """
+    as_numeric("epsilon", epsilon)
     if np.ndim(epsilon) == 0:
         return np.array([check_not_negative("epsilon", _plain(epsilon))])
     if np.ndim(epsilon) != 1 or np.size(epsilon) == 0:
@@ -93,8 +98,10 @@ def check_image_shape(image_shape: Sequence[int] | None, d: int) -> ImageShape:
     """
     if image_shape is None:
         return ()
+    if not isinstance(image_shape, Sequence) or isinstance(image_shape, str):
+        raise InputError(f"image_shape must be (rows, columns[, channels]), got {shown(image_shape)}")
     shape = tuple(check_integer("each entry of image_shape", size, 1) for size in image_shape)
-    if len(shape) not in (2, 3) or np.prod(shape) != d:
+    if len(shape) not in (2, 3) or math.prod(shape) != d:
         raise InputError(f"image_shape must be (rows, columns[, channels]) of {d} numbers, got {tuple(image_shape)!r}")
     return shape
 

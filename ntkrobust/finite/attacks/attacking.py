@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ntkrobust.checks import check_integer
+from ntkrobust.checks import MOST_BYTES, MOST_STEPS, check_flag, check_integer, shown, takes, whole
 from ntkrobust.data.checks import check_same_index
 from ntkrobust.errors import InputError
 from ntkrobust.finite.attacks import arguments, strength
@@ -21,9 +21,9 @@ from ntkrobust.finite.attacks.square import ImageShape
 from ntkrobust.finite.models import Model, model_of
 from ntkrobust.finite.parameters import Parameters, layer_scales
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
-from ntkrobust.finite.run import Run
+from ntkrobust.finite.run import Run, a_run
 from ntkrobust.finite.seeds import RawKeys, fold_in, seed_keys
-from ntkrobust.machine import physical_bytes, resident_bytes
+from ntkrobust.machine import available_bytes, resident_bytes
 from ntkrobust.norms import Norm, check_norm
 
 BATCH_BYTES = 2**28
@@ -36,6 +36,13 @@ NAMES = {"true": "robust_accuracy", "predicted": "prediction_stability"}
 """What the share of points that keep their class is called, by the class that is attacked."""
 
 
+@takes(
+    run=a_run,
+    steps=whole(1, MOST_STEPS),
+    restarts=whole(1, MOST_STEPS),
+    queries=whole(1, MOST_STEPS),
+    keep_examples=check_flag,
+)
 def attack(
     run: Run,
     x: npt.ArrayLike,
@@ -113,15 +120,15 @@ def attack(
     domain = run.domain.narrowed(bounds, movable)
     run.domain.check_points("x", points)
     domain.check_points("x", points, "bounds")
-    if against not in NAMES:
-        raise InputError(f"against must be 'true' or 'predicted', got {against!r}")
+    if not isinstance(against, str) or against not in NAMES:
+        raise InputError(f"against must be 'true' or 'predicted', got {shown(against)}")
     shared: dict[str, Any] = {
         "scales": layer_scales(run.net, run.d_in),
         "x": points,
         **domain.arrays(),
-        "steps": np.int32(check_integer("steps", steps, 1)),
-        "restarts": np.int32(check_integer("restarts", restarts, 1)),
-        "queries": np.int32(check_integer("queries", queries, 1)),
+        "steps": np.int32(steps),
+        "restarts": np.int32(restarts),
+        "queries": np.int32(queries),
     }  # fmt: skip
     if against == "true":
         if y is None:
@@ -145,7 +152,9 @@ def _check_memory(
     seeds: int, radii: int, points: npt.NDArray[np.float32], keep_examples: bool, limit: int | None
 ) -> None:
     """Raise InputError if the worst points of all networks are to be kept and don't fit."""
-    available = physical_bytes() if limit is None else check_integer("memory_limit", limit, 1, "in bytes")
+    available = (
+        available_bytes() if limit is None else check_integer("memory_limit", limit, 1, "in bytes", maximum=MOST_BYTES)
+    )
     # Kept, and once more as they are put together.
     needed = resident_bytes() + 3 * BATCH_BYTES + 2 * keep_examples * seeds * radii * points.nbytes
     if available and needed > available:
