@@ -23,7 +23,7 @@ LAYERS = (
     ("bounds.rates",),
     ("bounds.gaps",),
     ("bounds.verdict",),
-    ("bounds.planning", "bounds.cells"),
+    ("bounds.planning", "bounds.cells", "bounds.time_error"),
     ("bounds.arithmetic", "bounds.predictions", "bounds.running"),
     ("bounds.verification",),
     ("bounds.evidence",),
@@ -44,6 +44,7 @@ STRANGERS = {
     "bounds.verdict": ("finite", "kernels", "data"),
     "bounds.planning": ("finite", "kernels", "data"),
     "bounds.cells": ("finite", "kernels"),
+    "bounds.time_error": ("finite", "kernels", "data", "bounds.claims", "bounds.formulas"),
     "bounds.running": ("kernels",),
     "reports": ("finite", "kernels", "data", "bounds"),
 }

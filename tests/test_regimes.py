@@ -62,7 +62,7 @@ def test_alpha_is_an_axis_of_the_grid() -> None:
     assert [shown["alpha"] for shown, _ in found] == [0.5, 1.0, 2.0]
     assert [cell.net.scales(4).alpha for _, cell in found] == [0.5, 1.0, 2.0]
     # one unit of time for the whole trend: that of its first cell
-    assert {cell.reference for _, cell in found} == {found[0][1].net}
+    assert {cell.unit.net for _, cell in found} == {found[0][1].net}
     bad = ntr.Claim("a", "", ntr.AtMost(lambda: 1.0), "output_rms", GRID | {"alpha": (-1.0,)})
     with pytest.raises(ntr.InputError, match=r"^claim a: at .*alpha=-1.0, a factor on alpha must be positive"):
         list(cells_of(bad, DATA))

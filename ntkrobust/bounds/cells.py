@@ -19,6 +19,21 @@ from ntkrobust.networks import MLP, Network
 
 
 @dataclasses.dataclass(frozen=True)
+class TimeUnit:
+    """The networks whose λ_max sets the unit of an ``equal time``, one for all cells that are compared.
+
+    Attributes:
+        net: the network.
+        n: training points used.
+        scale: factor on all inputs.
+    """
+
+    net: Network
+    n: int
+    scale: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Cell:
     """Networks of one kind at one time: what is drawn, trained and measured as a unit.
 
@@ -27,8 +42,8 @@ class Cell:
         n: training points used (the first so many).
         time: the time of the reading, see :class:`~ntkrobust.bounds.claims.Reading`.
         value: the number that goes with it.
-        budget: gradient-descent steps that a network may take.
-        reference: for ``equal time``, the network whose λ_max sets the unit.
+        budget: steps that a network may take; see :class:`~ntkrobust.bounds.claims.Reading`.
+        unit: for ``equal time``, the networks whose λ_max sets the unit.
         epsilon: the radius, for measures that need one.
         scale: factor on all inputs.
         label_noise: share of the training labels that are wrong.
@@ -43,7 +58,7 @@ class Cell:
     time: str
     value: float | None = None
     budget: int = 0
-    reference: Network | None = None
+    unit: TimeUnit | None = None
     epsilon: float | None = None
     scale: float = 1.0
     label_noise: float = 0.0
@@ -101,7 +116,7 @@ def cells_of(claim: Claim, data: Dataset) -> Iterator[tuple[dict[str, Any], Cell
         n = 1 if untrained else min(int(shown.get("n", data.n)), data.n)
         if "n" in shown:
             shown["n"] = min(int(shown["n"]), data.n)
-        reference = None
+        unit = None
         reading = claim.reading
         budget = 0 if untrained else reading.budget
         try:
@@ -111,7 +126,8 @@ def cells_of(claim: Claim, data: Dataset) -> Iterator[tuple[dict[str, Any], Cell
                 if isinstance(claim.relation, Trend | Turns | ScalesAs):
                     # Each facet of a trend has its own unit of time.
                     first = shown | {claim.relation.axis: first[claim.relation.axis]}
-                reference = _network(fields | first, data)
+                points = min(int(first.get("n", data.n)), data.n)
+                unit = TimeUnit(_network(fields | first, data), points, float(first.get("scale", 1.0)))
             net = _network(fields, data)
             net.scales(data.d)
         except InputError as error:
@@ -120,7 +136,7 @@ def cells_of(claim: Claim, data: Dataset) -> Iterator[tuple[dict[str, Any], Cell
         if not untrained:
             more |= {name: getattr(reading, name) for name in ("optimizer", "learning_rate", "loss", "batch_size")}
         more |= {"adversary": _adversary(claim, shown), "points": claim.points}
-        yield shown, Cell(net, n, reading.time, reading.value, budget, reference, **more)
+        yield shown, Cell(net, n, reading.time, reading.value, budget, unit, **more)
 
 
 _NOT_OF_NETWORKS = ("architecture", "n", "epsilon", "scale", "alpha", "label_noise", "strength")

@@ -89,6 +89,7 @@ def evidence_tree(examination: Examination, inputs: Mapping[str, Any]) -> xr.Dat
                 for state in ("loss", "step", "gradient_flow_time", "learning_rate")
             },
             "diverged": filled(lambda record: (record.status == "diverged").astype(float)),
+            "tolerance": ("cell", [record.tolerance for record in examination.records]),
             "seconds": ("cell", [record.seconds for record in examination.records], {"units": "s"}),
         },
         coords={**along_cells, "cell": np.arange(len(cells)), "seed": np.arange(networks)},
@@ -176,6 +177,7 @@ def describe(verdict: Verdict, measure: Measure, positions: Sequence[int]) -> di
         "seeds_needed": verdict.seeds_needed,
         "tightness": None if verdict.tightness is None else [_number(end) for end in verdict.tightness],
         "vacuous": verdict.vacuous,
+        "time_error": _number(verdict.time_error),
         "constant": _effect(verdict.constant),
         "exponent": _effect(verdict.exponent),
         "turning_point": None if verdict.turning_point is None else _turning_point(verdict.turning_point),
@@ -198,15 +200,17 @@ def _describe_cell(claim: Claim, sample: CellSample, position: int) -> dict[str,
     elif not sample.problem and len(values) > 1:
         if claim.reading.functional == "geometric mean":
             estimate = statistics.log_mean(values, claim.reading.functional)
+            estimate = dataclasses.replace(estimate, time_error=sample.relative_time_error)
             mean, low, high = (float(np.exp(end)) for end in (estimate.value, *estimate.interval()))
         else:
-            estimate = statistics.mean(values)
+            estimate = dataclasses.replace(statistics.mean(values), time_error=sample.time_error)
             mean, (low, high) = estimate.value, estimate.interval()
     return {
         "coordinates": dict(sample.coordinates),
         "networks": networks,
         "mean": _number(mean),
         "interval": None if low is None else [_number(low), _number(high)],
+        "time_error": sample.time_error,
         "reference": _number(sample.reference),
         "theory": _number(sample.theory),
         "in_scope": sample.in_scope,

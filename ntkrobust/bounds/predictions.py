@@ -91,12 +91,13 @@ class InfiniteWidth:
         return self._mean(measure, dataclasses.replace(cell, n=max(cell.n, 2), budget=0))
 
     def _computed(self, measure: str, cell: Cell) -> float:
-        at = (cell.n, cell.scale, cell.label_noise)
-        ensemble = self._ensemble(cell.net, *at)
+        ensemble = self._ensemble(cell.net, cell.n, cell.scale, cell.label_noise)
         if cell.time == "converged":
             time = np.inf
         else:
-            unit = ensemble if cell.reference is None else self._ensemble(cell.reference, *at)
+            unit = ensemble
+            if cell.unit is not None:
+                unit = self._ensemble(cell.unit.net, max(cell.unit.n, 2), cell.unit.scale, cell.label_noise)
             time = 0.0 if cell.value is None else cell.value / unit.conditioning.largest
         x = cell.scale * self.data.x_test[: cell.points or self.points]
         return float(np.mean(_OF_THE_ENSEMBLE[measure](ensemble.at(time), x)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,8 @@ import numpy as np
 import xarray as xr
 
 from ntkrobust.bounds.cells import Cell
+from ntkrobust.bounds.claims.reading import FLOW_TIMES
+from ntkrobust.bounds.time_error import PILOT, TOLERANCES, Trained, halved_until_still
 from ntkrobust.data import Dataset
 from ntkrobust.finite import measures
 from ntkrobust.finite.measures import Measure
@@ -21,7 +24,7 @@ from ntkrobust.finite.plan import choose_plan
 from ntkrobust.finite.training import largest_kernel_eigenvalue, train
 
 REFERENCE_SEEDS = 8
-"""Networks over which λ_max of the reference cell of an ``equal time`` reading is averaged."""
+"""Networks over which λ_max of the unit of an ``equal time`` reading is averaged."""
 
 STATE = ("status", "loss", "step", "gradient_flow_time", "learning_rate")
 """What is kept of the training of each network."""
@@ -45,6 +48,9 @@ class CellRecord:
         loss, step, gradient_flow_time, learning_rate: (s,) at the time of the measurement.
         seconds: wall time.
         plan: how the networks were laid out on the machine.
+        steps: that a network could take.
+        tolerance: of gradient flow; NaN where networks were not trained by it.
+        time_error: measure → what is left of the error of gradient flow's steps in its mean, in units of the measure.
     """
 
     cell: Cell
@@ -57,6 +63,9 @@ class CellRecord:
     learning_rate: np.ndarray
     seconds: float
     plan: str
+    steps: int = 0
+    tolerance: float = math.nan
+    time_error: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def joined(self, more: CellRecord) -> CellRecord:
         """With the networks of another record of this cell behind its own."""
@@ -69,6 +78,9 @@ class CellRecord:
             **{name: np.concatenate([getattr(self, name), getattr(more, name)]) for name in STATE},
             seconds=self.seconds + more.seconds,
             plan=self.plan,
+            steps=self.steps,
+            tolerance=self.tolerance,
+            time_error=self.time_error,
         )
 
 
@@ -112,18 +124,25 @@ class Networks:
     def _run(self, cell: Cell, demand: Demand) -> CellRecord:
         started = time.perf_counter()
         seeds = range(len(self.records[cell].seeds), demand.networks)
-        run = self._run_untrained if cell.time == "initialization" else self._run_trained
-        parts = run(cell, demand, seeds)
+        steps, tolerance = cell.budget, math.nan
+        time_error: Mapping[str, float] = {}
+        if cell.time == "initialization":
+            parts = self._run_untrained(cell, demand, seeds)
+        elif cell.optimizer == "gradient_flow":
+            parts, level, time_error = self._run_flow(cell, demand, seeds)
+            steps, tolerance = _steps(cell, level), TOLERANCES[level]
+        else:
+            parts = self._run_trained(cell, demand, seeds, len(seeds), self._training(cell))
         return CellRecord(
             cell=cell,
             seeds=np.array(seeds),
-            values={
-                name: np.concatenate([_per_network(measured[name]) for _, measured in parts])[: len(seeds)]
-                for name in demand.measures
-            },
-            **{name: np.concatenate([part[name] for part, _ in parts])[: len(seeds)] for name in STATE},
+            values={name: _joined(parts, name) for name in demand.measures},
+            **{name: np.concatenate([part[name] for part, _ in parts]) for name in STATE},
             seconds=time.perf_counter() - started,
             plan=parts[0][1].attrs["plan"],
+            steps=steps,
+            tolerance=tolerance,
+            time_error=time_error,
         )
 
     def _run_untrained(self, cell: Cell, demand: Demand, seeds: range) -> list[_Part]:
@@ -138,17 +157,43 @@ class Networks:
         )
         return [(_untrained(len(seeds)), measured)]
 
-    def _run_trained(self, cell: Cell, demand: Demand, seeds: range) -> list[_Part]:
+    def _run_flow(self, cell: Cell, demand: Demand, seeds: range) -> tuple[list[_Part], int, Mapping[str, float]]:
+        """Networks under gradient flow, the position of their tolerance, and the time error of each measure."""
+        how, before = self._training(cell), self.records[cell]
+
+        def run(level: int, some: range) -> list[_Part]:
+            flow = {"tolerance": TOLERANCES[level], "steps": _steps(cell, level)}
+            return self._run_trained(cell, demand, some, len(seeds), how | flow)
+
+        if len(before.seeds):
+            level = TOLERANCES.index(before.tolerance)
+            return run(level, seeds), level, before.time_error
+        pilot = range(seeds.start, min(seeds.start + PILOT, seeds.stop))
+
+        def train_pilot(level: int) -> Trained[list[_Part]]:
+            parts = run(level, pilot)
+            status, step = (np.concatenate([part[name] for part, _ in parts]) for name in ("status", "step"))
+            missing = did_not_get_there(cell.time, status, step, _steps(cell, level))
+            lost = bool((status == "diverged").any())
+            values = {name: _joined(parts, name) for name in demand.measures}
+            return Trained(level, values, arrived=not missing.any() and not lost, diverged=lost, state=parts)
+
+        served, time_error = halved_until_still(train_pilot, len(seeds))
+        rest = range(pilot.stop, seeds.stop)
+        return served.state + (run(served.level, rest) if rest else []), served.level, time_error
+
+    def _run_trained(
+        self, cell: Cell, demand: Demand, seeds: range, at_most: int, how: Mapping[str, Any]
+    ) -> list[_Part]:
+        """Networks trained as ``how`` says and measured, in the programs that so many seeds ``at_most`` run in."""
         data, x_test = self._data, self._points_of(cell)
         x, y = cell.scale * data.x_train[: cell.n], data.noisy_targets(cell.n, cell.label_noise)
-        how: dict[str, Any] = {"steps": cell.budget, "optimizer": cell.optimizer, "learning_rate": cell.learning_rate}
-        how |= {"loss": cell.loss, "batch_size": cell.batch_size, "adversary": cell.adversary}
-        how |= self._schedule(cell, x) | self._domain_of(cell)
         parts: list[_Part] = []
-        # Parameters of one chunk at a time; whole chunks, since a few networks too many cost less than another program.
-        size = min(choose_plan(cell.net, data.d, max(cell.n, len(x_test))).chunk, len(seeds))
+        # Parameters of one chunk at a time, and one program for all chunks.
+        size = min(choose_plan(cell.net, data.d, max(cell.n, len(x_test))).chunk, at_most)
         for start in range(seeds.start, seeds.stop, size):
-            run = train(cell.net, x, y, seeds=range(start, start + size), key=self._key, **how)
+            chunk = range(start, min(start + size, seeds.stop))
+            run = train(cell.net, x, y, seeds=chunk, key=self._key, room=size, **how)
             state = {
                 "status": run.status,
                 "loss": run.loss[:, -1],
@@ -157,10 +202,28 @@ class Networks:
                 "learning_rate": run.learning_rate,
             }
             measured = measures.measure(
-                run, x_test, list(demand.measures.values()), y_test=data.y_test[: len(x_test)], epsilon=cell.epsilon
+                run,
+                x_test,
+                list(demand.measures.values()),
+                y_test=data.y_test[: len(x_test)],
+                epsilon=cell.epsilon,
+                room=size,
             )
             parts.append((state, measured.isel(time=-1)))
         return parts
+
+    def _training(self, cell: Cell) -> dict[str, Any]:
+        """How the networks of a cell are trained, as arguments of ``train``."""
+        return {
+            "steps": cell.budget,
+            "optimizer": cell.optimizer,
+            "learning_rate": cell.learning_rate,
+            "loss": cell.loss,
+            "batch_size": cell.batch_size,
+            "adversary": cell.adversary,
+            **self._schedule(cell),
+            **self._domain_of(cell),
+        }
 
     def _points_of(self, cell: Cell) -> np.ndarray:
         """The test points (n', d) that the networks of a cell are measured on."""
@@ -171,7 +234,7 @@ class Networks:
         domain = self._data.domain.scaled(cell.scale)
         return {"bounds": domain.bounds, "movable": domain.movable}
 
-    def _schedule(self, cell: Cell, x: np.ndarray) -> dict[str, Any]:
+    def _schedule(self, cell: Cell) -> dict[str, Any]:
         """The one time at which the networks of a cell are read, as an argument of ``train``."""
         if cell.time == "equal scaled time":
             return {"record_kernel_times": [cell.value]}
@@ -179,12 +242,33 @@ class Networks:
             return {"record_losses": [cell.value]}
         if cell.time == "fixed steps":
             return {"record_steps": [cell.value]}
-        assert cell.reference is not None
+        assert cell.unit is not None
         assert cell.value is not None
         # Other networks than those that are measured.
         others = jax.random.fold_in(self._key, 2**32 - 1)
-        largest = np.mean(largest_kernel_eigenvalue(cell.reference, x, seeds=REFERENCE_SEEDS, key=others))
+        x = cell.unit.scale * self._data.x_train[: cell.unit.n]
+        largest = np.mean(largest_kernel_eigenvalue(cell.unit.net, x, seeds=REFERENCE_SEEDS, key=others))
         return {"record_times": [cell.value / float(largest)]}
+
+
+def did_not_get_there(time: str, status: np.ndarray, step: np.ndarray, steps: int) -> np.ndarray:
+    """(s,) which networks did not reach the loss or the time of a reading.
+
+    Args:
+        time: of the reading.
+        status, step: (s,) of the networks.
+        steps: that they could take.
+    """
+    if time == "equal loss":
+        return status == "budget"
+    if time in FLOW_TIMES:
+        return step >= steps
+    return np.zeros(len(status), dtype=bool)
+
+
+def _steps(cell: Cell, level: int) -> int:
+    """Steps of half the length are twice as many."""
+    return cell.budget * 2**level
 
 
 def _untrained(networks: int) -> dict[str, np.ndarray]:
@@ -195,9 +279,8 @@ def _untrained(networks: int) -> dict[str, np.ndarray]:
 
 
 def _nothing(cell: Cell) -> CellRecord:
-    return CellRecord(
-        cell=cell, seeds=np.empty(0, dtype=int), values={}, **_untrained(0), seconds=0.0, plan="nothing to run"
-    )
+    state: dict[str, Any] = _untrained(0)
+    return CellRecord(cell=cell, seeds=np.empty(0, dtype=int), values={}, **state, seconds=0.0, plan="nothing to run")
 
 
 def _workers() -> int:
@@ -206,6 +289,11 @@ def _workers() -> int:
     Several processes have to work on the same cell at a time.
     """
     return min(4, os.cpu_count() or 1) if jax.process_count() == 1 else 1
+
+
+def _joined(parts: list[_Part], name: str) -> np.ndarray:
+    """(s,) a measure of all networks of some parts."""
+    return np.concatenate([_per_network(measured[name]) for _, measured in parts])
 
 
 def _per_network(values: xr.DataArray) -> np.ndarray:

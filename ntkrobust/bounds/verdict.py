@@ -60,6 +60,8 @@ class CellSample:
         in_scope: whether all assumptions hold here.
         checked: averages of the measures that the assumptions looked at.
         outside: why there can be no such networks, or "".
+        time_error: what the mean may be off by because steps were not gradient flow itself, in units of the measure
+            (:mod:`ntkrobust.bounds.time_error`).
     """
 
     coordinates: Mapping[str, Any]
@@ -70,6 +72,12 @@ class CellSample:
     in_scope: bool = True
     checked: Mapping[str, float] = dataclasses.field(default_factory=dict)
     outside: str = ""
+    time_error: float = 0.0
+
+    @property
+    def relative_time_error(self) -> float:
+        """The time error over the mean of the values; 0 where there is none."""
+        return self.time_error / abs(float(np.mean(self.values))) if self.time_error else 0.0
 
     def __str__(self) -> str:
         return ", ".join(f"{axis}={value}" for axis, value in self.coordinates.items())
@@ -144,6 +152,8 @@ class Verdict:
         vacuous: for an explicit bound, whether it says nothing in any of the cells: it is infinite (not positive, for
             a lower one), or farther from the measure than a factor :data:`VACUOUS`; None for other relations, and
             where no cell could be judged.
+        time_error: of readings at a time or a loss of gradient flow, the largest time error of its cells, relative to
+            their means; the interval of the effect and the p-value allow for it. None for other readings.
     """
 
     claim: Claim
@@ -162,6 +172,7 @@ class Verdict:
     exponent: Effect | None = None
     turning_point: TurningPoint | None = None
     vacuous: bool | None = None
+    time_error: float | None = None
 
     @property
     def range(self) -> dict[str, list]:
@@ -327,6 +338,9 @@ def _label(outcomes: Sequence[_Outcome], points: int) -> list[Verdict]:
         left_out = len(outcome.cells) - len(outcome.usable) - len(outcome.empty)
         if left_out:
             reason += f"; {left_out} of {len(outcome.cells)} cells out of scope or unusable"
+        time_error = _time_error(outcome.claim, outcome.usable)
+        if time_error is not None:
+            reason += f"; time error {time_error:.2g}" if time_error >= 1 else f"; time error {time_error:.1%}"
         if label == "inconclusive" and one.seeds_needed is not None and one.seeds_needed > common["seeds"]:
             reason += f"; about {one.seeds_needed} networks per cell would settle it"
         verdicts.append(
@@ -342,10 +356,18 @@ def _label(outcomes: Sequence[_Outcome], points: int) -> list[Verdict]:
                 exponent=one.exponent,
                 turning_point=one.turning_point,
                 vacuous=None if one.tightness is None else one.tightness[0] > VACUOUS,
+                time_error=time_error,
                 **common,
             )
         )
     return verdicts
+
+
+def _time_error(claim: Claim, cells: Sequence[CellSample]) -> float | None:
+    """The largest of some cells, relative to their means; None where the reading is no time or loss of the flow."""
+    if claim.reading.optimizer != "gradient_flow":
+        return None
+    return max(cell.relative_time_error for cell in cells)
 
 
 def _why_not(claim: Claim, cells: tuple[CellSample, ...], usable: tuple[CellSample, ...]) -> tuple[Label, str] | None:
@@ -457,11 +479,11 @@ def statement(claim: Claim, cells: Sequence[CellSample]) -> Statement:
 
 def _sample(claim: Claim, cell: CellSample) -> Sample:
     """The measure of a cell, over the bound or value stated for it if there is one."""
-    values = np.atleast_2d(cell.values)
+    values, time_error = np.atleast_2d(cell.values), cell.time_error
     if isinstance(claim.relation, Equals | AtMost | AtLeast | Order):
         assert cell.reference is not None
-        values = values / cell.reference
-    return Sample(values, claim.reading.functional == "geometric mean")
+        values, time_error = values / cell.reference, time_error / abs(cell.reference)
+    return Sample(values, claim.reading.functional == "geometric mean", time_error)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.claims.reading import Assumption
 from ntkrobust.bounds.claims.relations import AtLeast, AtMost, ScalesAs, Trend, Turns
 from ntkrobust.bounds.predictions import InfiniteWidth, law_mean
-from ntkrobust.bounds.running import CellRecord, Demand, Networks, Progress
+from ntkrobust.bounds.running import CellRecord, Demand, Networks, Progress, did_not_get_there
 from ntkrobust.bounds.statistics.sequential import Looks
 from ntkrobust.bounds.verdict import CellSample, Examined, Verdict, decide_sequentially
 from ntkrobust.data import Dataset
@@ -381,16 +381,12 @@ def _sample(study: _Study, shown: dict[str, Any], record: CellRecord, networks: 
         return CellSample(values=np.empty(0), in_scope=False, **stated)
     values = record.values[claim.measure_name][:networks]
     status = record.status[:networks]
-    short = {
-        "equal loss": status == "budget",
-        "equal time": record.step[:networks] >= cell.budget,
-        "equal scaled time": record.step[:networks] >= cell.budget,
-    }.get(cell.time, np.zeros(len(status), dtype=bool))
+    short = did_not_get_there(cell.time, status, record.step[:networks], record.steps)
     problem = ""
     if (status == "diverged").any():
         problem = f"{np.sum(status == 'diverged')} of {len(status)} networks diverged"
     elif short.any():
-        problem = f"{short.sum()} of {len(short)} networks did not get there in {cell.budget} steps"
+        problem = f"{short.sum()} of {len(short)} networks did not get there in {record.steps} steps"
     elif not np.isfinite(values).all():
         problem = f"{np.sum(~np.isfinite(values))} of {len(values)} values of {claim.measure_name} are not finite"
     elif isinstance(claim.relation, Trend | Turns | ScalesAs) and np.mean(values) <= 0:
@@ -409,6 +405,7 @@ def _sample(study: _Study, shown: dict[str, Any], record: CellRecord, networks: 
         # Where networks diverged, measures say nothing about assumptions.
         in_scope=bool(problem) or all(_holds(claim, one, shown, at) for one in claim.assumptions),
         checked=checked,
+        time_error=record.time_error.get(claim.measure_name, 0.0),
         **stated,
     )
 

@@ -576,6 +576,7 @@ def measure(
     samples: int = 64,
     bounds: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     movable: npt.ArrayLike | None = None,
+    room: int | None = None,
 ) -> xr.Dataset:
     """Measure every network of a run at every recorded time.
 
@@ -590,6 +591,7 @@ def measure(
         bounds: the range in which measures that attack stay, numbers or (d,) arrays: by default the run's, never beyond
             it.
         movable: (d,) booleans, False for coordinates that they leave alone; by default the run's.
+        room: networks of the largest call that shares its compiled programs with this one; by default there is none.
 
     Returns:
         A dataset with dimensions ``seed``, ``time`` (records) and, where a measure has them, ``point`` or ``layer``;
@@ -614,6 +616,8 @@ def measure(
     if program.needs_training_data:
         data |= {"x_train": run.x_train, "y_train": run.y_train}
     plan = choose_plan(run.net, run.d_in, len(data["x"]))
+    if room is not None:
+        plan = plan.with_room_for(check_integer("room", room, 1))
     shared = {"scales": layer_scales(run.net, run.d_in), "data": data}
     values = _at_all_times(program, plan, shared, run)
     leading = ("seed", "time")

@@ -94,6 +94,7 @@ def train(
     checkpoint: str | Path | None = None,
     checkpoint_every: int | None = None,
     memory_limit: int | None = None,
+    room: int | None = None,
 ) -> Run:
     """Train an ensemble, by full-batch gradient descent unless asked otherwise, and keep its parameters at records.
 
@@ -153,6 +154,7 @@ def train(
         checkpoint_every: steps between two writes, 1000 by default.
         memory_limit: bytes the process may take; by default the machine's memory. Where networks deeper than eight
             layers fit only if backward passes compute activations again, they do (``run.plan`` says so).
+        room: networks of the largest call that shares its compiled programs with this one; by default there is none.
 
     Returns:
         A :class:`Run`. ``status`` says for each seed whether it reached the last loss asked for (``converged``), spent
@@ -211,9 +213,10 @@ def train(
         memory_limit = check_integer("memory_limit", memory_limit, 1, "in bytes", maximum=MOST_BYTES)
     records = schedule.records if steps else 0
     held = Held(copies, moves.slopes, repeats)
-    plan = plan_that_fits(net, x.shape[1], len(x), len(seeds), records, plan, memory_limit, held)
+    most = max(len(seeds), 1 if room is None else check_integer("room", room, 1))
+    plan = plan_that_fits(net, x.shape[1], len(x), most, records, plan, memory_limit, held)
     # Those that are tried again are fewer: they run in the program that all ran in.
-    plan = plan.with_room_for(len(seeds))
+    plan = plan.with_room_for(most)
     model = model_of(net, plan.recomputed)
     scales = layer_scales(net, x.shape[1])
     tolerated = np.float32(AUTO_CEILING if auto or is_flow else DIVERGED)

@@ -13,6 +13,7 @@ MISSING = "–"
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _AXES = {"d_out": "outputs", "n": "training points", "bias_std": "bias std"}
+_OPTIMIZERS = {"gd": "gradient descent"}
 _SMALLEST_P = 1e-6  # the tests' distributions are approximations: smaller numbers say nothing more
 _LONGEST_VALUE = 28
 
@@ -245,12 +246,12 @@ def short_reading(verdict: Mapping[str, Any]) -> str:
         "fixed steps": f"{value} steps",
         "converged": "t = ∞",
     }.get(reading["time"]) or reading["text"]
-    # Documents of before there was a choice hold no optimizer and no adversary.
+    # Documents of before there was a choice hold no optimizer, which was gradient descent, and no adversary.
     adversary = reading.get("adversary")
     if adversary:
         when += f" of {_short_adversary(adversary, verdict['grid'].get('strength', [adversary['strength']]))}"
-    elif reading.get("optimizer", "gd") != "gd":
-        when += f" of {reading['optimizer'].replace('_', ' ')}"
+    elif value is not None and (optimizer := reading.get("optimizer", "gd")) != "gradient_flow":
+        when += f" of {_OPTIMIZERS.get(optimizer, optimizer)}"
     return when if reading["functional"] == "mean" else f"{when}, {reading['functional']}"
 
 

@@ -12,8 +12,10 @@ from ntkrobust.errors import InputError
 TIMES = ("initialization", "equal scaled time", "equal time", "equal loss", "fixed steps", "converged")
 WITHOUT_VALUE = ("initialization", "converged")
 OPTIMIZERS = ("gd", "momentum", "adam", "gradient_flow")
-FOLLOW_FLOW = ("gd", "gradient_flow")
-"""The optimizers whose steps have a time, and for which ``"auto"`` finds a learning rate."""
+FLOW_TIMES = ("equal scaled time", "equal time")
+"""Readings at a time, which is that of gradient flow whatever the size of its steps."""
+AUTOMATIC = ("gd", "gradient_flow")
+"""The optimizers for which ``"auto"`` finds a learning rate."""
 FUNCTIONALS = ("mean", "geometric mean")
 LOSSES = ("squared", "cross_entropy")
 
@@ -22,21 +24,27 @@ LOSSES = ("squared", "cross_entropy")
 class Reading:
     """When networks are compared, and what is averaged over them: a statement's words leave both open.
 
-    Unless an optimizer is named, trained networks follow gradient descent with η ≤ 1/λ_max, λ_max at initialization;
-    outside the lazy regime that is not gradient flow at the same t.
+    A time, and a loss unless steps of an optimizer are asked for, is that of gradient flow: its steps are halved until
+    the measures of a few networks stand still, and what they still moved by goes into the interval
+    (:mod:`ntkrobust.bounds.time_error`). Outside the lazy regime gradient descent with η = 1/λ_max is elsewhere at
+    the same t, and in another place at the same loss.
 
     Attributes:
         time: ``initialization``; ``equal scaled time``: after t with t·λ_max = value, λ_max being the largest
             eigenvalue of that network's own empirical NTK at initialization; ``equal time``: at one gradient-flow
-            time for all, given as a multiple of 1/λ_max of the first cell of the grid; ``equal loss``: when the
-            training loss first reaches this fraction of ½Σ‖y‖²; ``fixed steps``: after so many steps of the optimizer,
-            whatever the loss; ``converged``: t = ∞, which closed forms know and networks do not.
+            time for all, given as a multiple of 1/λ_max of the first cell of the grid (for a trend, of the first along
+            its axis); ``equal loss``: when the training loss first reaches this fraction of ½Σ‖y‖²; ``fixed steps``:
+            after so many steps of the optimizer, whatever the loss; ``converged``: t = ∞, which closed forms know and
+            networks do not.
         value: the number that goes with the time.
         functional: over initializations, the ``mean`` or the ``geometric mean``. Depth moves them differently.
-        budget: steps that a network may take to get there.
-        optimizer: ``"gd"``, ``"momentum"``, ``"adam"`` or ``"gradient_flow"``; see :func:`ntkrobust.train`.
+        budget: steps that a network may take to get there; under gradient flow those it tries, and twice as many each
+            time its steps are halved.
+        optimizer: ``"gd"``, ``"momentum"``, ``"adam"`` or ``"gradient_flow"``; see :func:`ntkrobust.train`. By default
+            ``"gradient_flow"`` at a time and at a loss, and ``"gd"`` after steps, and at a loss where a learning rate
+            or a batch size is given.
         learning_rate: of that optimizer, on a loss that is a sum over samples; ``"auto"`` for ``"gd"`` and
-            ``"gradient_flow"``.
+            ``"gradient_flow"``, for which a number is the first step tried.
         loss: ``"squared"`` or ``"cross_entropy"``.
         batch_size: samples per step; None for all.
         adversary: what networks are trained against, if they are: an :class:`~ntkrobust.Adversary`, or its fields. An
@@ -44,14 +52,15 @@ class Reading:
 
     Raises:
         InputError: an unknown time, functional, optimizer or loss, a value that is missing or not positive, a rate or
-            time that the optimizer does not know, or an adversary without a number of steps at which to look.
+            time that the optimizer does not know, batches under gradient flow, or an adversary without a number of
+            steps at which to look.
     """
 
     time: str = "initialization"
     value: float | None = None
     functional: str = "mean"
     budget: int = 2000
-    optimizer: str = "gd"
+    optimizer: str | None = None
     learning_rate: float | str = "auto"
     loss: str = "squared"
     batch_size: int | None = None
@@ -85,17 +94,25 @@ class Reading:
             raise InputError("networks trained against an adversary are read after fixed steps")
 
     def _check_optimizer(self) -> None:
+        automatic = isinstance(self.learning_rate, str) and self.learning_rate == "auto"
+        if self.optimizer is None:
+            in_steps = not automatic or self.batch_size is not None
+            follows_flow = self.time in FLOW_TIMES or (self.time == "equal loss" and not in_steps)
+            object.__setattr__(self, "optimizer", "gradient_flow" if follows_flow else "gd")
         check_choice("the optimizer of a reading", self.optimizer, OPTIMIZERS)
-        if self.optimizer not in FOLLOW_FLOW:
-            if self.time in ("equal time", "equal scaled time"):
-                raise InputError(
-                    f"{self.optimizer!r} has no gradient-flow time, which the reading {self.time!r} asks for"
-                )
-            if isinstance(self.learning_rate, str) and self.learning_rate == "auto":
-                raise InputError(f"a reading with the optimizer {self.optimizer!r} needs a learning rate")
-        if self.optimizer == "gradient_flow" and self.time == "fixed steps":
-            raise InputError("gradient flow chooses its own steps: read it at a time or at a loss")
-        if not isinstance(self.learning_rate, str) or self.learning_rate != "auto":
+        if self.time in FLOW_TIMES and self.optimizer != "gradient_flow":
+            raise InputError(
+                f"the reading {self.time!r} is at a time of gradient flow, which steps of {self.optimizer!r} only come "
+                "near: leave the optimizer out, or read it after fixed steps"
+            )
+        if automatic and self.optimizer not in AUTOMATIC:
+            raise InputError(f"a reading with the optimizer {self.optimizer!r} needs a learning rate")
+        if self.optimizer == "gradient_flow":
+            if self.time == "fixed steps":
+                raise InputError("gradient flow chooses its own steps: read it at a time or at a loss")
+            if self.batch_size is not None:
+                raise InputError("gradient flow is that of the full loss: a reading of it takes no batch size")
+        if not automatic:
             object.__setattr__(
                 self, "learning_rate", check_positive("the learning rate of a reading", self.learning_rate)
             )
@@ -109,8 +126,9 @@ class Reading:
             "fixed steps": f"after {self.value} steps",
             "converged": "at t = ∞",
         }[self.time]
-        if self.optimizer != "gd":
-            when += f" of {self.optimizer.replace('_', ' ')}"
+        # A time and a loss are those of gradient flow where nothing else is said.
+        if self.optimizer != "gradient_flow" and self.time not in WITHOUT_VALUE:
+            when += f" of {'gradient descent' if self.optimizer == 'gd' else self.optimizer}"
         if self.learning_rate != "auto":
             when += f" at rate {self.learning_rate:g}"
         if self.loss != "squared":

@@ -33,15 +33,17 @@ class Estimate:
         value: the estimate.
         se: its standard error.
         df: degrees of freedom of ``se``.
+        time_error: what else it may be off by, in either direction.
     """
 
     value: float
     se: float
     df: float
+    time_error: float = 0.0
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Two-sided t interval."""
-        half = float(stats.t.ppf(0.5 + level / 2, self.df)) * self.se
+        """Two-sided t interval, wider by the time error on both sides."""
+        half = float(stats.t.ppf(0.5 + level / 2, self.df)) * self.se + self.time_error
         return self.value - half, self.value + half
 
 
@@ -100,10 +102,12 @@ class Sample:
     Attributes:
         values: (batch, n) one value per network; a batch of one for the networks at hand.
         geometric: whether its geometric mean is meant, exp E log X instead of E X.
+        time_error: what else the mean may be off by, in either direction, however many networks there are.
     """
 
     values: np.ndarray
     geometric: bool = False
+    time_error: float = 0.0
 
     @property
     def n(self) -> int:
@@ -138,6 +142,11 @@ class Sample:
         """(...) The estimated mean or geometric mean."""
         return np.exp(self.moments.value) if self.geometric else self.moments.value
 
+    @property
+    def relative_time_error(self) -> np.ndarray:
+        """(...) The time error over the estimated mean, below 1: of a mean that may be zero nothing more is known."""
+        return np.minimum(self.time_error / np.maximum(self.location, 1e-300), 1 - 1e-9)
+
 
 class Comparison(Protocol):
     """A positive number θ estimated from samples, to be compared with factors."""
@@ -161,7 +170,10 @@ class Comparison(Protocol):
 
 
 class _Contrasted(abc.ABC):
-    """A comparison that is tested by a t statistic, with corrections for skewness."""
+    """A comparison that is tested by a t statistic, with corrections for skewness.
+
+    With a time error, an inequality is rejected only if it is for every θ that this error leaves possible.
+    """
 
     @property
     @abc.abstractmethod
@@ -181,12 +193,18 @@ class _Contrasted(abc.ABC):
         """(...) Student's or Welch's t."""
         return self._contrast(factor)[0]
 
+    @abc.abstractmethod
+    def _beyond_time_error(self, factor: float, sign: int) -> float:
+        """The estimate of θ may be on this side (+1 above, −1 below) up to here though θ is at the factor."""
+
     def p_above(self, factor: float) -> np.ndarray:
         """(...) p-values of θ ≤ factor."""
+        factor = self._beyond_time_error(factor, +1)
         return self._guard_above(_p_value(*self._contrast(factor)), factor)
 
     def p_below(self, factor: float) -> np.ndarray:
         """(...) p-values of θ ≥ factor."""
+        factor = self._beyond_time_error(factor, -1)
         return self._guard_below(_p_value(*_mirrored(self._contrast(factor))), factor)
 
     def _guard_above(self, p: np.ndarray, factor: float) -> np.ndarray:
@@ -215,6 +233,10 @@ class Level(_Contrasted):
     def _contrast(self, factor: float) -> _Contrast:
         return _contrast(self.sample.moments, None, float(np.log(factor)) if self.sample.geometric else factor)
 
+    def _beyond_time_error(self, factor: float, sign: int) -> float:
+        shifted = factor + sign * self.sample.time_error
+        return max(shifted, 1e-300) if self.sample.geometric else shifted
+
     def _guard_below(self, p: np.ndarray, factor: float) -> np.ndarray:
         guarded = self.sample.lognormal & (p < UNGUARDED)
         if factor > 0 and guarded.any():
@@ -242,6 +264,12 @@ class _Ratio(_Contrasted):
     def estimate(self) -> np.ndarray:
         """(...) The estimate of θ."""
         return self.later.location / self.earlier.location
+
+    def _beyond_time_error(self, factor: float, sign: int) -> float:
+        if not (self.later.time_error or self.earlier.time_error):
+            return factor
+        later, earlier = (float(one.relative_time_error.item()) for one in (self.later, self.earlier))
+        return factor * (1 + earlier) / (1 - later) if sign > 0 else factor * (1 - earlier) / (1 + later)
 
 
 class Change(_Ratio):

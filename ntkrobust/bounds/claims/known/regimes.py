@@ -29,7 +29,6 @@ def claims(sizes: Sizes) -> list[Claim]:
             IncreasesIn("alpha"),
             measure,
             {"initialization": ("he",), "depth": (2,), "width": (WIDTH,), "n": (sizes.n,), "alpha": ALPHAS},
-            # gradient descent follows gradient flow to a few percent up to the largest of these α; docs/regimes.md
             reading=Reading("equal loss", 0.2, budget=sizes.budget),
             source=SOURCE,
             provenance="derived here",
@@ -76,7 +75,6 @@ def leaving_lazy(sizes: Sizes) -> list[Claim]:
             AtLeast(lambda: LAZY_RATIO),
             "lazy_ratio",
             {"initialization": ("he",), "depth": (2,), "width": (16,), "n": (sizes.n,), "alpha": (300.0, 1200.0)},
-            # at so large an α gradient descent overshoots on its way to a smaller loss; gradient flow: docs/regimes.md
             reading=Reading("equal loss", 0.9, budget=sizes.budget),
             assumptions=(_ABOVE,),
             **recollected,
