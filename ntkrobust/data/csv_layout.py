@@ -9,7 +9,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from ntkrobust.errors import InputError
 
@@ -34,6 +34,10 @@ TRUTH = {"true": 1.0, "false": 0.0}
 MISSING = ("", "na", "n/a", "#n/a", "#na", "nan", "-nan", "null", "none", "nil", "<na>", "nat", "?", "-", "--", ".")
 """What stands for a missing number, in lower case."""
 
+FirstRow = Literal["names", "point", "names unless", "point unless"]
+"""What the first row is. Where it counts 0, 1, 2, …: names, unless its last number is a label of other rows too; where
+it counts otherwise (1, 2, 3 or 0.0, 1.0, 2.0): a point, unless its last number is the label of no other row."""
+
 Row = tuple[int, list[str]]
 """The number of the line that a row ends on, from 1, and its cells."""
 
@@ -47,7 +51,7 @@ class Layout:
         first: line number of the first row; what it is, names or a point, ``names`` and ``doubt`` say.
         names: of the columns, if the file has such.
         above: whether the names are the first row: False where a comment line above the points has them.
-        doubt: whether that row counts 0, 1, 2, … and only the labels of all others can tell what it is.
+        what: that row is, as :data:`FirstRow` has it.
         width: cells of each row, with the empty one behind a separator at its end.
         ends_in_separator: whether every row has such an empty cell.
     """
@@ -56,7 +60,7 @@ class Layout:
     first: int
     names: tuple[str, ...] | None
     above: bool
-    doubt: bool
+    what: FirstRow
     width: int
     ends_in_separator: bool
 
@@ -104,6 +108,7 @@ def layout_of(stream: BinaryIO, label: str | None) -> Layout:
     The first row holds names if no cell of it is a number, or if its numbers count 0, 1, 2, … as the columns of pandas
     do by default and something shows that they are no point: an empty cell before them, a text where other rows have
     numbers, the name ``label``, or decimal points in all other rows of a column. (The labels are the last resort.)
+    Beside a text above numbers, any numbers that count will do.
 
     Args:
         stream: the file.
@@ -126,16 +131,16 @@ def layout_of(stream: BinaryIO, label: str | None) -> Layout:
     if below == width + 1 and texts_only:
         # Names for all columns but one: that of the row numbers, as R writes them, or the nothing at the end of lines.
         names = tuple(first) if empty_ends else ("", *first)
-        return Layout(separator, line, names, True, False, below, empty_ends)
+        return Layout(separator, line, names, True, "names", below, empty_ends)
     ends = empty_ends and below == width and first[-1] == ""
     first = first[: width - ends]
-    named, doubt = _are_names(first, [cells for cells in rest if len(cells) == width], separator, label)
-    if named or doubt:
-        return Layout(separator, line, tuple(first), True, doubt, width, ends)
+    what = _what_it_is(first, [cells for cells in rest if len(cells) == width], separator, label)
+    if what in ("names", "names unless"):
+        return Layout(separator, line, tuple(first), True, what, width, ends)
     said = _cells_of(comment, separator) if comment else []
     if len(said) == len(first) and not any(is_number(cell, separator) for cell in said):
-        return Layout(separator, line, tuple(said), False, False, width, ends)
-    return Layout(separator, line, None, True, False, width, ends)
+        return Layout(separator, line, tuple(said), False, what, width, ends)
+    return Layout(separator, line, None, True, what, width, ends)
 
 
 def _separator_and_comment(stream: BinaryIO) -> tuple[str, str]:
@@ -179,27 +184,32 @@ def _cells_of(line: str, separator: str) -> list[str]:
     return [cell.strip() for cell in next(csv.reader([line.strip()], delimiter=separator, skipinitialspace=True), [])]
 
 
-def _are_names(first: list[str], rest: list[list[str]], separator: str, label: str | None) -> tuple[bool, bool]:
-    """Whether the first row holds names, and whether that is in doubt."""
+def _what_it_is(first: list[str], rest: list[list[str]], separator: str, label: str | None) -> FirstRow:
+    """What the first row is, above the others."""
     numeric = [is_number(cell, separator) for cell in first]
     if not any(numeric):
         # A point of truth values, or with several gaps, is no row of names.
         gaps = sum(cell.lower() in MISSING for cell in first)
-        return not any(cell.lower() in TRUTH for cell in first) and gaps < 2, False
+        return "point" if gaps > 1 or any(cell.lower() in TRUTH for cell in first) else "names"
     counted = [cell for cell, is_one in zip(first, numeric, strict=True) if is_one]
-    if counted != [str(number) for number in range(len(counted))] or not rest:
-        return False, False
+    by_default = counted == [str(number) for number in range(len(counted))]
+    values = [as_number(cell, separator) or 0.0 for cell in counted]
+    counts = len(values) > 1 and values == [values[0] + at for at in range(len(values))]
+    if not rest or not (by_default or counts):
+        return "point"
     if label is not None and label in first:
-        return True, False
+        return "names"
     others = [index for index, is_one in enumerate(numeric) if not is_one]
     if others:
         unnamed_first = others == [0] and not first[0]
         texts = [at for at in others if first[at].lower() not in MISSING]
         above_numbers = any(is_number(cells[at], separator) for at in texts for cells in rest)
         named_label = any(first[at].lower() in LABEL_NAMES for at in others)
-        return unnamed_first or above_numbers or named_label, False
+        return "names" if unnamed_first or above_numbers or named_label else "point"
+    if not by_default:
+        return "point unless" if values[0] in (0, 1) else "point"
     decimal = any(all(not cells[at].lstrip("+-").isdecimal() for cells in rest) for at in range(len(first)))
-    return decimal, not decimal
+    return "names" if decimal else "names unless"
 
 
 def label_column(names: tuple[str, ...] | None, columns: int, label: str | None) -> int:

@@ -136,7 +136,7 @@ class _Cells:
             self._take(line, cells)
         if not self.lines:
             raise InputError("expected lines of numbers, got a header only")
-        if layout.doubt:
+        if layout.what in ("names unless", "point unless"):
             self._settle(head)
         if self._commas and self._points:
             raise InputError("it has numbers with decimal commas as well as with points, such as 1,5 and 1.5")
@@ -171,13 +171,20 @@ class _Cells:
         raise InputError(f"{self.place(-1, column)} must be a number, got {_shown(cell)}")
 
     def _settle(self, head: list[str]) -> None:
-        """Decide whether a first row that counts 0, 1, 2, … is one of names: its last number is no other's label.
+        """See that a first row that counts was taken for what it is: names, or a point.
 
         Raises:
-            InputError: it is a label of other rows, so that the row could be a point.
+            InputError: its last number is a label of other rows, so that names could be a point; or of no other row
+                while others share theirs, so that a point could be names.
         """
-        last = float(head[self.label])
-        if any(as_number(cell, self.separator) == last for cell in self.labels):
+        labels = [as_number(cell, self.separator) for cell in self.labels]
+        if self._layout.what == "names unless":
+            is_doubtful = as_number(head[self.label], self.separator) in labels
+        else:
+            others = labels[1:]
+            is_doubtful = labels[0] not in others and len(set(others)) < len(others)
+            head = [f"{self._numbers[at]:g}" for at in range(len(self._inputs))]
+        if is_doubtful:
             raise InputError(
                 f"line {self._layout.first} counts {', '.join(head[:3])} and may hold the names of columns or a point: "
                 "give names that are no numbers, or move the point down"

@@ -50,7 +50,8 @@ def from_file(
     - *Names of columns*: the first line, if no cell of it is a number; or if its numbers count 0, 1, 2, …, as the
       default names of pandas do, and something shows that it is no point: an empty cell before them, a text where
       others have numbers, decimals in all of a column below, or a label that no point has. Where nothing does, it is
-      refused.
+      refused. A first line 1, 2, 3, … or 0.0, 1.0, 2.0, … is a point, and refused where it has a label of its own and
+      others share theirs.
     - *Row numbers*: a first column without a name (or ``Unnamed: 0``), or a column ``index`` or ``id`` with no value
       twice, that holds natural numbers or texts, is left out. A first column in a file without names that counts the
       lines is refused.

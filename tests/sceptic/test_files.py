@@ -120,6 +120,15 @@ def test_default_names_above_whole_numbers(write):
     text = pd.DataFrame(np.column_stack([x[:, :2], np.arange(N) % 3])).to_csv(index=False)
     refused(write(text), "line 1 counts 0, 1, 2 and may hold the names of columns or a point")
     assert load(f"{write(text)}:label=2").classes == (0, 1, 2)
+    # Other names that count: above a text they are names, above numbers they could be.
+    years = pd.DataFrame(X, columns=[2019, 2020]).assign(label=Y)
+    assert together(load(write(years.to_csv(index=False)))) == right(X, Y)
+    for names in ([1, 2, 3], [0.0, 1.0, 2.0]):
+        frame = FRAME.set_axis(names, axis=1)
+        refused(write(frame.to_csv(index=False)), "line 1 counts", "names of columns or a point")
+        assert together(load(write(frame.to_csv()))) == right(X, Y)
+    counting = "1,2,3\n4,5,3\n6,7,0\n"
+    assert together(load(write(counting))) == right([[1, 2], [4, 5], [6, 7]], [3, 3, 0])
 
 
 def test_rows_numbered_without_a_name_are_refused(write):
@@ -129,7 +138,9 @@ def test_rows_numbered_without_a_name_are_refused(write):
 
 def test_the_old_rule_of_headers_is_noticed(write, monkeypatch):
     """The planted fault: a first line is one of names only if none of its cells is a number."""
-    monkeypatch.setattr(csv_layout, "_are_names", lambda first, *_: (not any(map(csv_layout.is_number, first)), False))
+    monkeypatch.setattr(
+        csv_layout, "_what_it_is", lambda first, *_: "point" if any(map(csv_layout.is_number, first)) else "names"
+    )
     with pytest.raises(InputError):
         load(write(FRAME.to_csv()))
     wide = pd.DataFrame(np.column_stack([X[:, :1], X[:, :1], Y]))
