@@ -16,6 +16,7 @@ from scipy import stats
 
 import ntkrobust as ntr
 from ntkrobust.bounds.formulas import luo2021
+from ntkrobust.folders import write_text
 from ntkrobust.reports.palette import LIGHT, SERIES
 from ntkrobust.reports.svg import drawing, inline_svg
 
@@ -180,7 +181,7 @@ def main() -> None:
     with drawing():
         figure = inline_svg(draw(points, crossings), "Phase diagram of two-layer ReLU networks, measured and known")
     target = Path(__file__).parent / "figures" / "phase-diagram.svg"
-    target.write_text(f"{figure}\n", encoding="utf-8")
+    write_text(target, f"{figure}\n")
     print(target)
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ntkrobust.folders import write_text
 from ntkrobust.reports.figures import overview_figure, verdict_figure
 from ntkrobust.reports.stored import Stored, read_folder
 
@@ -56,7 +57,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for name, svg in figures(read_folder(sys.argv[1])):
         target = FOLDER / f"{name}.svg"
-        target.write_text(f"{svg}\n", encoding="utf-8")
+        write_text(target, f"{svg}\n")
         print(target)
 
 

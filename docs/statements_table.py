@@ -19,6 +19,7 @@ import xarray as xr
 
 from ntkrobust.bounds.claims.known.sizes import PRESETS
 from ntkrobust.errors import InputError
+from ntkrobust.folders import write_text
 from ntkrobust.reports import marks, slopes, words
 from ntkrobust.reports.stored import read_folder
 
@@ -382,7 +383,7 @@ def main() -> None:
     verdicts = read(sys.argv[1:])
     for path in sorted(FOLDER.glob("*.md")):
         text = path.read_text(encoding="utf-8")
-        path.write_text(filled(text, claims_of(text), verdicts), encoding="utf-8")
+        write_text(path, filled(text, claims_of(text), verdicts))
         print(path)
 
 

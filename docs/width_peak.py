@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import ntkrobust as ntr
+from ntkrobust.folders import write_text
 from ntkrobust.reports import axes as scales
 from ntkrobust.reports import marks, words
 from ntkrobust.reports.palette import LIGHT
@@ -223,7 +224,7 @@ def store(curves: list[Curve], path: Path) -> None:
             for one in curves
         ],
     }
-    path.write_text(f"{json.dumps(document, indent=1)}\n", encoding="utf-8")
+    write_text(path, f"{json.dumps(document, indent=1)}\n")
 
 
 def _short(values: np.ndarray) -> list[str]:
@@ -324,7 +325,7 @@ def main() -> None:
     curves = read(STORED)
     for one in curves:
         print(describe(one))
-    FIGURE.write_text(f"{picture(curves)}\n", encoding="utf-8")
+    write_text(FIGURE, f"{picture(curves)}\n")
     print(FIGURE)
 
 

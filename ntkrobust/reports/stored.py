@@ -183,6 +183,10 @@ def _opened(path: Path, content: bytes) -> xr.DataTree:
             if size > _LARGEST:
                 raise InputError(f"{named(path)} must unpack to at most {_LARGEST >> 30} GiB, not {size} bytes")
             evidence = stored.load()
+            for group in evidence.subtree:
+                # The tree's own load passes over a variable with the name of its group.
+                for variable in group.variables.values():
+                    variable.load()
     except InputError:
         raise
     except Exception as error:  # a damaged HDF5 file fails in as many ways as it has parts
