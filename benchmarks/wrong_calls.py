@@ -17,6 +17,7 @@ import functools
 import inspect
 import io
 import random
+import re
 import resource
 import signal
 import tempfile
@@ -247,7 +248,7 @@ def _run_command(words: list[str]) -> None:
 
 def _shown(value: object) -> str:
     try:
-        return " ".join(repr(value).split())[:60]
+        return re.sub(r" at 0x[0-9a-f]+", "", " ".join(repr(value).split()))[:60]
     except Exception:
         # Python refuses to print integers of thousands of digits.
         return f"<a {type(value).__name__}>"

@@ -64,6 +64,9 @@ def run(arguments: list[str]) -> int:
         return complain(str(error))
     except BrokenPipeError:
         return give_up_output()
+    except OSError as error:
+        give_up_output()
+        return complain(f"the system refused: {error}")
     except KeyboardInterrupt:
         return 130
     return status if isinstance(status, int) else 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ntkrobust.archives import check_size
 from ntkrobust.errors import InputError
 
 SHAPE = (32, 32, 3)
@@ -21,6 +22,8 @@ def read_batch(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]
         InputError: the file isn't a whole number of images, or a class is not 0..9.
         OSError: it can't be read.
     """
+    size = path.stat().st_size
+    check_size("the file", size, size, size)
     data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
     if not data.size or data.size % _RECORD:
         raise InputError(f"expected a whole number of images of {_RECORD} bytes each, got {data.size} bytes")

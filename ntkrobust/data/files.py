@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
+from ntkrobust.archives import check_archive, check_size
 from ntkrobust.checks import LARGEST_SEED, check_integer
 from ntkrobust.data.checks import Array, as_points, check_same_rows
 from ntkrobust.data.csv_table import Kind, read_table
@@ -201,6 +202,7 @@ def _load_arrays(stream: BinaryIO) -> dict[str, npt.NDArray[np.generic]]:
         raise InputError(f"the archive is truncated or corrupt ({_one_line(error)})") from None
     with archive:
         _check_directory(stream, archive.zip)
+        check_archive(stream, archive.zip, ("x_train", "y_train", "x_test", "y_test"))
         found = archive.files
         masks = [name for name in found if "mask" in name.lower()]
         if masks:
@@ -249,6 +251,10 @@ def _one_line(error: Exception) -> str:
 
 
 def _read_csv(stream: BinaryIO, kind: Kind | None, name: str | None) -> _Read:
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    # A number takes two bytes at least: a digit and what separates it.
+    check_size("the table", size, size, size // 2)
     table = read_table(stream, kind, name)
     (y,), classes = encode([(table.label, table.y)])
     return _Read(table.x, y, None, None, classes, table.notes)

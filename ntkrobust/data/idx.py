@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import zlib
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +16,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from ntkrobust.archives import check_size
 from ntkrobust.errors import InputError
 
 _UNSIGNED_BYTES = 8
@@ -31,20 +33,21 @@ def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
         OSError: it can't be read.
     """
     with path.open("rb") as file:
+        packed = os.fstat(file.fileno()).st_size
         if path.suffix != ".gz":
-            return _parse(file, dimensions)
+            return _parse(file, dimensions, packed)
         start = file.read(2)
         if start != b"\x1f\x8b":
             raise InputError(f"expected gzip data, as the name ends in .gz, got {_shown(start)} at the start")
         file.seek(0)
         try:
             with gzip.open(file) as stream:
-                return _parse(stream, dimensions)  # type: ignore[arg-type]
+                return _parse(stream, dimensions, packed)  # type: ignore[arg-type]
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise InputError(f"the gzip data are truncated or corrupt ({error})") from None
 
 
-def _parse(stream: BinaryIO, dimensions: int) -> npt.NDArray[np.uint8]:
+def _parse(stream: BinaryIO, dimensions: int, packed: int) -> npt.NDArray[np.uint8]:
     expected = bytes((0, 0, _UNSIGNED_BYTES, dimensions))
     length = 4 * (1 + dimensions)
     header = stream.read(length)
@@ -59,6 +62,7 @@ def _parse(stream: BinaryIO, dimensions: int) -> npt.NDArray[np.uint8]:
     size, product = math.prod(shape), " × ".join(map(str, shape))
     if not size:
         raise InputError(f"expected at least one entry, got dimensions {product}")
+    check_size("the file", packed, size, size)
     parts, left = [], size + 1
     while left and (part := stream.read(min(left, _CHUNK))):
         parts.append(part)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ntkrobust.archives import load_arrays
 from ntkrobust.checks import check_integer
 from ntkrobust.errors import InputError
 from ntkrobust.finite.descriptions import described_fields
@@ -68,8 +69,8 @@ class Checkpoint:
             InputError: it is no checkpoint, or that of other arguments.
         """
         try:
-            with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                stored = {name: archive[name] for name in archive.files}
+            with open(self.path, "rb") as file:
+                stored = load_arrays(file)
             described = json.loads(str(stored.pop("description")))
             version, arguments, progress = (described[name] for name in ("format", "arguments", "progress"))
             other = sorted(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ntkrobust.adversary import Adversary
+from ntkrobust.archives import load_arrays
 from ntkrobust.checks import instance
 from ntkrobust.data.labels import Classes, check_classes
 from ntkrobust.domain import Bounds, Domain
@@ -196,8 +197,8 @@ class Run:
         """
         try:
             # opened here, since np.load leaves a damaged file open
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                stored = {name: archive[name] for name in archive.files}
+            with open(path, "rb") as file:
+                stored = load_arrays(file)
             described = json.loads(str(stored["description"]))
             adversary, classes = described.get("adversary"), described.get("classes")
             net = restored_network(described)

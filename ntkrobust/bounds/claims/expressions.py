@@ -8,6 +8,7 @@ import functools
 import inspect
 import math
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -82,7 +83,10 @@ class Expression:
     @functools.cached_property
     def _tree(self) -> ast.expr:
         try:
-            return ast.parse(self.text.strip(), mode="eval").body
+            with warnings.catch_warnings():
+                # Of what is legal in Python and makes little sense, such as calling a number: it is refused below.
+                warnings.simplefilter("ignore", SyntaxWarning)
+                return ast.parse(self.text.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise InputError(f"{self.text!r} is not a formula") from None
 
@@ -92,6 +96,8 @@ class Expression:
             return _condition(self._tree) if self.condition else _number(self._tree)
         except RecursionError:
             raise InputError(f"the formula {self.text!r:.60} is nested too deeply") from None
+        except OverflowError:
+            raise InputError(f"the formula {self.text!r:.60} has a number beyond the range of floats") from None
         except _NotAllowedError as error:
             part = ast.get_source_segment(self.text.strip(), error.node) or self.text
             allowed = "names, numbers, + - * / **, sqrt, exp, log, min and max"

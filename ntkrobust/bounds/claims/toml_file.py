@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +26,15 @@ from ntkrobust.bounds.claims.relations import (
     ScalesAs,
 )
 from ntkrobust.errors import InputError
+
+LONGEST = 2**20
+"""Bytes that a file of claims may have."""
+
+DEEPEST = 8
+"""Parts of a dotted key."""
+
+_STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'')
+_DEEP = re.compile(rf"(?<![\w-])(?:[\w-]+[ \t]*\.[ \t]*){{{DEEPEST},}}")
 
 _RELATIONS: dict[str, tuple[Callable[..., Relation], tuple[str, ...], tuple[str, ...]]] = {
     "equals": (Equals, ("value",), ("margin",)),
@@ -60,14 +70,7 @@ def claims_in_toml(path: str | Path) -> list[Claim]:
         InputError: there is no such file, it is not TOML, or something in it is not a claim.
     """
     path = Path(path)
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} could not be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is not TOML: {error}") from None
+    document = _parsed(path, _text(path))
     tables = [document] if "id" in document else document.get("claim", [])
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise InputError(f"{path} defines no claims: give an `id` at the top level, or tables [[claim]]")
@@ -78,6 +81,36 @@ def claims_in_toml(path: str | Path) -> list[Claim]:
         return [_claim(table) for table in tables]
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is not a file")
+        with path.open("rb") as file:
+            content = file.read(LONGEST + 1)
+        if len(content) > LONGEST:
+            raise InputError(f"{path} must have at most {LONGEST} bytes, a few thousand claims")
+        return content.decode("utf-8")
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} could not be read: {error}") from None
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    # Of a dotted key the parser makes a table for each part, and walks through all of them: n parts cost n².
+    deep = _DEEP.search(_STRING.sub("_", text))
+    if deep is not None:
+        raise InputError(f"{path} has a key of more than {DEEPEST} parts, {deep[0]:.60}: a claim has keys of two")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise InputError(f"{path} is nested too deeply") from None
+    except ValueError as error:  # also of integers of thousands of digits
+        raise InputError(f"{path} is not TOML: {error}") from None
 
 
 def _claim(table: Mapping[str, Any]) -> Claim:
