@@ -16,6 +16,7 @@ from ntkrobust.finite.attacks.found import at_input, look, worse_of
 from ntkrobust.finite.attacks.gradient import STEP, fgsm, pgd
 from ntkrobust.finite.balls import Ball
 from ntkrobust.finite.parameters import Parameters
+from ntkrobust.finite.plan import PROGRAMS
 
 RNG = np.random.default_rng(0)
 DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
@@ -361,18 +362,30 @@ def test_saturated_units_are_noticed_and_square_beats_pgd(digits):
     assert (plain.zero_gradient < 0.01).all()
 
 
-def test_saturated_softmax_is_noticed_and_the_ratio_sees_through_it(trained, digits, struck):
+def test_saturated_softmax_is_noticed_and_the_ratio_sees_through_it(trained, digits, struck, monkeypatch):
     *below, last = trained.parameters.weights
     loud = with_weights(trained, [*below, 1e4 * last])
+    # The classes are the same functions of x, and the loss of outputs of ordinary size is no worse for it.
+    heard = strike(loud, digits, methods=("pgd", "apgd-dlr"))
+    np.testing.assert_array_equal(heard.masks_gradients, 0)
+    # the planted fault: the cross entropy of outputs of any size
+    monkeypatch.setattr(objectives, "SMALLEST", 0.0)
+    monkeypatch.setattr(objectives, "LARGEST", np.inf)
+    PROGRAMS.clear()
     result = strike(loud, digits)
+    PROGRAMS.clear()
     np.testing.assert_array_equal(result.masks_gradients, 1)
     assert (result.zero_gradient.sel(loss="cross_entropy") > 0.5).all()
     assert (result.zero_gradient.sel(loss="margin") == 0).all()
     assert all("cross entropy, not of the margin" in reason for reason in result.masking_reasons.to_numpy())
-    # the classes are the same functions of x: only methods that follow the cross entropy lose their strength
-    by_method, before = (one.is_robust_by_method[:, 1].mean(("seed", "point")) for one in (result, struck))
+    # only methods that follow the cross entropy lose their strength
+    by_method, after, before = (
+        one.is_robust_by_method[:, 1].mean(("seed", "point")) for one in (result, heard, struck)
+    )
     assert by_method.sel(attack="pgd") > before.sel(attack="pgd") + 0.1
-    np.testing.assert_allclose(by_method.sel(attack="apgd-dlr"), before.sel(attack="apgd-dlr"), atol=0.03)
+    assert after.sel(attack="pgd") < before.sel(attack="pgd") + 0.03
+    for found in (by_method, after):
+        np.testing.assert_allclose(found.sel(attack="apgd-dlr"), before.sel(attack="apgd-dlr"), atol=0.03)
 
 
 def test_points_outside_are_counted():

@@ -13,6 +13,12 @@ from ntkrobust.data.labels import Classes
 from ntkrobust.errors import InputError
 from ntkrobust.networks import Network
 
+SMALLEST = 1e-36
+"""Arrays without a larger entry lose digits in single precision, or all of them."""
+
+SQUARED = 1e15
+"""Largest entry of what training squares; its inverse is the smallest."""
+
 
 def single_precision(name: str, value: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """``value`` (rows, columns) as a float32 array.
@@ -25,7 +31,20 @@ def single_precision(name: str, value: npt.ArrayLike) -> npt.NDArray[np.float32]
         single = matrix.astype(np.float32)
     if not np.isfinite(single).all():
         raise InputError(f"{name} must fit into single precision, got a number of size {np.abs(matrix).max():g}")
+    largest = float(np.max(np.abs(matrix)))
+    if 0 < largest < SMALLEST:
+        raise InputError(f"{name} must fit into single precision, got no number larger than {largest:g}")
     return single
+
+
+def check_size(name: str, array: npt.NDArray[np.float32]) -> None:
+    """Raise InputError unless float32 holds squares, and products of two, of an array's entries, or all are zero."""
+    largest = float(np.max(np.abs(array)))
+    if largest and not 1 / SQUARED <= largest <= SQUARED:
+        raise InputError(
+            f"the largest entry of {name} must be between {1 / SQUARED:g} and {SQUARED:g}, so that training can square "
+            f"it in single precision, got {largest:g}: rescale it"
+        )
 
 
 def training_data(

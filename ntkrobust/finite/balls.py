@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from ntkrobust.finite import scaling
 from ntkrobust.norms import Norm
 
-TINY = 1e-30
-"""Lengths are divided by this at least."""
+TINY = float(np.finfo(np.float32).tiny)
+"""Lengths are divided by this at least: the smallest normal number."""
 
 
 class Ball(NamedTuple):
@@ -57,7 +59,7 @@ def length(norm: Norm, difference: jax.Array) -> jax.Array:
     if norm == "linf":
         return jnp.max(jnp.abs(difference), axis=0)
     if norm == "l2":
-        return jnp.linalg.norm(difference, axis=0)
+        return scaling.norm(difference, 0)
     return jnp.sum(jnp.abs(difference), axis=0)
 
 

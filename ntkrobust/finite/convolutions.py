@@ -48,9 +48,13 @@ class Convolutional:
         """J(x) = ∂f/∂x (n, o, d)."""
         return derivatives.jacobian_of_columns(lambda x: self.outputs_in_columns(scales, parameters, x), x)
 
-    def kernel(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
-        """The empirical NTK Θ(x, x) (n, o, n, o)."""
-        return derivatives.kernel_by_jacobian(lambda one, x: self.outputs(scales, one, x), unpacked(parameters), x)
+    def kernel(
+        self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array, factor: jax.Array | float = 1.0
+    ) -> jax.Array:
+        """The empirical NTK Θ(x, x) (n, o, n, o), times factor²."""
+        return derivatives.kernel_by_jacobian(
+            lambda one, x: self.outputs(scales, one, x), unpacked(parameters), x, factor
+        )
 
     def lipschitz_upper(self, gains: jax.Array, norms: jax.Array) -> jax.Array:
         """A number not below the Lipschitz constant wherever |φ'| ≤ 1, from the layers' gains and norms.

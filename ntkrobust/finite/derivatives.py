@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ntkrobust.activations import Activation
+from ntkrobust.finite import scaling
 from ntkrobust.finite.parameters import (
     LayerScales,
     Parameters,
@@ -70,8 +71,14 @@ def jacobian_of_columns(outputs: Callable[[jax.Array], jax.Array], x: jax.Array)
     return jax.lax.map(lambda of: pull_back(of)[0], each).transpose(2, 0, 1)
 
 
-def empirical_ntk(phi: Activation, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
-    """Θ(x, x) = ∂f/∂θ (∂f/∂θ)^T (n, o, n, o) of one network at x (n, d).
+def empirical_ntk(
+    phi: Activation,
+    scales: LayerScales,
+    parameters: Parameters | Stacked,
+    x: jax.Array,
+    factor: jax.Array | float = 1.0,
+) -> jax.Array:
+    """factor²·Θ(x, x), Θ = ∂f/∂θ (∂f/∂θ)^T, (n, o, n, o) of one network at x (n, d).
 
     With h_l the outputs of layer l (h_0 = x) and δ_l = ∂f/∂z_l, the derivative with respect to W_l is δ_l h_{l−1}^T. So
     Θ = Σ_l (h_{l−1}·h_{l−1}') (δ_l·δ_l') (plus δ_l·δ_l' for each bias), and no derivative with respect to parameters is
@@ -101,7 +108,7 @@ def empirical_ntk(phi: Activation, scales: LayerScales, parameters: Parameters |
         return (theta + of_layer(gain, phi(z), delta), pulled_back(gain, weight, delta, z)), None
 
     o, n = len(last), len(x)
-    delta = jnp.broadcast_to(jnp.eye(o, dtype=x.dtype)[:, :, None], (o, o, n))
+    delta = jnp.broadcast_to(factor * jnp.eye(o, dtype=x.dtype)[:, :, None], (o, o, n))
     theta = of_layer(gains[-1], phi(z_last), delta)
     delta = pulled_back(gains[-1], last, delta, z_last)
     # From W_{L−1} down to W_2: h_{l−1} = φ(z_{l−1}).
@@ -110,9 +117,14 @@ def empirical_ntk(phi: Activation, scales: LayerScales, parameters: Parameters |
 
 
 def kernel_by_jacobian(
-    outputs: Callable[[Parameters, jax.Array], jax.Array], parameters: Parameters, x: jax.Array
+    outputs: Callable[[Parameters, jax.Array], jax.Array],
+    parameters: Parameters,
+    x: jax.Array,
+    factor: jax.Array | float = 1.0,
 ) -> jax.Array:
-    """Θ(x, x) (n, o, n, o) of any network from its derivatives by the parameters, which take n·o times their memory.
+    """factor²·Θ(x, x) (n, o, n, o) of any network.
+
+    From its derivatives by the parameters, which take n·o times their memory.
 
     Args:
         outputs: (parameters, x (n, d)) ↦ f(x) (n, o).
@@ -123,12 +135,24 @@ def kernel_by_jacobian(
     def rows(point: jax.Array) -> Parameters:
         """∂f(x)/∂θ, each array of parameters with a leading axis of the outputs."""
         f, pull_back = jax.vjp(lambda one: outputs(one, point[None])[0], parameters)
-        return jax.vmap(lambda of: pull_back(of)[0])(jnp.eye(len(f), dtype=f.dtype))
+        return jax.vmap(lambda of: pull_back(of)[0])(factor * jnp.eye(len(f), dtype=f.dtype))
 
     each = jax.tree.leaves(jax.vmap(rows)(x))
     n, o = each[0].shape[:2]
     flat = (leaf.reshape(n * o, -1) for leaf in each)
     return sum((leaf @ leaf.T for leaf in flat), jnp.zeros((), x.dtype)).reshape(n, o, n, o)
+
+
+def parameter_gradient_unit(outputs: Callable[[Parameters], jax.Array], parameters: Parameters) -> jax.Array:
+    """A power of two near the largest |∂Σf/∂θ_j|, Σ over all points and outputs; 1 where it is zero.
+
+    Args:
+        outputs: parameters ↦ f(X) (n, o).
+        parameters: of one network.
+    """
+    slopes = jax.tree.leaves(jax.grad(lambda one: jnp.sum(outputs(one)))(parameters))
+    most = jnp.max(jnp.stack([jnp.max(jnp.abs(slope)) for slope in slopes]))
+    return jnp.where(most > 0, scaling.unit(most), 1)
 
 
 def ntk_largest_eigenvalue(
@@ -151,7 +175,7 @@ def ntk_largest_eigenvalue(
 
     def multiply(_: int, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         v = carry[0]
-        norm = jnp.linalg.norm(v)
+        norm = scaling.norm(v)
         v = v / jnp.where(norm > 0, norm, 1)  # a kernel that is zero has λ_max = 0
         theta_v = push_forward(*pull_back(v))
         return theta_v, jnp.vdot(v, theta_v)

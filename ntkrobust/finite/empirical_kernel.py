@@ -14,6 +14,7 @@ from ntkrobust.finite.arrays import single_precision
 from ntkrobust.finite.models import Model, model_of
 from ntkrobust.finite.parameters import Parameters, layer_scales
 from ntkrobust.finite.plan import CHUNK_BYTES, Plan, choose_plan, run_over_seeds
+from ntkrobust.finite.representable import check_representable
 from ntkrobust.finite.run import Run, a_run
 from ntkrobust.machine import available_bytes
 from ntkrobust.networks import MLP, Network
@@ -39,7 +40,8 @@ def empirical_ntk(run: Run, x: np.ndarray) -> xr.DataArray:
         ``other_output``; coordinates ``gradient_flow_time`` and ``step`` (seed, time), ``status`` (seed).
 
     Raises:
-        InputError: x is of the wrong shape or not finite, or the result does not fit into this machine's memory.
+        InputError: x is of the wrong shape or not finite, or the result does not fit into this machine's memory or
+            single precision.
     """
     x = single_precision("x", x)
     if x.shape[1] != run.d_in:
@@ -48,6 +50,9 @@ def empirical_ntk(run: Run, x: np.ndarray) -> xr.DataArray:
     _check_memory(shape, _floats(run.net, run.d_in, len(x)))
     program, plan = _Kernel(model_of(run.net)), _kernel_plan(run.net, run.d_in, len(x))
     shared = (layer_scales(run.net, run.d_in), x)
+    is_sound = np.asarray(run.status) != "diverged"
+    for snapshot in run.snapshots:
+        check_representable(run.net, shared[0], x, snapshot, is_sound, squared=True)
     kernels = np.empty(shape, np.float32)
     for time, snapshot in enumerate(run.snapshots):
         kernels[:, time] = run_over_seeds(program, plan, shared, snapshot)

@@ -18,6 +18,7 @@ from ntkrobust.errors import InputError
 from ntkrobust.finite.losses import TrainingLoss
 from ntkrobust.finite.models import Model
 from ntkrobust.finite.parameters import Parameters, Stacked
+from ntkrobust.finite.scaling import sum_of_all_squares
 
 STAGES = np.array(
     [[0, 0, 0, 0], [1 / 2, 0, 0, 0], [0, 3 / 4, 0, 0], [2 / 9, 1 / 3, 4 / 9, 0]],
@@ -29,6 +30,9 @@ ERROR = np.array([-5 / 72, 1 / 12, 1 / 9, -1 / 8], dtype=np.float32)
 """Weights of the slopes in the difference between the step and its twin of order 2."""
 
 SAFETY, SHRINK, GROW = 0.9, 0.2, 5.0
+LONGEST = 1e37
+"""Steps are no longer than this, so that the next, ``GROW`` times as long, is a number of float32."""
+
 ROUNDING = 4 * float(np.finfo(np.float32).eps)
 """An error of this share of ‖θ‖ is that of storing θ, and no smaller step would lower it."""
 
@@ -42,7 +46,7 @@ def check_tolerance(tolerance: object) -> float:
 
 
 def _norm(tree: Parameters | Stacked) -> jax.Array:
-    return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)))
+    return sum_of_all_squares(jax.tree.leaves(tree)).root
 
 
 def _along(parameters: Any, size: jax.Array, weights: jax.Array, slopes: Any) -> Any:
@@ -102,7 +106,7 @@ class GradientFlow:
             taken = first | (exact & ~beyond)
             # A step cut short by a record says nothing of how long the next may be.
             longer = jnp.where(clipped, carry["size"], size * jnp.clip(factor, SHRINK, GROW))
-            proposed = jnp.where(taken, jnp.minimum(longer, 1e30), size * rejected)
+            proposed = jnp.where(taken, jnp.minimum(longer, LONGEST), size * rejected)
 
             # Compensated sum: thousands of small steps would otherwise lose digits of the time.
             addend = size - carry["late"]

@@ -33,15 +33,18 @@ from ntkrobust.data.checks import check_same_index
 from ntkrobust.data.encoding import check_have_classes, encode_like
 from ntkrobust.domain import Domain
 from ntkrobust.errors import InputError
-from ntkrobust.finite import spectral, stability
+from ntkrobust.finite import scaling, spectral, stability
 from ntkrobust.finite.arrays import single_precision
 from ntkrobust.finite.attacks import measures as attacks
 from ntkrobust.finite.balls import Ball, random_point
+from ntkrobust.finite.derivatives import parameter_gradient_unit
 from ntkrobust.finite.drawing import run_over_draws
 from ntkrobust.finite.models import Model, model_of
 from ntkrobust.finite.parameters import LayerScales, Parameters, layer_scales
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_times
+from ntkrobust.finite.representable import check_representable
 from ntkrobust.finite.run import Run, a_run
+from ntkrobust.finite.scaling import Scaled, resolved
 from ntkrobust.finite.seeds import check_seeds, seed_keys
 from ntkrobust.networks import MLP, Network, a_network
 from ntkrobust.precision import TRAINING_DTYPE
@@ -58,6 +61,9 @@ MOST_SAMPLES = 100_000
 
 KERNEL_POINTS = 64
 """Training points on which the change of the empirical kernel is measured (the first so many)."""
+
+SCALE_POINTS = 4
+"""Training points that the scale of the kernel is estimated from, before it is computed."""
 
 LAYER_ERROR = 0.5 * spectral.TOLERANCE
 """Largest relative error of ``layer_spectral_norms``, up to the rounding of float32."""
@@ -178,7 +184,8 @@ class Measure:
     Attributes:
         name: how it is asked for, and its variable's name in the result.
         definition: what it is, in LaTeX.
-        compute: a traceable function of a :class:`Probe`; it returns an array with the axes ``dims``.
+        compute: a traceable function of a :class:`Probe`; it returns an array with the axes ``dims``, or a
+            :class:`~ntkrobust.finite.scaling.Scaled` one, for numbers that single precision need not hold.
         dims: axes of one network's result: ``("point",)``, ``("layer",)`` or ``()``.
         side: ``exact``, or the side on which the number bounds the quantity.
         needs: what has to be given to :func:`measure` for it: ``"y_test"``, ``"epsilon"``.
@@ -191,7 +198,7 @@ class Measure:
 
     name: str
     definition: str
-    compute: Callable[[Probe], jax.Array]
+    compute: Callable[[Probe], jax.Array | Scaled]
     dims: tuple[str, ...] = ("point",)
     side: Side = "exact"
     needs: tuple[str, ...] = ()
@@ -232,7 +239,7 @@ def _perturbed_differences(probe: Probe) -> jax.Array:
     radius = jax.random.uniform(key_radius, (probe.samples, n, 1), dtype=TRAINING_DTYPE) ** (1 / d)
     moved = probe.x + probe.epsilon * radius * direction
     outputs = probe.outputs
-    return jax.lax.map(lambda x: jnp.linalg.norm(probe.f(x) - outputs, axis=-1), moved) / probe.epsilon
+    return jax.lax.map(lambda x: scaling.norm(probe.f(x) - outputs, -1), moved) / probe.epsilon
 
 
 def _allowed_differences(probe: Probe) -> jax.Array:
@@ -249,8 +256,18 @@ def _allowed_differences(probe: Probe) -> jax.Array:
 
 def _relative_change(new: Sequence[jax.Array], old: Sequence[jax.Array]) -> jax.Array:
     """‖new − old‖_F/‖old‖_F over all arrays together."""
-    change = sum(jnp.sum((a - b) ** 2) for a, b in zip(new, old, strict=True))
-    return jnp.sqrt(change / sum(jnp.sum(b**2) for b in old))
+    change = scaling.sum_of_all_squares([a - b for a, b in zip(new, old, strict=True)])
+    return change.over(scaling.sum_of_all_squares(old))
+
+
+def _output_rms(probe: Probe) -> jax.Array:
+    """rms_x ‖f(x)‖₂ over the test points."""
+    return scaling.mean_square_of_rows(probe.outputs).root
+
+
+def _jacobian_squares(probe: Probe) -> scaling.SumOfSquares:
+    """‖J(x)‖_F² (n',)."""
+    return scaling.sum_of_squares(probe.jacobian, (-2, -1))
 
 
 def _norm_product(probe: Probe) -> jax.Array:
@@ -263,7 +280,7 @@ def _layer_norms(probe: Probe) -> jax.Array:
 
 
 def _jacobian_spectral(probe: Probe) -> jax.Array:
-    return jnp.sqrt(stability.squared_singular_values(probe.jacobian)[..., -1])
+    return stability.largest_singular_value(probe.jacobian)
 
 
 def _norm_product_tightness(probe: Probe) -> jax.Array:
@@ -278,8 +295,8 @@ def _linearisation_error(probe: Probe) -> jax.Array:
         lambda parameters: probe.model.outputs(probe.scales, parameters, probe.x), (probe.initial,), (moved,)
     )
     change = probe.outputs - f_0
-    size, error = jnp.linalg.norm(change), jnp.linalg.norm(change - first_order)
-    rounding = ROUNDING * jnp.linalg.norm(f_0)
+    size, error = scaling.norm(change), scaling.norm(change - first_order)
+    rounding = ROUNDING * scaling.norm(f_0)
     # Where nothing has moved the expansion is exact; where only f hasn't, it errs by all there is.
     unmoved = jnp.where(error > rounding, jnp.inf, 0.0)
     return jnp.where(size > rounding, error / jnp.where(size > rounding, size, 1), unmoved)
@@ -291,8 +308,11 @@ def _layer_changes(probe: Probe) -> jax.Array:
 
 
 def _kernel_change(probe: Probe) -> jax.Array:
-    x = probe.x_train[:KERNEL_POINTS]
-    return _relative_change([probe.kernel(probe.parameters, x)], [probe.kernel(probe.initial, x)])
+    x, model, scales = probe.x_train[:KERNEL_POINTS], probe.model, probe.scales
+    # Kernels have the square of the scale of the network, which divides out of the ratio.
+    factor = 1 / parameter_gradient_unit(lambda one: model.outputs(scales, one, x[:SCALE_POINTS]), probe.initial)
+    new, old = (model.kernel(scales, one, x, factor) for one in (probe.parameters, probe.initial))
+    return _relative_change([new], [old])
 
 
 def _accuracy(outputs: jax.Array, y: jax.Array) -> jax.Array:
@@ -343,29 +363,29 @@ MEASURES: dict[str, Measure] = {
         Measure(
             "normalized_perturbation_stability",
             r"P(f,\varepsilon)/(\varepsilon\,\mathrm{rms}_x\|f(x)\|_2)",
-            lambda probe: probe.stability / jnp.sqrt(jnp.mean(jnp.sum(probe.outputs**2, axis=-1))),
+            lambda probe: probe.stability / _output_rms(probe),
             source=f"{_ZHU}, with the scale of the output divided out",
         ),
         Measure(
             "jacobian_frobenius",
             r"\|J(x)\|_F",
-            lambda probe: jnp.linalg.norm(probe.jacobian, axis=(-2, -1)),
+            lambda probe: _jacobian_squares(probe).root,
         ),
         Measure(
             "jacobian_frobenius_max",
             r"\max_x \|J(x)\|_F",
-            lambda probe: jnp.max(jnp.linalg.norm(probe.jacobian, axis=(-2, -1))),
+            lambda probe: jnp.max(_jacobian_squares(probe).root),
             dims=(),
         ),
         Measure(
             "jacobian_frobenius_sq",
             r"\|J(x)\|_F^2",
-            lambda probe: jnp.sum(probe.jacobian**2, axis=(-2, -1)),
+            lambda probe: _jacobian_squares(probe).scaled(),
         ),
         Measure(
             "jacobian_frobenius_fourth",
             r"\|J(x)\|_F^4",
-            lambda probe: jnp.sum(probe.jacobian**2, axis=(-2, -1)) ** 2,
+            lambda probe: _jacobian_squares(probe).scaled(2),
         ),
         Measure(
             "jacobian_spectral",
@@ -406,7 +426,7 @@ MEASURES: dict[str, Measure] = {
         Measure(
             "output_rms",
             r"\mathrm{rms}_x\|f(x)\|_2",
-            lambda probe: jnp.sqrt(jnp.mean(jnp.sum(probe.outputs**2, axis=-1))),
+            _output_rms,
             dims=(),
         ),
         Measure(
@@ -444,14 +464,14 @@ MEASURES: dict[str, Measure] = {
         Measure(
             "train_loss",
             r"\tfrac12 \sum_i \|f(x_i) - y_i\|^2 \text{ over the training set}",
-            lambda probe: 0.5 * jnp.sum((probe.f(probe.x_train) - probe.y_train) ** 2),
+            lambda probe: scaling.sum_of_squares(probe.f(probe.x_train) - probe.y_train).scaled().times(0.5),
             dims=(),
             needs_training_data=True,
         ),
         Measure(
             "test_mse",
             r"\mathrm{mean}_x \|f(x) - y\|^2 \text{ over the test set}",
-            lambda probe: jnp.mean(jnp.sum((probe.outputs - probe.labels) ** 2, axis=-1)),
+            lambda probe: scaling.mean_square_of_rows(probe.outputs - probe.labels).scaled(),
             dims=(),
             needs=("y_test",),
         ),
@@ -596,12 +616,13 @@ def measure(
     Returns:
         A dataset with dimensions ``seed``, ``time`` (records) and, where a measure has them, ``point`` or ``layer``;
         coordinates ``gradient_flow_time`` (seed, time), ``step`` (seed, time) and ``status`` (seed). Each variable
-        carries its ``definition``, ``side`` and ``source``.
+        carries its ``definition``, ``side`` and ``source``. Numbers are float32; squares, fourth powers and losses
+        that it can't hold are float64.
 
     Raises:
         InputError: an unknown measure, inputs of the wrong shape, with NaN or outside the range, a range beyond the
-            run's, a label that training never saw, a target without a class for a measure of accuracy, or something a
-            measure needs is missing.
+            run's, a label that training never saw, a target without a class for a measure of accuracy, something a
+            measure needs is missing, or networks whose Jacobians or outputs single precision can't hold.
     """
     domain = run.domain.narrowed(bounds, movable)
     y = None
@@ -619,6 +640,8 @@ def measure(
     if room is not None:
         plan = plan.with_room_for(check_integer("room", room, 1))
     shared = {"scales": layer_scales(run.net, run.d_in), "data": data}
+    for snapshot in run.snapshots:
+        check_representable(run.net, shared["scales"], data["x"], snapshot, np.asarray(run.status) != "diverged")
     values = _at_all_times(program, plan, shared, run)
     leading = ("seed", "time")
     labels = {
@@ -630,7 +653,7 @@ def measure(
     return _labelled(program.measures, values, leading, labels, run.net, plan, domain)
 
 
-def _at_all_times(program: _Measurements, plan: Plan, shared: dict[str, Any], run: Run) -> dict[str, np.ndarray]:
+def _at_all_times(program: _Measurements, plan: Plan, shared: dict[str, Any], run: Run) -> dict[str, Any]:
     """Measures (seed, time, …) by name."""
     keys = seed_keys(run.key, run.seeds)
     at_times: list[dict[str, Any]] = [{"parameters": one, "key": keys} for one in run.snapshots]
@@ -641,7 +664,8 @@ def _at_all_times(program: _Measurements, plan: Plan, shared: dict[str, Any], ru
         times = run_over_times(program, plan, shared, [one | {"initial": initial} for one in at_times])
     else:
         times = [run_over_draws(program, plan, shared, run.net, run.d_in, one, "initial") for one in at_times]
-    return {name: np.stack([time[name] for time in times], axis=1) for name in times[0]}
+    stacked: dict[str, Any] = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *times)
+    return stacked
 
 
 @takes(net=a_network)
@@ -684,6 +708,7 @@ def measure_untrained(
             raise InputError(f"the measure {one.name!r} needs training data, which untrained networks do not have")
     plan = choose_plan(net, d_in, len(data["x"]))
     shared = {"scales": layer_scales(net, d_in), "data": data}
+    check_representable(net, shared["scales"], data["x"])
     values = run_over_draws(program, plan, shared, net, d_in, {"key": seed_keys(key, seeds)})
     return _labelled(program.measures, values, ("seed",), {"seed": list(seeds)}, net, plan, domain)
 
@@ -757,16 +782,17 @@ def abstract_values(measure: Measure, net: Network, points: tuple[int, int], n: 
     biases = () if net.bias_std is None else tuple(array(fan_out) for fan_out, _ in net.layer_shapes(d))
     scales = layer_scales(net, d)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    return jax.eval_shape(
+    found: Any = jax.eval_shape(
         lambda data, one: program({"scales": scales, "data": data}, one),
         data,
         {"parameters": Parameters(weights, biases), "key": key},
     )[measure.name]
+    return found.value if isinstance(found, Scaled) else found
 
 
 def _labelled(
     measures: Sequence[Measure],
-    values: dict[str, np.ndarray],
+    values: dict[str, Any],
     leading: tuple[str, ...],
     labels: dict[str, Any],
     net: Network,
@@ -777,7 +803,7 @@ def _labelled(
         {
             one.name: (
                 (*leading, *one.dims),
-                values[one.name],
+                resolved(values[one.name]),
                 {"definition": one.definition, "side": one.side, "source": one.source},
             )
             for one in measures
@@ -805,7 +831,7 @@ class _Measurements:
         """Whether a measure looks at the training set."""
         return any(measure.needs_training_data for measure in self.measures)
 
-    def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
+    def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array | Scaled]:
         probe = Probe(
             self.model,
             shared["scales"],

@@ -35,8 +35,10 @@ class Model(Protocol):
     def jacobian(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
         """J(x) = ∂f/∂x (n, o, d)."""
 
-    def kernel(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
-        """The empirical NTK Θ(x, x) (n, o, n, o)."""
+    def kernel(
+        self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array, factor: jax.Array | float = 1.0
+    ) -> jax.Array:
+        """The empirical NTK Θ(x, x) (n, o, n, o), times factor²."""
 
     def lipschitz_upper(self, gains: jax.Array, norms: jax.Array) -> jax.Array:
         """A number that is not below the Lipschitz constant wherever |φ'| ≤ 1, rounding included.
@@ -69,9 +71,11 @@ class FullyConnected:
         """J(x) = ∂f/∂x (n, o, d)."""
         return derivatives.input_jacobian(self.phi, scales, parameters, x)
 
-    def kernel(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
-        """The empirical NTK Θ(x, x) (n, o, n, o)."""
-        return derivatives.empirical_ntk(self.phi, scales, parameters, x)
+    def kernel(
+        self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array, factor: jax.Array | float = 1.0
+    ) -> jax.Array:
+        """The empirical NTK Θ(x, x) (n, o, n, o), times factor²."""
+        return derivatives.empirical_ntk(self.phi, scales, parameters, x, factor)
 
     def lipschitz_upper(self, gains: jax.Array, norms: jax.Array) -> jax.Array:
         """∏_l g_l‖W_l‖₂, rounded up."""

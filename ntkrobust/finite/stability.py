@@ -11,6 +11,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from ntkrobust.finite.scaling import norm, unit
 from ntkrobust.special import log_chi_moment
 
 _STEP, _LOWEST, _HIGHEST = 0.5, -36.0, 20.0
@@ -30,12 +31,28 @@ def ball_stability(jacobian: jax.Array) -> jax.Array:
     mean_chi_d = math.exp(log_chi_moment(d, 1))
     if o == 1:
         # E|u_1| = E|g_1|/E χ_d = √(2/π)/E χ_d
-        return d / (d + 1) * math.sqrt(2 / math.pi) / mean_chi_d * jnp.linalg.norm(jacobian[..., 0, :], axis=-1)
-    return d / (d + 1) / mean_chi_d * mean_root(squared_singular_values(jacobian))
+        return d / (d + 1) * math.sqrt(2 / math.pi) / mean_chi_d * norm(jacobian[..., 0, :], -1)
+    variances, of = _squared_singular_values(jacobian)
+    return d / (d + 1) / mean_chi_d * mean_root(variances) * of
+
+
+def largest_singular_value(jacobian: jax.Array) -> jax.Array:
+    """σ_max (...) of Jacobians (..., o, d)."""
+    squared, of = _squared_singular_values(jacobian)
+    return jnp.sqrt(squared[..., -1]) * of
+
+
+def _squared_singular_values(jacobian: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """σ_i²/u² (..., min(o, d)), ascending, and u (...), a power of two near the largest entry of (..., o, d)."""
+    of = unit(jacobian, (-2, -1))
+    return squared_singular_values(jacobian / of), of[..., 0, 0]
 
 
 def squared_singular_values(jacobian: jax.Array) -> jax.Array:
-    """σ_i² (..., min(o, d)), ascending, as eigenvalues of the smaller Gram matrix of (..., o, d)."""
+    """σ_i² (..., min(o, d)), ascending, as eigenvalues of the smaller Gram matrix of (..., o, d).
+
+    Entries are of ordinary size: their squares have to fit.
+    """
     o, d = jacobian.shape[-2:]
     pattern = "...ik,...jk->...ij" if o <= d else "...ki,...kj->...ij"
     return jnp.maximum(jnp.linalg.eigvalsh(jnp.einsum(pattern, jacobian, jacobian)), 0)

@@ -18,7 +18,7 @@ from ntkrobust.data import Dataset
 from ntkrobust.data.labels import Classes
 from ntkrobust.domain import Domain
 from ntkrobust.errors import InputError
-from ntkrobust.finite.arrays import check_data, single_precision, training_data
+from ntkrobust.finite.arrays import check_data, check_size, single_precision, training_data
 from ntkrobust.finite.attempts import Program, Work
 from ntkrobust.finite.checkpoints import Checkpoint, check_place, describe
 from ntkrobust.finite.derivatives import ntk_largest_eigenvalue
@@ -40,6 +40,7 @@ from ntkrobust.finite.optimizers import (
 )
 from ntkrobust.finite.parameters import LayerScales, Parameters, Stacked, layer_scales, packed, unpacked
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
+from ntkrobust.finite.representable import check_representable
 from ntkrobust.finite.run import Run
 from ntkrobust.finite.schedules import Schedule, check_schedule, log_spaced
 from ntkrobust.finite.seeds import RawKeys, attack_keys, check_key, check_seeds, order_keys, seed_keys
@@ -164,8 +165,8 @@ def train(
         InputError: arrays of the wrong shape or with NaN, labels of validation that training lacks, targets that the
             loss does not take, no seeds, a learning rate that is not positive, records that are not increasing,
             arguments that do not go together, a checkpoint of other arguments, inputs outside of their range or of the
-            adversary's bounds, an adversary that reaches beyond the range, or more than fits into memory: the sentence
-            says what would.
+            adversary's bounds, an adversary that reaches beyond the range, data or networks of a size whose squares
+            single precision can't hold, or more than fits into memory: the sentence says what would.
     """
     stated = None
     if isinstance(x_train, Dataset):
@@ -181,6 +182,7 @@ def train(
     steps = check_integer("steps", steps, 0)
     moves, number = check_optimizer(optimizer, learning_rate)
     loss = check_loss(loss, y)
+    _check_sizes("train", x, y, loss)
     weight_decay = check_weight_decay(weight_decay, moves)
     tolerance = check_tolerance(tolerance)
     batch = _check_batch_size(batch_size, len(x), moves)
@@ -219,6 +221,8 @@ def train(
     plan = plan.with_room_for(most)
     model = model_of(net, plan.recomputed)
     scales = layer_scales(net, x.shape[1])
+    if steps:
+        check_representable(net, scales, x, squared=auto or bool(schedule.kernel_times))
     tolerated = np.float32(AUTO_CEILING if auto or is_flow else DIVERGED)
     shared: dict[str, Any] = {"scales": scales, "x": x, "y": y, "tolerated_rise": tolerated}
     keys = seed_keys(key, seeds)
@@ -453,11 +457,19 @@ def _check_validation(
     inputs, targets = validation
     x, y = check_data(net, inputs, targets, "validation", y_train, classes, domain.d)
     check_loss(loss, y, "y_validation")
+    _check_sizes("validation", x, y, loss)
     if adversary is None:
         domain.check_points("x_validation", x)
     else:
         adversary.check_inputs("x_validation", x, domain)
     return x, y
+
+
+def _check_sizes(part: str, x: np.ndarray, y: np.ndarray, loss: str) -> None:
+    """Raise InputError unless single precision holds what training makes of inputs and targets of this size."""
+    check_size(f"x_{part}", x)
+    if loss == "squared":
+        check_size(f"y_{part}", y)
 
 
 def _check_records(schedule: Schedule, optimizer: Optimizer) -> None:

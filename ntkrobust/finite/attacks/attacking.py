@@ -21,6 +21,7 @@ from ntkrobust.finite.attacks.square import ImageShape
 from ntkrobust.finite.models import Model, model_of
 from ntkrobust.finite.parameters import Parameters, layer_scales
 from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
+from ntkrobust.finite.representable import check_representable
 from ntkrobust.finite.run import Run, a_run
 from ntkrobust.finite.seeds import RawKeys, fold_in, seed_keys
 from ntkrobust.machine import available_bytes, resident_bytes
@@ -110,8 +111,8 @@ def attack(
 
     Raises:
         InputError: an argument is not what it should be, a label is one that training never saw, an input is outside
-            the range of the run's data or of ``bounds``, these reach beyond it, weights are not finite, or the examples
-            do not fit into memory.
+            the range of the run's data or of ``bounds``, these reach beyond it, weights are not finite, the examples
+            do not fit into memory, or gradients and outputs of the networks into single precision.
     """
     norm = check_norm(norm)
     points = arguments.check_points(x, run.d_in)
@@ -138,6 +139,7 @@ def attack(
     shape = arguments.check_image_shape(image_shape, run.d_in)
     keys = seed_keys(run.key if key is None else key, run.seeds)
     parameters, is_sound = arguments.snapshot(run, record)
+    check_representable(run.net, shared["scales"], points, parameters, is_sound)
     _check_memory(len(run.seeds), len(radii), points, keep_examples, memory_limit)
 
     plan = choose_plan(run.net, run.d_in, len(points), inputs_move=True)

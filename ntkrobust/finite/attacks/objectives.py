@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from ntkrobust.finite.attacks import classes
 from ntkrobust.finite.balls import TINY
+from ntkrobust.finite.scaling import unit
 
 DLR_OUTPUTS = 3
 """Outputs from which the DLR is more than a sign."""
@@ -19,11 +20,29 @@ TARGETED_OUTPUTS = 4
 """Outputs from which its targeted form is defined."""
 
 
-def cross_entropy(outputs: jax.Array, label: jax.Array) -> jax.Array:
-    """−log softmax(f)_c; for one output log(1 + exp(−c f))."""
+SMALLEST, LARGEST = 2.0**-5, 2.0**5
+"""Sizes of outputs between which attacks climb the cross entropy as it is."""
+
+
+def temperature(clean: jax.Array) -> jax.Array:
+    """T (n,) of :func:`cross_entropy` as attacks climb it, from the outputs (o, n) at the inputs.
+
+    With s the largest |f_k|, or the largest |f_k − mean f| of several: 1 where ``SMALLEST`` ≤ s ≤ ``LARGEST``; outside,
+    s, so that networks multiplied by a number are attacked alike. With T = 1 the loss of a network multiplied by 1e3 saturates, and has no
+    gradient; multiplied by 1e-8, it is a constant in float32.
+    """
+    if len(clean) > 1:
+        clean = clean - jnp.mean(clean, axis=0)
+    size = jnp.max(jnp.abs(clean), axis=0)
+    return jnp.where((size > 0) & ((size < SMALLEST) | (size > LARGEST)), size, 1)
+
+
+def cross_entropy(outputs: jax.Array, label: jax.Array, temperature: jax.Array | float = 1.0) -> jax.Array:
+    """−T log softmax(f/T)_c; for one output T log(1 + exp(−c f/T))."""
+    outputs = outputs / temperature
     if len(outputs) == 1:
-        return jax.nn.softplus(-label * outputs[0])
-    return -classes.output_of(jax.nn.log_softmax(outputs, axis=0), label)
+        return temperature * jax.nn.softplus(-label * outputs[0])
+    return -temperature * classes.output_of(jax.nn.log_softmax(outputs, axis=0), label)
 
 
 def dlr(outputs: jax.Array, label: jax.Array, clean_margin: jax.Array) -> jax.Array:
@@ -33,18 +52,28 @@ def dlr(outputs: jax.Array, label: jax.Array, clean_margin: jax.Array) -> jax.Ar
     there is no f_(3), and dividing by f_(1) − f_(2) would leave a sign; there the margin is divided by its size at the
     input, ``clean_margin`` (n,), a constant.
     """
-    margin = classes.margin(outputs, label)
     if len(outputs) < DLR_OUTPUTS:
-        return -margin / jnp.maximum(jnp.abs(clean_margin), TINY)
+        return -classes.margin(outputs, label) / jnp.maximum(jnp.abs(clean_margin), TINY)
+    outputs = _of_ordinary_size(outputs)
     first, _, third = _largest(outputs, 3)
-    return -margin / jnp.maximum(first - third, TINY)
+    return -classes.margin(outputs, label) / jnp.maximum(first - third, TINY)
 
 
 def targeted_dlr(outputs: jax.Array, label: jax.Array, target: jax.Array) -> jax.Array:
     """−(f_c − f_t)/(f_(1) − (f_(3) + f_(4))/2) for target classes t (n,)."""
+    outputs = _of_ordinary_size(outputs)
     first, _, third, fourth = _largest(outputs, 4)
     difference = classes.output_of(outputs, label) - classes.output_of(outputs, target)
     return -difference / jnp.maximum(first - (third + fourth) / 2, TINY)
+
+
+def _of_ordinary_size(outputs: jax.Array) -> jax.Array:
+    """Outputs (o, n) divided by a power of two near the largest of each point, which no ratio of them notices.
+
+    The derivative of a ratio has the square of what it is divided by, which float32 can't hold for outputs below 1e-19
+    or above 1e19.
+    """
+    return outputs / unit(outputs, 0)
 
 
 def _largest(outputs: jax.Array, count: int) -> jax.Array:

@@ -124,7 +124,8 @@ class Attack:
         if self.method == "apgd-dlr":
             clean = classes.margin(victim.f(victim.ball.centre), label)
             return lambda outputs: objectives.dlr(outputs, label, clean)
-        return lambda outputs: objectives.cross_entropy(outputs, label)
+        temperature = objectives.temperature(victim.f(victim.ball.centre))
+        return lambda outputs: objectives.cross_entropy(outputs, label, temperature)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +134,8 @@ class Inputs:
 
     Shared arrays: ``scales``; ``x`` (n, d); ``label`` (n,), the true classes, or none for those that the network
     predicts; and perhaps ``movable`` (d,).
+
+    The cross entropy is that which attacks climb, see :func:`~ntkrobust.finite.attacks.objectives.temperature`.
 
     Results: ``label``, ``is_kept`` (n,); and for the cross entropy and the margin whether the input gradient is zero in
     every coordinate that may move, or not finite: ``zero_cross_entropy``, ``zero_margin`` (n,).
@@ -146,6 +149,8 @@ class Inputs:
         outputs = f(x)
         label = shared["label"] if "label" in shared else classes.predicted(outputs)
 
+        temperature = objectives.temperature(outputs)
+
         def is_zero(loss: Loss) -> jax.Array:
             is_zero = look(f, loss, x).gradient == 0
             return jnp.all(is_zero if "movable" not in shared else is_zero | ~shared["movable"][:, None], axis=0)
@@ -153,7 +158,7 @@ class Inputs:
         return {
             "label": label,
             "is_kept": classes.is_kept(outputs, label),
-            "zero_cross_entropy": is_zero(lambda outputs: objectives.cross_entropy(outputs, label)),
+            "zero_cross_entropy": is_zero(lambda out: objectives.cross_entropy(out, label, temperature)),
             "zero_margin": is_zero(lambda outputs: classes.margin(outputs, label)),
         }
 

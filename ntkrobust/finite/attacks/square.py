@@ -16,6 +16,7 @@ import numpy as np
 from ntkrobust.finite.attacks import classes
 from ntkrobust.finite.attacks.found import Found, Function, worse_of
 from ntkrobust.finite.balls import TINY, Ball, project
+from ntkrobust.finite.scaling import unit
 from ntkrobust.norms import Norm
 
 FIRST_SHARE = 0.8
@@ -154,7 +155,12 @@ def _first_l2(grid: Grid, n: int, key: jax.Array) -> jax.Array:
 def _moved_l2(
     grid: Grid, change: jax.Array, radius: jax.Array, key: jax.Array, size: tuple[jax.Array, jax.Array]
 ) -> jax.Array:
-    """Take what one window has of the length, and what is left of ε, to two bumps in another (algorithm 3)."""
+    """Take what one window has of the length, and what is left of ε, to two bumps in another (algorithm 3).
+
+    In units of a power of two near ε: its square may be none of float32.
+    """
+    of = unit(radius, -1)
+    change, radius = change / of, radius / of
     key_to, key_from, key_turn, key_sign = jax.random.split(key, 4)
     n = len(change)
     to, away = (_draw_window(grid, n, one, size) for one in (key_to, key_from))
@@ -164,7 +170,7 @@ def _moved_l2(
     sign = _signs(key_sign, (n, 1, 1, grid.channels))
     added = sign * _two_bumps(grid, to, key_turn) + there / _size(there)
     added = added / _size(added) * jnp.sqrt(either + unused / grid.channels)
-    return jnp.where(to.inside, added, jnp.where(away.inside, 0, change))
+    return of * jnp.where(to.inside, added, jnp.where(away.inside, 0, change))
 
 
 def square(
