@@ -19,7 +19,6 @@ DLR_OUTPUTS = 3
 TARGETED_OUTPUTS = 4
 """Outputs from which its targeted form is defined."""
 
-
 SMALLEST, LARGEST = 2.0**-5, 2.0**5
 """Sizes of outputs between which attacks climb the cross entropy as it is."""
 
@@ -28,8 +27,8 @@ def temperature(clean: jax.Array) -> jax.Array:
     """T (n,) of :func:`cross_entropy` as attacks climb it, from the outputs (o, n) at the inputs.
 
     With s the largest |f_k|, or the largest |f_k − mean f| of several: 1 where ``SMALLEST`` ≤ s ≤ ``LARGEST``; outside,
-    s, so that networks multiplied by a number are attacked alike. With T = 1 the loss of a network multiplied by 1e3 saturates, and has no
-    gradient; multiplied by 1e-8, it is a constant in float32.
+    s, so that networks multiplied by a number are attacked alike. With T = 1 the loss of a network multiplied by 1e3
+    saturates, and has no gradient; multiplied by 1e-8, it is a constant in float32.
     """
     if len(clean) > 1:
         clean = clean - jnp.mean(clean, axis=0)
