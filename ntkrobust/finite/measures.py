@@ -639,7 +639,7 @@ def measure(
     plan = choose_plan(run.net, run.d_in, len(data["x"]))
     if room is not None:
         plan = plan.with_room_for(check_integer("room", room, 1))
-    shared = {"scales": layer_scales(run.net, run.d_in), "data": data}
+    shared: dict[str, Any] = {"scales": layer_scales(run.net, run.d_in), "data": data}
     for snapshot in run.snapshots:
         check_representable(run.net, shared["scales"], data["x"], snapshot, np.asarray(run.status) != "diverged")
     values = _at_all_times(program, plan, shared, run)
@@ -707,7 +707,7 @@ def measure_untrained(
         if one.needs_training_data:
             raise InputError(f"the measure {one.name!r} needs training data, which untrained networks do not have")
     plan = choose_plan(net, d_in, len(data["x"]))
-    shared = {"scales": layer_scales(net, d_in), "data": data}
+    shared: dict[str, Any] = {"scales": layer_scales(net, d_in), "data": data}
     check_representable(net, shared["scales"], data["x"])
     values = run_over_draws(program, plan, shared, net, d_in, {"key": seed_keys(key, seeds)})
     return _labelled(program.measures, values, ("seed",), {"seed": list(seeds)}, net, plan, domain)
