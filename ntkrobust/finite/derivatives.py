@@ -91,10 +91,12 @@ def empirical_ntk(
 
     def of_layer(gain: jax.Array, h: jax.Array, delta: jax.Array) -> jax.Array:
         """(o, n, o, n), from h (fan_in, n) and δ (fan_out, o, n)."""
-        gram = gain**2 * (h.T @ h)
+        # The square of a gain may be no number of float32: a power of two near it goes to δ.
+        of = scaling.unit(jnp.maximum(jnp.abs(gain), scales.bias_gain) if stacked.biases else gain)
+        gram = (gain / of) ** 2 * (h.T @ h)
         if stacked.biases:
-            gram = gram + scales.bias_gain**2
-        signals = delta.reshape(len(delta), -1)
+            gram = gram + (scales.bias_gain / of) ** 2
+        signals = of * delta.reshape(len(delta), -1)
         return gram[None, :, None, :] * (signals.T @ signals).reshape(*delta.shape[1:], *delta.shape[1:])
 
     def pulled_back(gain: jax.Array, weight: jax.Array, delta: jax.Array, z: jax.Array) -> jax.Array:
