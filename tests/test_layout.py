@@ -25,6 +25,7 @@ LAYERS = (
     ("bounds.verdict",),
     ("bounds.planning", "bounds.cells", "bounds.time_error"),
     ("bounds.arithmetic", "bounds.predictions", "bounds.running"),
+    ("bounds.reach",),
     ("bounds.verification",),
     ("bounds.evidence",),
     ("sweeps",),

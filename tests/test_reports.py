@@ -683,9 +683,12 @@ def test_bounds_shade_the_side_that_they_exclude():
 
 def test_a_stated_exponent_is_a_line_of_that_slope():
     run = Run()
-    run.verdict("a/b", "supported", "scales_as", [run.cell(w**0.7, spread=0.01, depth=2, width=w) for w in WIDTHS])
+    found = {"name": "exponent of width", "estimate": 0.7, "interval": [0.69, 0.71]}
+    cells = [run.cell(w**0.7, spread=0.01, depth=2, width=w) for w in WIDTHS]
+    run.verdict("a/b", "supported", "scales_as", cells, effect=found, exponent=found)
     _, figure = figure_of(run, "a/b")
-    assert "fitted exponent 0.7" in figure.axes[0].get_title(loc="left")
+    # One interval for one exponent: that of the verdict.
+    assert "fitted" not in figure.axes[0].get_title(loc="left")
     assert {"stated exponent 0.500", "fitted"} <= set(legend_of(figure))
     slopes = [
         np.log(y[-1] / y[0]) / np.log(x[-1] / x[0])
@@ -878,7 +881,7 @@ def test_the_page_says_what_was_found(page):
         "×1.25 [1.20, 1.30]",
         "Adjusted p <10⁻⁶",
         "ntkrobust verify paper/trend@initialization --preset quick --data digits --seeds 20",
-        "20 per cell; about 123 would settle it",
+        "20 per cell; about 123 would settle it: --seeds 123",
         "bound / measured between 1.21 and 1.34",
         "4 of 20 networks diverged",
         "lazy training: κ t < 0.05",

@@ -197,7 +197,7 @@ def _describe_cell(claim: Claim, sample: CellSample, position: int) -> dict[str,
     if isinstance(claim.measure, Quantity):
         mean = low = high = float(values[0])
         networks = 0
-    elif not sample.problem and len(values) > 1:
+    elif not sample.problem and len(values) > 1 and np.isfinite(values).all():
         if claim.reading.functional == "geometric mean":
             estimate = statistics.log_mean(values, claim.reading.functional)
             estimate = dataclasses.replace(estimate, time_error=sample.relative_time_error)
@@ -209,7 +209,7 @@ def _describe_cell(claim: Claim, sample: CellSample, position: int) -> dict[str,
         "coordinates": dict(sample.coordinates),
         "networks": networks,
         "mean": _number(mean),
-        "interval": None if low is None else [_number(low), _number(high)],
+        "interval": None if _number(low) is None or _number(high) is None else [_number(low), _number(high)],
         "time_error": sample.time_error,
         "reference": _number(sample.reference),
         "theory": _number(sample.theory),
@@ -237,6 +237,7 @@ def _effect(effect: Effect | None) -> dict[str, Any] | None:
         "name": effect.name,
         "estimate": _number(effect.estimate),
         "interval": [_number(effect.low), _number(effect.high)],
+        "level": effect.level,
     }
 
 

@@ -16,11 +16,12 @@ from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.coordinates import evaluate_condition, evaluate_number
 from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.claims.reading import Assumption
-from ntkrobust.bounds.claims.relations import AtLeast, AtMost, ScalesAs, Trend, Turns
+from ntkrobust.bounds.claims.relations import AtLeast, AtMost
 from ntkrobust.bounds.predictions import InfiniteWidth, law_mean
-from ntkrobust.bounds.running import CellRecord, Demand, Networks, Progress, did_not_get_there
+from ntkrobust.bounds.reach import PILOT, is_out_of_reach, may_be_out_of_reach, problem_of
+from ntkrobust.bounds.running import CellRecord, Demand, Networks, Progress
 from ntkrobust.bounds.statistics.sequential import Looks
-from ntkrobust.bounds.verdict import CellSample, Examined, Verdict, decide_sequentially
+from ntkrobust.bounds.verdict import CellSample, Examined, Verdict, decide_sequentially, enough_cells
 from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError
 from ntkrobust.finite import measures
@@ -101,7 +102,9 @@ def examine(
 
     def look(seeds: int, open_claims: tuple[int, ...]) -> list[Examined]:
         wanted = [measured[index] for index in open_claims]
-        networks.extend(_demands(studies, wanted, seeds), progress)
+        unusable = _tried(studies, wanted, seeds, networks, progress)
+        wanted = [study for study in wanted if _enough(study, unusable)]
+        networks.extend(_demands(studies, wanted, seeds, unusable), progress)
         return [
             (study.claim, samples(study, seeds), study.measures[study.claim.measure_name].side) for study in measured
         ]
@@ -186,8 +189,51 @@ def _study(claim: Claim, known: _Known) -> _Study:
     return _Study(claim, cells, chosen, frozenset(cell for _, cell in cells if _is_excluded(claim, cell, known)))
 
 
-def _demands(studies: Sequence[_Study], wanted: Sequence[_Study], seeds: int) -> dict[Cell, Demand]:
-    """What cells are to give: networks for the claims wanted, with what any claim measures on them."""
+def _tried(
+    studies: Sequence[_Study], wanted: Sequence[_Study], seeds: int, networks: Networks, progress: Progress
+) -> frozenset[Cell]:
+    """Cells of which the first networks did not get where they are read, so that no others need to be trained.
+
+    Tried are the ends of each grid, and where one of them is out of reach, all of it. Nothing is wasted: what is tried
+    are the first of the networks that are wanted.
+    """
+
+    def may_be(study: _Study) -> list[Cell]:
+        return [cell for _, cell in study.cells if may_be_out_of_reach(cell) and cell not in study.excluded]
+
+    def attempt(of: Sequence[_Study], ends_only: bool) -> None:
+        cells = {cell for study in of for cell in (may_be(study)[:: max(1, len(may_be(study)) - 1)]
+                                                   if ends_only else may_be(study))}  # fmt: skip
+        demands = {
+            cell: dataclasses.replace(demand, networks=min(demand.networks, PILOT))
+            for cell, demand in _demands(studies, of, seeds).items()
+            if cell in cells
+        }
+        networks.extend(demands, progress)
+
+    def unusable() -> frozenset[Cell]:
+        cells = {cell for study in wanted for cell in may_be(study) if cell in networks.records}
+        return frozenset(cell for cell in cells if is_out_of_reach(networks.records[cell]))
+
+    attempt(wanted, ends_only=True)
+    attempt([study for study in wanted if unusable() & set(may_be(study))], ends_only=False)
+    return unusable()
+
+
+def _enough(study: _Study, unusable: frozenset[Cell]) -> bool:
+    """Whether cells are left to judge a claim on."""
+    cells = [(CellSample(shown, np.empty(0)), cell) for shown, cell in study.cells]
+    left = [sample for sample, cell in cells if cell not in unusable and cell not in study.excluded]
+    return not unusable or enough_cells(study.claim, [sample for sample, _ in cells], left)
+
+
+def _demands(
+    studies: Sequence[_Study], wanted: Sequence[_Study], seeds: int, unusable: frozenset[Cell] = frozenset()
+) -> dict[Cell, Demand]:
+    """What cells are to give: networks for the claims wanted, with what any claim measures on them.
+
+    No more networks of cells that are ``unusable``.
+    """
     demands: dict[Cell, Demand] = {}
     for study in studies:
         for _, cell in study.cells:
@@ -195,7 +241,7 @@ def _demands(studies: Sequence[_Study], wanted: Sequence[_Study], seeds: int) ->
             if isinstance(study.claim.measure, Quantity) or cell in study.excluded:
                 demands[cell] = before
                 continue
-            networks = seeds * study.claim.draws if study in wanted else 0
+            networks = seeds * study.claim.draws if study in wanted and cell not in unusable else 0
             demands[cell] = Demand({**before.measures, **study.measures}, max(before.networks, networks))
     return demands
 
@@ -380,21 +426,7 @@ def _sample(study: _Study, shown: dict[str, Any], record: CellRecord, networks: 
     if excluded:
         return CellSample(values=np.empty(0), in_scope=False, **stated)
     values = record.values[claim.measure_name][:networks]
-    status = record.status[:networks]
-    short = did_not_get_there(cell.time, status, record.step[:networks], record.steps)
-    problem = ""
-    if (status == "diverged").any():
-        problem = f"{np.sum(status == 'diverged')} of {len(status)} networks diverged"
-    elif short.any():
-        problem = f"{short.sum()} of {len(short)} networks did not get there in {record.steps} steps"
-    elif not np.isfinite(values).all():
-        problem = f"{np.sum(~np.isfinite(values))} of {len(values)} values of {claim.measure_name} are not finite"
-    elif isinstance(claim.relation, Trend | Turns | ScalesAs) and np.mean(values) <= 0:
-        problem = f"{claim.measure_name} is zero in every network, so relative changes mean nothing"
-    elif isinstance(claim.relation, AtLeast) and stated["reference"] <= 0 and (values < 0).any():
-        problem = f"the bound is not positive and {claim.measure_name} is negative, so their ratio means nothing"
-    elif claim.reading.functional == "geometric mean" and (values <= 0).any():
-        problem = f"{np.sum(values <= 0)} of {len(values)} values are zero, so a geometric mean means nothing"
+    problem = problem_of(claim, record, networks, stated["reference"], known.data)
     checked = {
         name: float(np.mean(record.values[name][:networks])) for one in claim.assumptions for name in one.measures
     }

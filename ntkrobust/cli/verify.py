@@ -89,14 +89,20 @@ def verify(
 def print_verdicts(verdicts: Verdicts) -> None:
     """The table and what goes with it, out of our hands when this returns."""
     from ntkrobust.reports import words
-    from ntkrobust.reports.terminal import counterexample_lines, data_line, summary_line, verdict_table
+    from ntkrobust.reports.terminal import (
+        counterexample_lines,
+        data_line,
+        summary_line,
+        undecided_lines,
+        verdict_table,
+    )
 
     console = standard_output()
     console.print(verdict_table(verdicts.document))
     console.print(summary_line(verdicts.document), markup=False)
     console.print(words.networks_used(verdicts.document), soft_wrap=True, markup=False)
     console.print(data_line(verdicts.document), soft_wrap=True, markup=False)
-    for line in counterexample_lines(verdicts.document):
+    for line in [*undecided_lines(verdicts.document), *counterexample_lines(verdicts.document)]:
         console.print(line, soft_wrap=True)
     flush_output()
 

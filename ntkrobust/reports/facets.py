@@ -23,6 +23,12 @@ class Facet:
     cells: tuple[Cell, ...]
 
 
+def interval_of(cell: Cell) -> list[float] | None:
+    """The interval of a cell's mean, where both of its ends are known."""
+    interval = cell["interval"]
+    return None if interval is None or None in interval else interval
+
+
 def values_of(cells: Sequence[Cell], axis: str) -> list[Any]:
     """The values that an axis takes, in the order of the grid."""
     return list(dict.fromkeys(cell["coordinates"][axis] for cell in cells))

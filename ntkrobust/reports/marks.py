@@ -68,7 +68,12 @@ def jitter(n: int) -> np.ndarray:
 
 
 def draw_legend(figure: Figure, entries: Sequence[Artist]) -> None:
-    """A legend below everything, in as many columns as its texts leave room for. The figure grows by its rows."""
+    """A legend below everything, in as many columns as its texts leave room for. The figure grows by its rows.
+
+    Where nothing is drawn there is nothing to explain, and no legend.
+    """
+    if not entries:
+        return
     widths = [4.7 * len(str(entry.get_label())) + 42 for entry in entries]  # points: the text, its mark, some air
     columns = len(entries)
     while columns > 1 and sum(_column_widths(widths, columns)) > 72 * figure.get_figwidth():

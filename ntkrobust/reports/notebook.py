@@ -38,7 +38,7 @@ def verdicts_html(verdicts: Sequence[Mapping[str, Any]], evidence: xr.DataTree) 
 
 def _row(verdict: Mapping[str, Any]) -> str:
     label = verdict["label"]
-    badge = f'<b style="color:{label_colour(label)}">{SYMBOLS[label]} {escape(label)}</b>'
+    badge = f'<b style="color:{label_colour(label)}">{SYMBOLS[label]} {escape(words.label(verdict))}</b>'
     rest = (
         words.factor(verdict["effect"]),
         words.p_value(verdict["p_value"]),

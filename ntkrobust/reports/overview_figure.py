@@ -72,7 +72,7 @@ def _is_known(effect: Mapping[str, Any] | None) -> bool:
 def _draw_row(axes: Axes, row: int, verdict: Mapping[str, Any], low: float, high: float) -> None:
     colour = label_colour(verdict["label"])
     axes.axhline(row, color=LIGHT["rule"], lw=0.4, zorder=0)
-    label = f"{SYMBOLS[verdict['label']]} {verdict['label']}"
+    label = f"{SYMBOLS[verdict['label']]} {words.label(verdict)}"
     beside: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "va": "center"}
     axes.annotate(label, (1, row), (8, 0), color=colour, weight="bold", **beside)
     axes.annotate(words.factor(verdict["effect"]), (1, row), (98, 0), color=LIGHT["muted"], **beside)

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import xarray as xr
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
@@ -78,6 +79,7 @@ def render(stored: Stored) -> str:
             inputs=document["inputs"],
             timing=document["timing"],
             networks=words.networks_used(document),
+            trained_on=words.trained_on(_training_sizes(stored.evidence["measured"].to_dataset())),
             environment=document["environment"],
             started=datetime.fromisoformat(document["timing"]["started"]),
             label_counts=words.label_counts(document),
@@ -95,6 +97,15 @@ def render(stored: Stored) -> str:
             dark=Markup(palette.style_variables(dark=True)),
         )
     )
+
+
+def _training_sizes(measured: xr.Dataset) -> list[int]:
+    """How many training points the trained networks saw, every number once."""
+    if "n" not in measured.coords or "time" not in measured.coords or "step" not in measured:
+        return []
+    drawn = measured["step"].notnull().any("seed").to_numpy()
+    trained = drawn & (measured["time"].to_numpy() != "initialization")
+    return sorted({int(n) for n in measured["n"].to_numpy()[trained]})
 
 
 def _environment() -> Environment:

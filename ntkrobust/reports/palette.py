@@ -15,6 +15,7 @@ PALETTE: dict[str, tuple[str, str]] = {
     "paper": ("#fefefe", "#171c22"),
     "supported": ("#00735f", "#3fc1a5"),
     "refuted": ("#bf3b0b", "#ff8f5e"),
+    "flat": ("#2f5fa8", "#7fb0f0"),
     "inconclusive": ("#86680a", "#d9b64a"),
     "out-of-scope": ("#66717d", "#93a0ad"),
     # Okabe and Ito's colours but yellow, which paper swallows, and black; dark ones lifted on dark paper.
@@ -30,7 +31,7 @@ PALETTE: dict[str, tuple[str, str]] = {
 LIGHT = {name: light for name, (light, _) in PALETTE.items()}
 SERIES = tuple(colour for name, colour in LIGHT.items() if name.startswith("series"))
 
-SYMBOLS = {"supported": "✓", "refuted": "✗", "inconclusive": "?", "out of scope": "∅"}
+SYMBOLS = {"supported": "✓", "refuted": "✗", "flat": "≈", "inconclusive": "?", "out of scope": "∅"}
 """Beside its colour every label has a sign."""
 
 _NAMES = {light: name for name, light in LIGHT.items()}

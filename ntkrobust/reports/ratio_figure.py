@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 
 from ntkrobust.reports import axes as scales
 from ntkrobust.reports import marks, words
-from ntkrobust.reports.facets import Cell, Facet, facets, main_axis, panel_axis, values_of
+from ntkrobust.reports.facets import Cell, Facet, facets, interval_of, main_axis, panel_axis, values_of
 from ntkrobust.reports.palette import LIGHT
 
 _PANELS_PER_ROW = 4
@@ -68,7 +68,8 @@ def _ratio(cell: Cell) -> tuple[float | None, list[float] | None]:
     stated = cell["reference"]
     if stated is None or stated <= 0 or cell["mean"] is None:
         return None, None
-    return cell["mean"] / stated, None if cell["interval"] is None else [end / stated for end in cell["interval"]]
+    interval = interval_of(cell)
+    return cell["mean"] / stated, None if interval is None else [end / stated for end in interval]
 
 
 def _theory(cell: Cell) -> float | None:

@@ -27,6 +27,7 @@ class _Effect(_Entry):
     name: str
     estimate: float | None
     interval: Interval
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
 
     @field_validator("interval")
     @classmethod
@@ -44,6 +45,8 @@ class _Relation(_Entry):
     sign: int | None = None
     power: float | None = None
     growth: float | None = None
+    over: str | None = None
+    flat: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> _Relation:
@@ -119,6 +122,7 @@ class _Verdict(_Entry):
     effect: _Effect | None
     p_value: Annotated[float, Field(ge=0, le=1)] | None
     level: Annotated[float, Field(gt=0, lt=1)]
+    draws: Annotated[int, Field(ge=1)] = 1
     seeds: Count
     points: Count
     seeds_needed: Count | None
@@ -142,6 +146,8 @@ class _Verdict(_Entry):
 
     @model_validator(mode="after")
     def _agrees(self) -> _Verdict:
+        if self.label == "flat" and self.relation.flat is None:
+            raise ValueError("must say what counts as flat where it is")
         axes = list(self.cells[0].coordinates)
         for cell in self.cells:
             if list(cell.coordinates) != axes:

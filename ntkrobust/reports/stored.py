@@ -20,7 +20,7 @@ from ntkrobust.folders import named, place_of
 SCHEMA_VERSION = 1
 """The layout of ``verdicts.json`` and of the evidence that this package can show."""
 
-LABELS = ("supported", "refuted", "inconclusive", "out of scope")
+LABELS = ("supported", "refuted", "flat", "inconclusive", "out of scope")
 
 VERDICTS, EVIDENCE, REPORT = "verdicts.json", "evidence/evidence.nc", "report.html"
 NAMES = (EVIDENCE, VERDICTS, REPORT)

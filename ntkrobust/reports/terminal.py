@@ -12,7 +12,7 @@ from rich.text import Text
 from ntkrobust.errors import printable
 from ntkrobust.reports import gap_figure, words
 
-_STYLES = {"supported": "green", "refuted": "bold red", "inconclusive": "yellow", "out of scope": "dim"}
+_STYLES = {"supported": "green", "refuted": "bold red", "flat": "blue", "inconclusive": "yellow", "out of scope": "dim"}
 
 
 def verdict_table(document: Mapping[str, Any]) -> Table:
@@ -42,6 +42,15 @@ def verdict_table(document: Mapping[str, Any]) -> Table:
 def _text(text: str) -> str:
     """A text as markup that shows it: nothing in the name of a claim is an instruction to the terminal."""
     return escape(printable(text))
+
+
+def undecided_lines(document: Mapping[str, Any]) -> list[str]:
+    """Why claims are undecided, and what number for ``--seeds`` would likely decide them; one line for each."""
+    return [
+        _text(f"{verdict['label']}: {verdict['claim']}: {verdict['reason']}")
+        for verdict in document["values"]["verdicts"]
+        if verdict["label"] in ("inconclusive", "out of scope")
+    ]
 
 
 def counterexample_lines(document: Mapping[str, Any]) -> list[str]:

@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 
 from ntkrobust.reports import axes as scales
 from ntkrobust.reports import marks, words
-from ntkrobust.reports.facets import Cell, Facet, facets, values_of
+from ntkrobust.reports.facets import Cell, Facet, facets, interval_of, values_of
 from ntkrobust.reports.palette import LIGHT
 from ntkrobust.reports.slopes import Slope, fit
 
@@ -105,7 +105,7 @@ def draw_trend(verdict: Mapping[str, Any], measured: xr.Dataset, quantity: str) 
             at = line.position(cell) + shift
             colour = style["color"] if marks.counts(cell) else LIGHT["out-of-scope"]
             _draw_networks(axes, next(remaining), line, at, 0.3 / len(groups), colour)
-            marks.draw_cell(axes, line.place(at), cell["mean"], cell["interval"], cell, style)
+            marks.draw_cell(axes, line.place(at), cell["mean"], interval_of(cell), cell, style)
             if cell["coordinates"] == verdict["counterexample"] and cell["mean"] is not None:
                 marks.ring(axes, line.place(at), cell["mean"])
         _connect(axes, group, line, shift, style["color"])
@@ -116,11 +116,14 @@ def draw_trend(verdict: Mapping[str, Any], measured: xr.Dataset, quantity: str) 
         elif kind == "turns":
             _mark_turn(axes, group, line, shift, verdict["relation"]["sign"], style["color"])
 
-    # A straight line says nothing about what turns.
-    slopes = [None if kind == "turns" else _slope(group, line) for group in groups]
+    # A straight line says nothing about what turns; a stated exponent is compared with the one in the verdict.
+    slopes = [None if kind in ("turns", "scales_as") else _slope(group, line) for group in groups]
     headline = words.headline(verdict["effect"])
     if len(groups) == 1 and slopes[0] is not None:
         headline += f"\nfitted {line.in_words(slopes[0])}"
+    exponent = verdict["exponent"]
+    if kind == "scales_as" and exponent is not None and exponent["name"] != (verdict["effect"] or exponent)["name"]:
+        headline += f"\n{words.headline(exponent)} over the whole range"
     axes.set_title(headline.strip(), loc="left", fontsize=9, linespacing=1.6, pad=10)
     entries = []
     if len(groups) > 1:
@@ -143,8 +146,11 @@ def _networks(cell: Cell, measure: str, measured: xr.Dataset) -> np.ndarray:
 
 def _slope(group: Facet, line: _Line) -> Slope | None:
     used = list(filter(marks.counts, group.cells))
-    means, intervals = [cell["mean"] for cell in used], [cell["interval"] for cell in used]
-    return fit([line.position(cell) for cell in used], means, intervals) if used else None
+    means, intervals = [cell["mean"] for cell in used], [interval_of(cell) for cell in used]
+    known = [interval for interval in intervals if interval is not None]
+    if not used or len(known) < len(used):
+        return None
+    return fit([line.position(cell) for cell in used], means, known)
 
 
 def _limits(cells: Sequence[Cell], networks: Sequence[np.ndarray]) -> tuple[float, float, bool]:
@@ -159,7 +165,7 @@ def _limits(cells: Sequence[Cell], networks: Sequence[np.ndarray]) -> tuple[floa
     for cell in cells:
         if cell["mean"] is not None:
             # An interval may reach to zero and beyond; on a logarithmic axis it then leaves the picture.
-            fixed += [cell["mean"], *(max(end, cell["mean"] / 10) if log else end for end in cell["interval"])]
+            fixed += [cell["mean"], *(max(end, cell["mean"] / 10) if log else end for end in interval_of(cell) or ())]
     if log:
         fixed, single = [value for value in fixed if value > 0], single[single > 0]
     fixed = fixed or ([float(np.median(single))] if len(single) else [1.0])

@@ -16,6 +16,8 @@ _AXES = {"d_out": "outputs", "n": "training points", "bias_std": "bias std"}
 _OPTIMIZERS = {"gd": "gradient descent"}
 _SMALLEST_P = 1e-6  # the tests' distributions are approximations: smaller numbers say nothing more
 _LONGEST_VALUE = 28
+SHOWN = 0.95
+"""Level of an interval whose level is not named beside it."""
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -79,11 +81,17 @@ def is_factor(effect: Mapping[str, Any]) -> bool:
 
 
 def factor(effect: Mapping[str, Any] | None) -> str:
-    """The size of an effect: ``×0.1167 [0.1151, 0.1183]``; of an exponent, without the sign."""
+    """The size of an effect: ``×0.1167 [0.1151, 0.1183]``; of an exponent, without the sign.
+
+    The interval is one of 95 %. Where the label was decided at another level and so says something else, it is the one
+    that goes with the label, and its level stands behind it: ``×1.034 [0.998, 1.071] at 99.7 %``.
+    """
     if effect is None or effect["estimate"] is None:
         return MISSING
     sign = "×" if is_factor(effect) else ""
-    return f"{sign}{estimate(effect['estimate'], effect['interval'])}"
+    level = effect.get("level", SHOWN)
+    at = "" if level == SHOWN else f" at {100 * level:.4g} %"
+    return f"{sign}{estimate(effect['estimate'], effect['interval'])}{at}"
 
 
 def p_value(p: float | None) -> str:
@@ -123,7 +131,11 @@ def count(n: int, singular: str, plural: str = "") -> str:
 
 
 def label(verdict: Mapping[str, Any]) -> str:
-    """What a verdict says, and whether it says it of a bound that says nothing: ``supported, vacuous``."""
+    """What a verdict says, with the margin of what is flat: ``flat to 5 %``; and whether it says it of a bound that
+    says nothing: ``supported, vacuous``.
+    """
+    if verdict["label"] == "flat":
+        return f"flat to {100 * verdict['relation']['flat']:.3g} %"
     return f"{verdict['label']}, vacuous" if verdict.get("vacuous") else str(verdict["label"])
 
 
@@ -145,6 +157,14 @@ def networks_used(document: Mapping[str, Any]) -> str:
         if planned[name]
     ]
     return f"{text}: {', '.join(parts)}, in up to {count(len(document['inputs']['looks']), 'look')}"
+
+
+def trained_on(sizes: Sequence[int]) -> str:
+    """``Networks were trained on 64, 128 or 256 of the training points.``; empty where none was trained."""
+    if not sizes:
+        return ""
+    listed = ", ".join(map(integer, sizes[:-1])) + (" or " if len(sizes) > 1 else "") + integer(sizes[-1])
+    return f"Networks were trained on {listed} of the training points."
 
 
 def axis_name(axis: str) -> str:
@@ -181,6 +201,9 @@ def ranges(of: Mapping[str, Sequence[Any]]) -> str:
 _STATED = {"equals": "stated"} | dict.fromkeys(("at_most", "at_least", "order_at_most", "order_at_least"), "bound")
 
 
+_OVER = {"range": "over the whole range", "neighbours": "between any two neighbouring values"}
+
+
 def stated_name(relation: Mapping[str, Any]) -> str | None:
     """What the number is called that a relation compares the measure with; None if it compares cells."""
     return _STATED.get(relation["kind"])
@@ -205,7 +228,7 @@ def relation(of: Mapping[str, Any]) -> str:
         case "scales_as":
             return (
                 f"scales as a power of {axis_name(of['axis'])}, with exponent {number(of['power'])} to within "
-                f"{of['margin']:g}"
+                f"{of['margin']:g}, {_OVER[of.get('over') or 'neighbours']}"
             )
         case "turns":
             turned = ("rises to a turning point", "falls") if of["sign"] > 0 else ("falls to a turning point", "rises")

@@ -34,6 +34,7 @@ from ntkrobust.bounds.claims.relations import (
     ScalesAs,
     Trend,
     Turns,
+    flat_margin,
 )
 from ntkrobust.checks import LARGEST, check_choice, shown
 from ntkrobust.errors import InputError
@@ -216,7 +217,11 @@ class Claim:
             "relation": {
                 "kind": KINDS[type(relation)],
                 "text": str(relation),
-                **{name: getattr(relation, name, None) for name in ("axis", "margin", "sign", "power", "growth")},
+                **{
+                    name: getattr(relation, name, None)
+                    for name in ("axis", "margin", "sign", "power", "growth", "over")
+                },
+                "flat": flat_margin(relation),
             },
             "measure": self.measure_name,
             "grid": {
@@ -229,6 +234,7 @@ class Claim:
             "provenance": self.provenance,
             "assumptions": [one.text for one in self.assumptions],
             "theory_label": self.theory_label,
+            "draws": self.draws,
         }
 
     @property

@@ -5,12 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Literal
 
 from ntkrobust.checks import check_number, check_text, shown
 from ntkrobust.errors import InputError
 
 Formula = Callable[..., float]
 """A plain function of named coordinates of a cell (``depth``, ``width``, ``d_in``, …): it names those it needs."""
+
+FLAT = 0.05
+"""A relative change over the whole range up to which a power law counts as flat, unless it says otherwise."""
+
+OVER = ("range", "neighbours")
+"""What an exponent is read over."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,20 +130,31 @@ class ScalesAs:
     Attributes:
         axis: a numeric grid axis.
         power: the exponent p.
-        margin: the statement counts as true where the exponent is p ± margin, between any two consecutive values.
+        margin: the statement counts as true where the exponent is p ± margin.
+        over: what the exponent is read over. ``"range"``: it is the slope of log E[measure] on log axis over the whole
+            range, all values weighing the same. ``"neighbours"``: it has to be p ± margin between any two consecutive
+            values, so that a curve that bends is not taken for a power.
+        flat: where neither is shown, the measure is ``flat`` if it is shown to change by less than this, as a relative
+            change: along the slope over the whole range, or between any two values.
     """
 
     axis: str
     power: float
     margin: float = 0.1
+    over: Literal["range", "neighbours"] = "range"
+    flat: float = FLAT
 
     def __post_init__(self) -> None:
         _check_margin(self.margin)
         check_text("the axis of a relation", self.axis)
         check_number("an exponent", self.power)
+        _check_margin(self.flat)
+        if self.over not in OVER:
+            raise InputError(f"an exponent is read over {' or '.join(map(repr, OVER))}, got {shown(self.over)}")
 
     def __str__(self) -> str:
-        return f"scales as {self.axis}^{self.power:g}, exponent to within {self.margin:g}"
+        between = "" if self.over == "range" else ", between any two consecutive values"
+        return f"scales as {self.axis}^{self.power:g}, exponent to within {self.margin:g}{between}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,18 +167,23 @@ class Turns:
         margin: relative change against the stated direction that is still put up with on either side.
         at: where the statement says that it turns, if it does: a formula of a cell's coordinates, to be compared with
             the estimated turning point.
+        flat: where nothing else is shown, the measure is ``flat`` if it is shown to change by less than this between
+            any two cells, as a relative change; the margin, if None.
     """
 
     axis: str
     sign: int
     margin: float = 0.05
     at: Formula | None = None
+    flat: float | None = None
 
     def __post_init__(self) -> None:
         _check_margin(self.margin)
         check_text("the axis of a relation", self.axis)
         if self.at is not None:
             check_formula("the turning point", self.at)
+        if self.flat is not None:
+            _check_margin(self.flat)
 
     def __str__(self) -> str:
         first, then = ("increases", "decreases") if self.sign > 0 else ("decreases", "increases")
@@ -176,37 +199,52 @@ class Trend:
         sign: +1 for increasing, −1 for decreasing.
         margin: relative change against the stated direction, between any two cells, that is still put up with; the
             change over the whole range has to go the stated way whatever the margin.
+        flat: where nothing else is shown, the measure is ``flat`` if it is shown to change by less than this between
+            any two cells, as a relative change; the margin, if None.
     """
 
     axis: str
     sign: int
     margin: float = 0.05
+    flat: float | None = None
 
     def __post_init__(self) -> None:
         _check_margin(self.margin)
+        if self.flat is not None:
+            _check_margin(self.flat)
 
     def __str__(self) -> str:
         return f"{'increases' if self.sign > 0 else 'decreases'} in {self.axis}"
 
 
-def IncreasesIn(axis: str, margin: float = 0.05) -> Trend:
+def IncreasesIn(axis: str, margin: float = 0.05, flat: float | None = None) -> Trend:
     """E[measure] increases along ``axis``."""
-    return Trend(axis, +1, margin)
+    return Trend(axis, +1, margin, flat)
 
 
-def DecreasesIn(axis: str, margin: float = 0.05) -> Trend:
+def DecreasesIn(axis: str, margin: float = 0.05, flat: float | None = None) -> Trend:
     """E[measure] decreases along ``axis``."""
-    return Trend(axis, -1, margin)
+    return Trend(axis, -1, margin, flat)
 
 
-def RisesThenFalls(axis: str, margin: float = 0.05, at: Formula | None = None) -> Turns:
+def RisesThenFalls(axis: str, margin: float = 0.05, at: Formula | None = None, flat: float | None = None) -> Turns:
     """E[measure] rises along ``axis`` to a turning point, and falls from there."""
-    return Turns(axis, +1, margin, at)
+    return Turns(axis, +1, margin, at, flat)
 
 
-def FallsThenRises(axis: str, margin: float = 0.05, at: Formula | None = None) -> Turns:
+def FallsThenRises(axis: str, margin: float = 0.05, at: Formula | None = None, flat: float | None = None) -> Turns:
     """E[measure] falls along ``axis`` to a turning point, and rises from there."""
-    return Turns(axis, -1, margin, at)
+    return Turns(axis, -1, margin, at, flat)
+
+
+def flat_margin(relation: Relation) -> float | None:
+    """The relative change below which a measure counts as flat; None for what says nothing along an axis."""
+    match relation:
+        case Trend() | Turns():
+            return relation.margin if relation.flat is None else relation.flat
+        case ScalesAs():
+            return relation.flat
+    return None
 
 
 Relation = Equals | AtMost | AtLeast | OrderAtMost | OrderAtLeast | ScalesAs | Trend | Turns

@@ -42,11 +42,11 @@ _RELATIONS: dict[str, tuple[Callable[..., Relation], tuple[str, ...], tuple[str,
     "at least": (AtLeast, ("bound",), ()),
     "order at most": (OrderAtMost, ("bound",), ("growth",)),
     "order at least": (OrderAtLeast, ("bound",), ("growth",)),
-    "scales as": (ScalesAs, ("axis", "power"), ("margin",)),
-    "increases in": (IncreasesIn, ("axis",), ("margin",)),
-    "decreases in": (DecreasesIn, ("axis",), ("margin",)),
-    "rises then falls": (RisesThenFalls, ("axis",), ("margin", "at")),
-    "falls then rises": (FallsThenRises, ("axis",), ("margin", "at")),
+    "scales as": (ScalesAs, ("axis", "power"), ("margin", "over", "flat")),
+    "increases in": (IncreasesIn, ("axis",), ("margin", "flat")),
+    "decreases in": (DecreasesIn, ("axis",), ("margin", "flat")),
+    "rises then falls": (RisesThenFalls, ("axis",), ("margin", "at", "flat")),
+    "falls then rises": (FallsThenRises, ("axis",), ("margin", "at", "flat")),
 }
 """Name → what makes the relation, the entries that it needs, and those that it may have."""
 
@@ -63,8 +63,8 @@ def claims_in_toml(path: str | Path) -> list[Claim]:
     ``relation`` is ``equals``, ``at most``, ``at least``, ``order at most``, ``order at least``, ``scales as``,
     ``increases in``, ``decreases in``, ``rises then falls`` or ``falls then rises``; ``value``, ``bound``, ``at`` and
     ``theory`` are formulas, ``assumptions`` conditions (:class:`Expression`); ``axis``, ``power``, ``margin``,
-    ``growth`` go with the relation; ``measure`` is a name, ``grid`` a table axis → values, ``reading`` a table of
-    the fields of :class:`Reading`. The rest are the fields of :class:`Claim`.
+    ``flat``, ``over``, ``growth`` go with the relation; ``measure`` is a name, ``grid`` a table axis → values,
+    ``reading`` a table of the fields of :class:`Reading`. The rest are the fields of :class:`Claim`.
 
     Raises:
         InputError: there is no such file, it is not TOML, or something in it is not a claim.

@@ -1,11 +1,13 @@
-"""Equality to within a margin."""
+"""Equality to within a margin: of a mean with a number, and of means with each other."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from ntkrobust.bounds.statistics.estimates import Level, Sample
 from ntkrobust.bounds.statistics.parts import All, Part
+from ntkrobust.bounds.statistics.trends import change
 
 
 def equals(ratios: Sequence[Sample], margin: float, cells: int) -> All:
@@ -23,3 +25,18 @@ def equals(ratios: Sequence[Sample], margin: float, cells: int) -> All:
         level = Level(ratio)
         parts += [Part(level, 1 - margin, True, (position,)), Part(level, 1 + margin, False, (position,))]
     return All(parts, 2 * cells)
+
+
+def flat(samples: Sequence[Sample], margin: float, paired: bool) -> All:
+    """θ changes between no two cells by more than a factor 1 + margin: two one-sided tests for each pair.
+
+    Args:
+        samples: along the axis.
+        margin: a relative change.
+        paired: whether the networks of the cells correspond.
+    """
+    parts = []
+    for i, j in itertools.combinations(range(len(samples)), 2):
+        of, whole = change(samples[j], samples[i], paired), (i, j) == (0, len(samples) - 1)
+        parts += [Part(of, 1 / (1 + margin), True, (i, j), whole), Part(of, 1 + margin, False, (i, j), whole)]
+    return All(parts, len(parts))

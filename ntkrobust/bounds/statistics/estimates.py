@@ -50,7 +50,8 @@ class Estimate:
 def mean(values: np.ndarray) -> Estimate:
     """Mean of independent values (n,), n ≥ 2, with its standard error s/√n."""
     n = len(values)
-    return Estimate(float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(n)), n - 1)
+    with np.errstate(over="ignore"):  # squares of numbers above 1e154: then nothing is known of the error
+        return Estimate(float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(n)), n - 1)
 
 
 def log_mean(values: np.ndarray, functional: str) -> Estimate:
@@ -90,7 +91,7 @@ class Moments:
         third = np.einsum("...i,...i->...", squares, away) * n / ((n - 1) * (n - 2)) / n**2
         return cls(n, centre, squares.sum(-1) / (n - 1) / n, third)
 
-    def times(self, factor: float) -> Moments:
+    def times(self, factor: float | np.ndarray) -> Moments:
         """Of ``factor`` times the values."""
         return Moments(self.n, self.value * factor, self.variance * factor**2, self.third * factor**3)
 
@@ -149,7 +150,7 @@ class Sample:
 
 
 class Comparison(Protocol):
-    """A positive number θ estimated from samples, to be compared with factors."""
+    """A number θ estimated from samples, to be compared with factors."""
 
     @property
     def n(self) -> int:
@@ -159,8 +160,9 @@ class Comparison(Protocol):
     def estimate(self) -> np.ndarray:
         """(...) The estimate of θ."""
 
-    def statistic(self, factor: float) -> np.ndarray:
-        """(...) Student's or Welch's t for θ against ``factor``."""
+    @property
+    def error(self) -> float | None:
+        """The standard error of an estimate that may be negative; None where θ is positive. Not of a batch."""
 
     def p_above(self, factor: float) -> np.ndarray:
         """(...) p-values of the null hypothesis θ ≤ factor."""
@@ -169,7 +171,7 @@ class Comparison(Protocol):
         """(...) p-values of the null hypothesis θ ≥ factor."""
 
 
-class _Contrasted(abc.ABC):
+class Contrasted(abc.ABC):
     """A comparison that is tested by a t statistic, with corrections for skewness.
 
     With a time error, an inequality is rejected only if it is for every θ that this error leaves possible.
@@ -186,12 +188,13 @@ class _Contrasted(abc.ABC):
         """(...) The estimate of θ."""
 
     @abc.abstractmethod
-    def _contrast(self, factor: float) -> _Contrast:
+    def _contrast(self, factor: float) -> Contrast:
         """That of θ against ``factor``."""
 
-    def statistic(self, factor: float) -> np.ndarray:
-        """(...) Student's or Welch's t."""
-        return self._contrast(factor)[0]
+    @property
+    def error(self) -> float | None:
+        """θ is positive."""
+        return None
 
     @abc.abstractmethod
     def _beyond_time_error(self, factor: float, sign: int) -> float:
@@ -215,7 +218,7 @@ class _Contrasted(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
-class Level(_Contrasted):
+class Level(Contrasted):
     """θ is the mean of one cell."""
 
     sample: Sample
@@ -230,7 +233,14 @@ class Level(_Contrasted):
         """(...) The estimate of θ."""
         return self.sample.location
 
-    def _contrast(self, factor: float) -> _Contrast:
+    @property
+    def error(self) -> float | None:
+        """Of values some of which are negative, or all zero."""
+        if self.sample.geometric or ((self.sample.values >= 0).all() and self.estimate.item() > 0):
+            return None
+        return math.sqrt(self.sample.moments.variance.item())
+
+    def _contrast(self, factor: float) -> Contrast:
         return _contrast(self.sample.moments, None, float(np.log(factor)) if self.sample.geometric else factor)
 
     def _beyond_time_error(self, factor: float, sign: int) -> float:
@@ -249,7 +259,7 @@ class Level(_Contrasted):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Ratio(_Contrasted):
+class _Ratio(Contrasted):
     """θ is the ratio of the means of two cells."""
 
     later: Sample
@@ -278,7 +288,7 @@ class Change(_Ratio):
     θ ≤ r is tested as E X₂ − r E X₁ ≤ 0, which is linear in the means: no logarithm of an average is expanded.
     """
 
-    def _contrast(self, factor: float) -> _Contrast:
+    def _contrast(self, factor: float) -> Contrast:
         if self.later.geometric:
             return _contrast(self.later.moments, self.earlier.moments, float(np.log(factor)))
         return _contrast(self.later.moments, self.earlier.moments.times(factor), 0.0)
@@ -308,17 +318,17 @@ class PairedChange(_Ratio):
     θ ≤ r is tested on the differences X₂ − r X₁.
     """
 
-    def _contrast(self, factor: float) -> _Contrast:
+    def _contrast(self, factor: float) -> Contrast:
         if self.later.geometric:
             return _contrast(Moments.of(np.log(self.later.values / self.earlier.values)), None, float(np.log(factor)))
         return _contrast(Moments.of(self.later.values - factor * self.earlier.values), None, 0.0)
 
 
-_Contrast = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+Contrast = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """t, its degrees of freedom, the skewness E(X̄ − θ)³/se³ of the estimate, and the standard error of that."""
 
 
-def _contrast(plus: Moments, minus: Moments | None, threshold: float) -> _Contrast:
+def _contrast(plus: Moments, minus: Moments | None, threshold: float) -> Contrast:
     """Student's t of plus − threshold, or Welch's of plus − minus − threshold."""
     difference, variance, third = plus.value - threshold, plus.variance, plus.third
     # Of a normal law, Var k₃ ≈ 6σ⁶/n, so that of k₃/n² is 6(σ²/n)³/n².
@@ -343,7 +353,7 @@ def _contrast(plus: Moments, minus: Moments | None, threshold: float) -> _Contra
     )
 
 
-def _mirrored(contrast: _Contrast) -> _Contrast:
+def _mirrored(contrast: Contrast) -> Contrast:
     t, df, skew, skew_se = contrast
     return -t, df, -skew, skew_se
 
@@ -361,25 +371,31 @@ def confidence_interval(of: Comparison, level: float = 0.95) -> tuple[float, flo
 
 def upper_limit(of: Comparison, tail: float) -> float:
     """The largest factor for which θ ≥ factor is not rejected at ``tail``."""
-    return _limit(of.p_below, of.estimate.item(), tail, +1)
+    return _limit(of, of.p_below, tail, +1)
 
 
 def lower_limit(of: Comparison, tail: float) -> float:
     """The smallest factor for which θ ≤ factor is not rejected at ``tail``."""
-    return _limit(of.p_above, of.estimate.item(), tail, -1)
+    return _limit(of, of.p_above, tail, -1)
 
 
-def _limit(p_value: Callable[[float], np.ndarray], estimate: float, tail: float, sign: int) -> float:
-    """Where a p-value crosses ``tail``, by bisection on the logarithm of the factor; 0 or infinite if it never does."""
-    if not estimate > 0:
-        return estimate
+def _limit(of: Comparison, p_value: Callable[[float], np.ndarray], tail: float, sign: int) -> float:
+    """Where a p-value crosses ``tail``; infinite (0 for a positive θ) if it never does.
+
+    Looked for on the logarithm of the factor where θ is positive, else in standard errors from the estimate.
+    """
+    estimate, error = of.estimate.item(), of.error
+
+    def at(far: float) -> float:
+        return estimate + sign * far * error if error is not None else estimate * math.exp(sign * far)
+
     near, far, step = 0.0, 1e-3, 1e-3
-    while p_value(estimate * math.exp(sign * far)).item() > tail:
-        if far > 30:
-            return math.inf if sign > 0 else 0.0
+    while p_value(at(far)).item() > tail:
+        if far > (30 if error is None else 1e3):
+            return math.inf if sign > 0 else 0.0 if error is None else -math.inf
         near, step = far, 2 * step
         far += step
     while far - near > 1e-6 * far:
         middle = (near + far) / 2
-        near, far = (middle, far) if p_value(estimate * math.exp(sign * middle)).item() > tail else (near, middle)
-    return estimate * math.exp(sign * near)
+        near, far = (middle, far) if p_value(at(middle)).item() > tail else (near, middle)
+    return at(near)

@@ -26,3 +26,23 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     adjusted = np.empty_like(p)
     np.put_along_axis(adjusted, order, scaled, 0)
     return adjusted
+
+
+def holm_levels(p_values: np.ndarray, level: float) -> np.ndarray:
+    """The level at which Holm's procedure tests each hypothesis, given the p-values of the others.
+
+    With M hypotheses of which k others are rejected whatever this one is, a hypothesis is rejected if and only if its
+    own p-value is at most level/(M − k): so this is the level of the interval that agrees with the decision on it.
+
+    Args:
+        p_values: (hypotheses,).
+        level: of the procedure.
+    """
+    p = np.asarray(p_values, dtype=float)
+    levels = np.empty(len(p))
+    for i in range(len(p)):
+        others = np.sort(np.delete(p, i))
+        passed = others <= level / np.arange(len(p), 1, -1)
+        rejected = len(others) if passed.all() else int(np.argmin(passed))
+        levels[i] = level / (len(p) - rejected)
+    return levels

@@ -52,6 +52,18 @@ class Statement(Protocol):
     def p_refute(self, fails: np.ndarray) -> np.ndarray:
         """(batch,) p-values of "the statement is true" from those of the parts, (parts, batch)."""
 
+    def p_parts(self, level: float) -> float:
+        """What the p-value of a part that decides against the statement has to be for it to be refuted at ``level``."""
+
+    def unsettled(self, holds: np.ndarray) -> int:
+        """Position of the part farthest from being shown, of those that support would need; (parts,) p-values."""
+
+    def against(self, fails: np.ndarray) -> int:
+        """Position of the part that speaks most against the statement, of those that refute it; (parts,) p-values."""
+
+    def networks(self, holds: np.ndarray, fails: np.ndarray) -> tuple[float, float]:
+        """Networks that would support, and that would refute, from the (parts,) numbers that each part asks for."""
+
     def located(self, positions: Sequence[int]) -> Statement:
         """The same about other cells: cell i becomes cell ``positions[i]``."""
 
@@ -75,6 +87,22 @@ class All:
     def p_refute(self, fails: np.ndarray) -> np.ndarray:
         """Bonferroni: valid whatever the dependence of the parts."""
         return bonferroni(fails, self.family)
+
+    def p_parts(self, level: float) -> float:
+        """The share that Bonferroni's inequality leaves to a part."""
+        return level / self.family
+
+    def unsettled(self, holds: np.ndarray) -> int:
+        """The part with the largest p-value."""
+        return int(np.argmax(holds))
+
+    def against(self, fails: np.ndarray) -> int:
+        """The part with the smallest."""
+        return int(np.argmin(fails))
+
+    def networks(self, holds: np.ndarray, fails: np.ndarray) -> tuple[float, float]:
+        """All parts have to be shown; one is enough to refute."""
+        return float(np.max(holds)), float(np.min(fails))
 
     def located(self, positions: Sequence[int]) -> All:
         """The same about other cells."""
@@ -107,6 +135,18 @@ class _Several:
         """The same about other cells."""
         return dataclasses.replace(self, statements=[one.located(positions) for one in self.statements])
 
+    def p_parts(self, level: float) -> float:
+        """Parts pay for the others of their statement, and for the other statements."""
+        return min(one.p_parts(level) for one in self.statements)
+
+    def _position(self, which: int, within: int) -> int:
+        """Among all parts, that of part ``within`` of one statement."""
+        return sum(len(one.parts) for one in self.statements[:which]) + within
+
+    def _networks(self, holds: np.ndarray, fails: np.ndarray) -> list[tuple[float, float]]:
+        split = zip(self.statements, self.split(holds), self.split(fails), strict=True)
+        return [one.networks(to_hold, to_fail) for one, to_hold, to_fail in split]
+
     def _supports(self, holds: np.ndarray) -> np.ndarray:
         return np.array([one.p_support(p) for one, p in zip(self.statements, self.split(holds), strict=True)])
 
@@ -126,6 +166,21 @@ class OneOf(_Several):
         """Intersection-union: all have to be rejected, and one of them is true."""
         return self._refutes(fails).max(0)
 
+    def unsettled(self, holds: np.ndarray) -> int:
+        """That of the statement which is nearest to being supported."""
+        which = int(np.argmin(self._supports(holds)))
+        return self._position(which, self.statements[which].unsettled(self.split(holds)[which]))
+
+    def against(self, fails: np.ndarray) -> int:
+        """That of the statement which is refuted last."""
+        which = int(np.argmax(self._refutes(fails)))
+        return self._position(which, self.statements[which].against(self.split(fails)[which]))
+
+    def networks(self, holds: np.ndarray, fails: np.ndarray) -> tuple[float, float]:
+        """One has to be supported; all have to be refuted."""
+        support, refute = zip(*self._networks(holds, fails), strict=True)
+        return min(support), max(refute)
+
 
 @dataclasses.dataclass(frozen=True)
 class Every(_Several):
@@ -138,3 +193,22 @@ class Every(_Several):
     def p_refute(self, fails: np.ndarray) -> np.ndarray:
         """Bonferroni."""
         return bonferroni(self._refutes(fails), self.count)
+
+    def p_parts(self, level: float) -> float:
+        """Each statement has its share of the level."""
+        return super().p_parts(level / self.count)
+
+    def unsettled(self, holds: np.ndarray) -> int:
+        """That of the statement which is farthest from being supported."""
+        which = int(np.argmax(self._supports(holds)))
+        return self._position(which, self.statements[which].unsettled(self.split(holds)[which]))
+
+    def against(self, fails: np.ndarray) -> int:
+        """That of the statement which is nearest to being refuted."""
+        which = int(np.argmin(self._refutes(fails)))
+        return self._position(which, self.statements[which].against(self.split(fails)[which]))
+
+    def networks(self, holds: np.ndarray, fails: np.ndarray) -> tuple[float, float]:
+        """All have to be supported; one is enough to refute."""
+        support, refute = zip(*self._networks(holds, fails), strict=True)
+        return max(support), min(refute)

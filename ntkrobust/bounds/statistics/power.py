@@ -6,22 +6,25 @@ import math
 
 from scipy import special
 
+LARGEST = 10**7
+"""More networks than this are none that anybody draws."""
 
-def seeds_needed(t: float, n: int, level: float, power: float) -> int | None:
-    """Networks after which a one-sided t test would likely settle on which side of a factor an estimate lies.
 
-    Assumes that the estimate is the truth and that its error falls like n^(−1/2).
+def networks_needed(p: float, n: int, level: float, power: float) -> float:
+    """Networks after which a one-sided test would likely reject at ``level``, infinite where none would.
+
+    Assumes that the estimate is the truth and that its error falls like n^(−1/2): then the normal quantile z of the
+    p-value grows like n^(1/2), and is to reach z(1 − level) + z(power). The p-value is the one that is reported, with
+    what guards it against skewness; where it is Student's, z is (estimate − factor)/se to within 1/n.
 
     Args:
-        t: the statistic now.
+        p: the p-value now.
         n: networks now.
         level: of the test.
-        power: the probability of settling it.
-
-    Returns:
-        The number, or None where the estimate sits on the factor or nothing varies.
+        power: the probability of rejecting.
     """
-    if t == 0:
-        return None
-    needed = math.ceil(n * ((special.ndtri(1 - level) + special.ndtri(power)) / t) ** 2)
-    return needed if needed < 10**7 else None
+    z = float(-special.ndtri(p))
+    if not z > 0:
+        return math.inf
+    needed = math.ceil(n * (float(special.ndtri(1 - level) + special.ndtri(power)) / z) ** 2)
+    return needed if needed <= LARGEST else math.inf
