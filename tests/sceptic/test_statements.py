@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 import xarray as xr
@@ -304,7 +303,8 @@ def unreachable(loss: float) -> Claim:
 
 
 def test_a_loss_that_no_network_reaches_is_said_after_a_few(figure: Report) -> None:
-    verdict = ntr.verify(unreachable(1e-4), seeds=16)
+    verdicts = ntr.verify([unreachable(1e-4)], seeds=16)
+    verdict = verdicts[0]
     drawn = max(len(cell.values) for cell in verdict.cells)
     figure("a loss out of reach: networks per cell", drawn, reach.PILOT, "the pilot")
     assert verdict.label == "inconclusive"
@@ -313,10 +313,9 @@ def test_a_loss_that_no_network_reaches_is_said_after_a_few(figure: Report) -> N
         r"none of 4 networks reached loss 0.0001 in 20 steps; the lowest seen is ([\d.]+)", verdict.reason
     )
     assert found is not None
-    data = ntr.data.load("digits")
-    x, y = data.x_train[:32], data.y_train[:32]
-    run = ntr.train(ntr.MLP(depth=2, width=8), x, y, seeds=4, steps=20, key=jax.random.key(0))
-    lowest = float(run.loss[:, -1].min() / (0.5 * np.sum(np.square(y, dtype=np.float64))))
+    y = ntr.data.load("digits").y_train[:32]
+    # The first cell, in units of the loss of f = 0.
+    lowest = np.nanmin(verdicts.evidence["measured"]["loss"][0]) / (0.5 * np.sum(np.square(y, dtype=np.float64)))
     assert float(found[1]) == pytest.approx(lowest, rel=0.02)
 
 
