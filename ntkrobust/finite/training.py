@@ -183,6 +183,8 @@ def train(
     moves, number = check_optimizer(optimizer, learning_rate)
     loss = check_loss(loss, y)
     _check_sizes("train", x, y, loss)
+    if moves.name == "adam":
+        _check_sizes_for_adam(x, y, loss)
     weight_decay = check_weight_decay(weight_decay, moves)
     tolerance = check_tolerance(tolerance)
     batch = _check_batch_size(batch_size, len(x), moves)
@@ -470,6 +472,16 @@ def _check_sizes(part: str, x: np.ndarray, y: np.ndarray, loss: str) -> None:
     check_size(f"x_{part}", x)
     if loss == "squared":
         check_size(f"y_{part}", y)
+
+
+def _check_sizes_for_adam(x: np.ndarray, y: np.ndarray, loss: str) -> None:
+    """Raise InputError if gradients, which are of the size of x·y, are lost beside Adam's 1e-8 or have no squares."""
+    product = float(np.max(np.abs(x))) * (float(np.max(np.abs(y))) if loss == "squared" else 1.0)
+    if product and not 1e-6 <= product <= 1e12:
+        raise InputError(
+            "adam adds 1e-8 to the root of squared gradients, so the largest entries of x_train and y_train must "
+            f"have a product between 1e-06 and 1e+12, got {product:g}: rescale them"
+        )
 
 
 def _check_records(schedule: Schedule, optimizer: Optimizer) -> None:

@@ -24,7 +24,7 @@ X = RNG.standard_normal((6, 16))
 X /= np.linalg.norm(X, axis=1, keepdims=True)
 Y = np.eye(3)[RNG.integers(0, 3, 6)]
 POWERS = st.floats(-30, 30)
-FEW = settings(max_examples=6, deadline=None, derandomize=True)
+FEW = settings(max_examples=5, deadline=None, derandomize=True)
 
 NETWORKS = {
     "shallow": MLP(2, 12, 3),
@@ -42,6 +42,9 @@ DEGREE = {
     "robust_accuracy": 0, "prediction_stability_l2": 0,
 }  # fmt: skip
 """Measures of a network times c are theirs times c to this power, where targets are multiplied too."""
+
+
+BY_ATTACK = ("robust_accuracy", "prediction_stability_l2")
 
 
 def multiplied(run, power):
@@ -63,7 +66,9 @@ def trained(request):
 
 
 def measured(run, power):
-    return measure(run, X, list(DEGREE), y_test=np.float64(10.0**power * Y), epsilon=0.1, samples=2)
+    # attacks compile for long, and see a network's outputs only
+    names = [name for name in DEGREE if name not in BY_ATTACK or len(run.parameters.weights) == 2]
+    return measure(run, X, names, y_test=np.float64(10.0**power * Y), epsilon=0.1, samples=2)
 
 
 def test_measures_have_their_degree(trained, figure):
@@ -73,8 +78,8 @@ def test_measures_have_their_degree(trained, figure):
     @given(POWERS)
     def check(power):
         found = measured(multiplied(trained, power), power)
-        for name, degree in DEGREE.items():
-            right = np.float64(before[name]) * 10.0 ** (degree * power)
+        for name in found:
+            right = np.float64(before[name]) * 10.0 ** (DEGREE[name] * power)
             np.testing.assert_allclose(np.float64(found[name]), right, rtol=2e-5, err_msg=f"{name} at 10^{power}")
 
     check()
@@ -162,6 +167,8 @@ def test_what_single_precision_cannot_hold_is_refused():
     for x, y in ((1e-30 * X, Y), (1e30 * X, Y), (X, 1e20 * Y), (X, 1e-20 * Y)):
         with pytest.raises(InputError, match="rescale it"):
             train(net, x, y, seeds=1, steps=2)
+    with pytest.raises(InputError, match="adam adds 1e-8"):
+        train(net, 1e-10 * X, 1e-10 * Y, seeds=1, steps=2, optimizer="adam", learning_rate=1e-3)
     for x in (1e-60 * X, 1e60 * X):
         with pytest.raises(InputError, match="must fit into single precision"):
             measure_untrained(net, x, seeds=1)
