@@ -35,7 +35,7 @@ import numpy as np
 import xarray as xr
 from kills import ids_in, leftovers, moments, seen_in, together
 
-from ntkrobust.errors import InputError
+from ntkrobust.errors import InputError, one_line
 from ntkrobust.reports import page, storing
 from ntkrobust.reports.stored import LABELS, read_folder
 
@@ -58,11 +58,8 @@ Outcome = tuple[str, str]
 """How a case ended, in a few words, and what was wrong with that; empty if nothing was."""
 
 
-def command(out: Path, key: int) -> list[str]:
+def command(claim: Path, out: Path, key: int) -> list[str]:
     """A run of seconds on a claim of its own."""
-    claim = out.parent / "claim.py"
-    if not claim.exists():
-        claim.write_text(CLAIM)
     what = [str(claim), "--data", "sphere", "--key", str(key), "--out", str(out)]
     return [sys.executable, "-m", "ntkrobust", "verify", *what]
 
@@ -87,10 +84,11 @@ class Campaign:
 
     def __init__(self, work: Path, rng: random.Random) -> None:
         self.work, self.rng = work, rng
-        self.old, self.new = work / "old", work / "new"
+        self.old, self.new, self.claim = work / "old", work / "new", work / "claim.py"
+        self.claim.write_text(CLAIM)
         started = time.perf_counter()
         for key, folder in enumerate((self.old, self.new)):
-            subprocess.run(command(folder, key), check=True, capture_output=True)
+            subprocess.run(command(self.claim, folder, key), check=True, capture_output=True)
         self.seconds = (time.perf_counter() - started) / 2
         self.ids = {seen_in(self.old), seen_in(self.new)}
 
@@ -123,7 +121,9 @@ class Campaign:
         number = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[index % 3]
         folder = self.fresh("killed")
         shutil.copytree(self.old, folder)
-        process = subprocess.Popen(command(folder, 5), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command(self.claim, folder, 5), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         time.sleep(self.rng.uniform(0, 1.1 * self.seconds))
         process.send_signal(number)
         _, complaint = process.communicate()
@@ -147,7 +147,7 @@ class Campaign:
             older = index % 2 and size > 2**18
             if older:
                 shutil.copytree(self.old, out)
-            done = subprocess.run(command(out, 6), capture_output=True, text=True, check=False)
+            done = subprocess.run(command(self.claim, out, 6), capture_output=True, text=True, check=False)
             if done.returncode == 0:
                 return "whole", whole(out, {seen_in(out)})
             wrong = "" if done.returncode == 2 and one_sentence(done.stderr) else f"{done.returncode}: {done.stderr}"
@@ -167,7 +167,9 @@ class Campaign:
         processes = []
         for key in (7, 8):
             processes.append(
-                subprocess.Popen(command(folder, key), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                subprocess.Popen(
+                    command(self.claim, folder, key), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                )
             )
             time.sleep(self.rng.choice((0, 0, self.rng.uniform(0, self.seconds))))
         complaints = [process.communicate()[1] for process in processes]
@@ -405,7 +407,8 @@ def main() -> int:
             counts = ", ".join(f"{number} {how}" for how, number in Counter(how for how, _ in ended).most_common())
             lines.append(f"{name:<28}{len(ended):>6}{len(wrong):>7}   {counts}")
             print(lines[-1], flush=True)
-            offences += [f"{name}: {text}" for text in wrong[:10]]
+            offences += [f"{name}: {one_line(text, 400)}" for text in wrong[:10]]
+            print("\n".join(offences[-len(wrong[:10]) :] if wrong else []), flush=True)
     text = "\n".join([*lines, *offences, ""])
     print(text)
     if options.out is not None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ntkrobust.errors import InputError, NotWrittenError
+from ntkrobust.errors import InputError, NotWrittenError, one_line, printable
 from ntkrobust.locks import NO_FOLLOWING, held, is_at, try_lock
 
 LOCK = ".ntkrobust.lock"
@@ -31,9 +31,8 @@ _COMPLETE = re.compile(r"\.ntkrobust-[0-9a-f]{16}\.complete")
 
 
 def named(path: str | os.PathLike[str]) -> str:
-    """A path as a sentence can hold it: names with line breaks or control characters as Python writes them."""
-    text = str(path)
-    return text if text.isprintable() else ascii(text)
+    """A path as a sentence can hold it: line breaks and control characters as their escapes."""
+    return printable(str(path))
 
 
 def prepare_folder(out: str | os.PathLike[str]) -> Path:
@@ -316,5 +315,4 @@ def _sync(folder: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split())
+    return one_line(error.strerror if isinstance(error, OSError) and error.strerror else str(error))

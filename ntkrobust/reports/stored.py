@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ntkrobust.errors import InputError
+from ntkrobust.errors import InputError, one_line
 from ntkrobust.folders import named, place_of
 
 SCHEMA_VERSION = 1
@@ -205,4 +205,4 @@ def _opened(path: Path, content: bytes) -> xr.DataTree:
 
 def _line(error: Exception) -> str:
     """What an error says, in one line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return one_line(str(error), 200) or type(error).__name__

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from html import escape
 from typing import Literal
 
+from ntkrobust.errors import one_line
+
 
 def drawn(draw: Callable[[], str], element: Literal["p", "svg"] = "p") -> str:
     """A figure as an ``svg`` element, or a sentence in its place: a paragraph, or again an ``svg`` element."""
@@ -22,4 +24,4 @@ def drawn(draw: Callable[[], str], element: Literal["p", "svg"] = "p") -> str:
 
 def cause(error: Exception) -> str:
     """What went wrong, in one line: ``ZeroDivisionError: division by zero``."""
-    return ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split())[:200])))
+    return ": ".join(filter(None, (type(error).__name__, one_line(str(error), 200))))
