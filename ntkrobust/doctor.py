@@ -14,7 +14,7 @@ from ntkrobust.finite.measures import measure
 from ntkrobust.finite.streams import side_by_side
 from ntkrobust.finite.training import train
 from ntkrobust.kernels import adapter_state, stax
-from ntkrobust.machine import cores, physical_bytes
+from ntkrobust.machine import available_bytes, cores, gibibytes, physical_bytes
 from ntkrobust.networks import MLP
 from ntkrobust.precision import full_matmul_precision
 
@@ -31,7 +31,9 @@ def examine_machine() -> dict[str, str]:
     """Versions, devices and memory, as text."""
     facts = environment()
     facts["processor cores"] = f"{cores()}, programs side by side: {side_by_side()}"
-    facts["memory"] = f"{physical_bytes() / 2**30:.1f} GiB" if physical_bytes() else "unknown"
+    facts["memory"] = gibibytes(physical_bytes()) if physical_bytes() else "unknown"
+    if 0 < available_bytes() < physical_bytes():
+        facts["memory"] += f", of which this process may take {gibibytes(available_bytes())}"
     facts |= _neural_tangents_facts()
     facts["compilation cache"] = getattr(jax.config, "jax_compilation_cache_dir", None) or "set by `verify`"
     return facts
