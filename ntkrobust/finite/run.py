@@ -21,7 +21,7 @@ from ntkrobust.finite.descriptions import described_network, restored_network
 from ntkrobust.finite.drawing import initialize
 from ntkrobust.finite.parameters import Parameters
 from ntkrobust.finite.seeds import seed_keys
-from ntkrobust.folders import write_whole
+from ntkrobust.folders import as_path, write_whole
 from ntkrobust.networks import Network
 
 STATUSES = ("converged", "budget", "diverged")
@@ -195,6 +195,8 @@ class Run:
         Raises:
             InputError: the file is missing or is not such a file.
         """
+        # An integer is a file that is open already, which would be closed.
+        path = as_path("a saved run", path)
         try:
             # opened here, since np.load leaves a damaged file open
             with open(path, "rb") as file:

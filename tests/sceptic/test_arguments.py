@@ -157,6 +157,13 @@ def test_a_table_of_checks_stands_before_a_function() -> None:
         doubled(m=1)  # type: ignore[call-arg]
 
 
+@pytest.mark.parametrize("path", [1, True, None, b"run.npz", "", "a\0b", 2.0], ids=repr)
+def test_a_number_is_no_file(path: Any) -> None:
+    # open(1) is standard output, which would be closed with the file.
+    with pytest.raises(InputError, match="a saved run must be a path"):
+        ntr.Run.load(path)
+
+
 class _Hostile:
     def __repr__(self) -> str:
         raise RuntimeError("no")
