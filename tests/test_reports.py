@@ -43,6 +43,7 @@ FROBENIUS = {"name": "jacobian_frobenius", "definition": r"\|J(x)\|_F", "side": 
 EQUAL_LOSS = {
     "text": "at training loss 0.3·½Σ‖y‖²",
     "time": "equal loss",
+    "optimizer": "gradient_flow",
     "value": 0.3,
     "functional": "mean",
     "budget": 9,
@@ -50,6 +51,7 @@ EQUAL_LOSS = {
 SCALED = {
     "text": "after t = 30/λ_max of each network, geometric mean",
     "time": "equal scaled time",
+    "optimizer": "gradient_flow",
     "value": 30.0,
     "functional": "geometric mean",
     "budget": 9,

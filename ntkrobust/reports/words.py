@@ -273,8 +273,10 @@ def short_reading(verdict: Mapping[str, Any]) -> str:
     adversary = reading.get("adversary")
     if adversary:
         when += f" of {_short_adversary(adversary, verdict['grid'].get('strength', [adversary['strength']]))}"
-    elif value is not None and (optimizer := reading.get("optimizer", "gd")) != "gradient_flow":
-        when += f" of {_OPTIMIZERS.get(optimizer, optimizer)}"
+    elif value is not None:
+        usual = "gd" if reading["time"] == "fixed steps" else "gradient_flow"
+        if (optimizer := reading.get("optimizer", "gd")) != usual:
+            when += f" of {_OPTIMIZERS.get(optimizer, optimizer)}"
     return when if reading["functional"] == "mean" else f"{when}, {reading['functional']}"
 
 

@@ -1,0 +1,104 @@
+"""Do readings at a time or a loss depend on the steps that were taken there?
+
+    python benchmarks/time_steps.py [--seeds 16] [--preset quick] [CLAIM ...]
+
+Every claim of the catalogue that is read at a time or a loss of gradient flow (or those whose ids contain one of the
+words given) is judged as ``verify`` does, one by one, and again on the same networks with steps half as long: the
+tolerance that each cell was trained with, divided by eight, as the error of a step is of third order. A line each: the
+effect with its interval at both, and by how much they differ, the largest of the three differences over the width of
+the interval. It ends with status 1 if one of them exceeds a third.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+
+import jax
+
+import ntkrobust as ntr
+from ntkrobust.bounds import verification
+from ntkrobust.bounds.cells import Cell
+from ntkrobust.bounds.claims import Claim, catalogue
+from ntkrobust.bounds.claims.quantity import Quantity
+from ntkrobust.bounds.running import CellRecord, Demand, Networks
+from ntkrobust.bounds.statistics.sequential import Looks
+from ntkrobust.bounds.verdict import Effect
+from ntkrobust.reports.words import short_reading
+from ntkrobust.workflow import POINTS
+
+THIRD = 1 / 3
+HALVED = 8
+"""An eighth of the tolerance halves steps whose error is of third order."""
+
+
+class HalfSteps(Networks):
+    """Networks of cells that have been trained before, with steps half as long."""
+
+    before: Mapping[Cell, CellRecord]
+
+    def _run_flow(self, cell: Cell, demand: Demand, seeds: range):
+        record = self.before[cell]
+        how = self._training(cell) | {"tolerance": record.tolerance / HALVED, "steps": 4 * record.steps}
+        return self._run_trained(cell, demand, seeds, len(seeds), how), 0, record.time_error
+
+
+def judged(claim: Claim, data: ntr.Dataset, seeds: int) -> verification.Examination:
+    return verification.examine(
+        [claim], data, looks=Looks((seeds,)), key=jax.random.key(0), points=POINTS, progress=lambda *_: None
+    )
+
+
+def difference(one: Effect, other: Effect) -> float:
+    """The largest of the differences of estimate and limits, over the width of the first interval."""
+    moved = max(abs(getattr(one, name) - getattr(other, name)) for name in ("estimate", "low", "high"))
+    return moved / (one.high - one.low)
+
+
+def shown(effect: Effect | None) -> str:
+    return "–" if effect is None else f"{effect.estimate:.4g} [{effect.low:.4g}, {effect.high:.4g}]"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("words", nargs="*", metavar="CLAIM")
+    parser.add_argument("--seeds", type=int, default=16)
+    parser.add_argument("--preset", default="quick")
+    args = parser.parse_args()
+    data = ntr.data.load("digits")
+    worst = 0.0
+    print("| claim | reading | tolerance | effect | at half the step | time error | difference/width |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    for claim in catalogue(args.preset):
+        if isinstance(claim.measure, Quantity) or claim.reading.optimizer != "gradient_flow":
+            continue
+        if args.words and not any(word in claim.id for word in args.words):
+            continue
+        first = judged(claim, data, args.seeds)
+        HalfSteps.before = {record.cell: record for record in first.records}
+        verification.Networks, kept = HalfSteps, verification.Networks
+        try:
+            (halved,) = judged(claim, data, args.seeds).verdicts
+        finally:
+            verification.Networks = kept
+        (verdict,) = first.verdicts
+        tolerances = sorted({record.tolerance for record in first.records}, reverse=True)
+        moved = None
+        if verdict.effect is not None and halved.effect is not None:
+            moved = difference(verdict.effect, halved.effect)
+            worst = max(worst, moved)
+        label = verdict.label if halved.label == verdict.label else f"{verdict.label}, then {halved.label}"
+        print(
+            f"| `{claim.id}` | {short_reading(claim.describe())} | {', '.join(f'{one:g}' for one in tolerances)} "
+            f"| {label} {shown(verdict.effect)} | {shown(halved.effect)} "
+            f"| {'–' if verdict.time_error is None else f'{verdict.time_error:.2%}'} "
+            f"| {'–' if moved is None else f'{moved:.3f}'} |",
+            flush=True,
+        )
+    if worst > THIRD:
+        sys.exit(f"an effect moved by {worst:.2f} of its interval")
+
+
+if __name__ == "__main__":
+    main()
