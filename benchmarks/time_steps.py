@@ -24,6 +24,7 @@ from ntkrobust.bounds.claims import Claim, catalogue
 from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.running import CellRecord, Demand, Networks
 from ntkrobust.bounds.statistics.sequential import Looks
+from ntkrobust.bounds.time_error import TOLERANCES
 from ntkrobust.bounds.verdict import Effect
 from ntkrobust.reports.words import short_reading
 from ntkrobust.workflow import POINTS
@@ -40,8 +41,10 @@ class HalfSteps(Networks):
 
     def _run_flow(self, cell: Cell, demand: Demand, seeds: range):
         record = self.before[cell]
-        how = self._training(cell) | {"tolerance": record.tolerance / HALVED, "steps": 4 * record.steps}
-        return self._run_trained(cell, demand, seeds, len(seeds), how), 0, record.time_error
+        # As many steps as the smallest tolerance would have: what says whether networks got there has to know them.
+        last = len(TOLERANCES) - 1
+        how = self._training(cell) | {"tolerance": record.tolerance / HALVED, "steps": cell.budget * 2**last}
+        return self._run_trained(cell, demand, seeds, len(seeds), how), last, record.time_error
 
 
 def judged(claim: Claim, data: ntr.Dataset, seeds: int) -> verification.Examination:
@@ -83,7 +86,7 @@ def main() -> None:
         finally:
             verification.Networks = kept
         (verdict,) = first.verdicts
-        tolerances = sorted({record.tolerance for record in first.records}, reverse=True)
+        tolerances = sorted({one.tolerance for one in first.records if len(one.seeds)}, reverse=True)
         moved = None
         if verdict.effect is not None and halved.effect is not None:
             moved = difference(verdict.effect, halved.effect)
