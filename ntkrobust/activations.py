@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from ntkrobust.checks import check_number, unknown
 from ntkrobust.errors import InputError
+from ntkrobust.values import Value
 
 LEAKY_SLOPE = 0.01
 """Slope of ``leaky_relu`` on the negative half-line when none is given (the value of ``jax.nn.leaky_relu``)."""
@@ -25,8 +26,8 @@ _FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 NAMES = ("relu", "leaky_relu", "linear", "erf", "gelu", "tanh")
 
 
-@dataclasses.dataclass(frozen=True)
-class Activation:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Activation(Value):
     """A scalar activation φ, applied entrywise.
 
     Attributes:

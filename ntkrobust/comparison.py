@@ -48,6 +48,7 @@ from ntkrobust.kernels.ensemble import InfiniteEnsemble
 from ntkrobust.networks import MLP
 from ntkrobust.reports.figures import comparison_figure
 from ntkrobust.reports.undrawn import drawn
+from ntkrobust.values import Value
 
 NAMES = ("comparison.json", "comparison.svg")
 """What a comparison leaves in a folder."""
@@ -108,7 +109,7 @@ class Sample(NamedTuple):
         return [(mean(a), mean(b)) for a, b in zip(controlled.T, plain.T, strict=True)]
 
 
-class Comparison:
+class Comparison(Value):
     """Finite ensembles against the infinite-width prediction.
 
     Attributes:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from ntkrobust.checks import check_integer, shown, unknown
 from ntkrobust.errors import InputError
+from ntkrobust.values import Value
 
 Scale = float | Callable[[int, int, int], float]
 """A positive number, or a function of (d, m, o) that gives one."""
@@ -41,8 +42,8 @@ class _FanInGain:
         return math.sqrt(self.variance / (d if self.first else m))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Times:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class _Times(Value):
     """A factor on a scale that depends on the network."""
 
     factor: float
@@ -52,8 +53,8 @@ class _Times:
         return self.factor * self.scale(d, m, o)
 
 
-@dataclasses.dataclass(frozen=True)
-class Initialization:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Initialization(Value):
     """Standard deviations of the weights, and the output scale.
 
     Attributes:

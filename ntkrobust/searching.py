@@ -19,6 +19,7 @@ from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError
 from ntkrobust.finite.seeds import THREEFRY
 from ntkrobust.initializations import NAMED, Initialization
+from ntkrobust.values import Value
 from ntkrobust.workflow import SEEDS, Verdicts, resolve, verify
 
 BUDGET = 32
@@ -40,8 +41,8 @@ Point = tuple[tuple[str, Any], ...]
 """A cell as axis → value pairs, in the order of the grid."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Search:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Search(Value):
     """What a search found.
 
     Attributes:

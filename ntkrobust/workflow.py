@@ -44,6 +44,7 @@ from ntkrobust.folders import reserved
 from ntkrobust.reports.notebook import verdicts_html
 from ntkrobust.reports.stored import NAMES
 from ntkrobust.reports.storing import store
+from ntkrobust.values import Value
 
 SEEDS = {"quick": 16, "standard": 32, "paper": 64}
 """Networks per trained cell, by preset."""
@@ -58,7 +59,7 @@ POINTS = 64
 """Test points over which measures are averaged."""
 
 
-class Verdicts(Sequence[Verdict]):
+class Verdicts(Value, Sequence[Verdict]):
     """Verdicts on claims examined together, in the order the claims were given.
 
     Attributes:

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "ntkrobust"
 
 # From the bottom up: a module imports only from its own layer or from layers before it.
 LAYERS = (
-    ("errors", "checks", "special", "locks", "folders", "machine", "archives"),
+    ("errors", "checks", "special", "locks", "folders", "machine", "archives", "values"),
     ("activations", "initializations", "precision", "norms", "domain"),
     ("layers", "networks", "convolutional", "adversary"),
     ("data",),

@@ -15,6 +15,7 @@ from ntkrobust.data.label_noise import check_label_noise, with_label_noise
 from ntkrobust.data.labels import Classes, check_classes, shown_classes
 from ntkrobust.domain import Bounds, Domain
 from ntkrobust.errors import InputError
+from ntkrobust.values import Value
 
 Task = Literal["classification", "regression"]
 
@@ -23,7 +24,7 @@ TEST_SHARE = 0.2
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Dataset:
+class Dataset(Value):
     """Training and test points with real targets, checked when built.
 
     Attributes:

@@ -17,6 +17,7 @@ from ntkrobust.errors import InputError
 from ntkrobust.finite.measures import MEASURES, Measure, Probe, abstract_values, get
 from ntkrobust.networks import Network
 from ntkrobust.precision import TRAINING_DTYPE
+from ntkrobust.values import Value
 
 ARGUMENTS: dict[str, Callable[[Probe], Any]] = {
     "apply": lambda probe: partial(probe.model.outputs, probe.scales),
@@ -44,8 +45,8 @@ be ``movable`` (d,); and a typed ``key`` of this network, for measures that samp
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class _Called:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class _Called(Value):
     """A function of named arguments as one of a :class:`Probe`; equal for equal functions, so they share a program."""
 
     function: Callable[..., Any]

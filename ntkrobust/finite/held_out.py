@@ -19,6 +19,7 @@ from ntkrobust.finite.parameters import layer_scales
 from ntkrobust.finite.plan import choose_plan, run_over_times
 from ntkrobust.finite.run import Run, a_run
 from ntkrobust.finite.seeds import attack_keys, seed_keys
+from ntkrobust.values import equal_tuples, hash_of_tuple
 
 EVALUATION = 2**32 - 1
 """Stands in for the step where attacks are drawn for evaluation: training does not get there."""
@@ -35,6 +36,9 @@ class ObjectiveParts(NamedTuple):
 
     natural: np.ndarray
     regularization: np.ndarray
+
+    __eq__ = equal_tuples
+    __hash__ = hash_of_tuple
 
 
 @dataclasses.dataclass(frozen=True)

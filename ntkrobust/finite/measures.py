@@ -48,6 +48,7 @@ from ntkrobust.finite.scaling import Scaled, resolved
 from ntkrobust.finite.seeds import check_seeds, seed_keys
 from ntkrobust.networks import MLP, Network, a_network
 from ntkrobust.precision import TRAINING_DTYPE
+from ntkrobust.values import Value
 
 Side = Literal["exact", "lower", "upper"]
 
@@ -177,8 +178,8 @@ class Probe:
         return spectral.SpectralNorm(*(jnp.concatenate(ends) for ends in zip(*parts, strict=True)))
 
 
-@dataclasses.dataclass(frozen=True)
-class Measure:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Measure(Value):
     """A named number of a network.
 
     Attributes:
@@ -220,6 +221,10 @@ class Measure:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("needs_training_data", "fully_connected", "needs_initial"):
             check_flag(f"{name} of a measure", getattr(self, name))
+
+    def __reduce__(self) -> Any:
+        # One of the package's own travels by its name: its copies are itself, and share its compiled programs.
+        return (get, (self.name,)) if MEASURES.get(self.name) is self else super().__reduce_ex__(2)
 
 
 def _declared(value: _T | None, what: str, argument: str) -> _T:

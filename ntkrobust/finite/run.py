@@ -23,6 +23,7 @@ from ntkrobust.finite.parameters import Parameters
 from ntkrobust.finite.seeds import seed_keys
 from ntkrobust.folders import as_path, write_whole
 from ntkrobust.networks import Network
+from ntkrobust.values import Value
 
 STATUSES = ("converged", "budget", "diverged")
 
@@ -33,8 +34,8 @@ _OPTIONAL = ("flow_time", "validation_loss")
 """Histories (seed, time) that some runs have."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run(Value):
     """An ensemble of networks and its history at the recorded times.
 
     Attributes:

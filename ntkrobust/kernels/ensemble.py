@@ -23,11 +23,12 @@ from ntkrobust.kernels.spectrum import diagnose, eigh, response
 from ntkrobust.kernels.tiles import kernel_matrices
 from ntkrobust.kernels.trained import Model
 from ntkrobust.networks import MLP, Parameterization
+from ntkrobust.values import Value
 
 Array = npt.NDArray[np.float64]
 
 
-class InfiniteEnsemble:
+class InfiniteEnsemble(Value):
     """Infinitely wide networks trained on ½Σ(f − y)² from random initialization, in the kernel regime.
 
     Attributes:
@@ -147,7 +148,7 @@ class InfiniteEnsemble:
         """
         error = self.conditioning.series_error
         found = response(self._factors.eigenvalues, self.conditioning, time, self.learning_rate, error)
-        return EnsembleAt(self.net, self._model, self._layers, self._factors, found, float(time), self.ridge)
+        return EnsembleAt(self.net, self._model, self._layers, self._factors, found, float(time), self.ridge, error)
 
     def __repr__(self) -> str:
         n, d = self._factors.x_train.shape

@@ -24,6 +24,7 @@ from ntkrobust.kernels.recursion import pair_kernels
 from ntkrobust.kernels.tiles import blocks, inner_products, padded_blocks
 from ntkrobust.kernels.trained import Model, Row, Training
 from ntkrobust.networks import MLP
+from ntkrobust.values import Value, equal_tuples, hash_of_tuple
 
 Array = npt.NDArray[np.float64]
 
@@ -63,12 +64,14 @@ class GradientMoments(NamedTuple):
     variance: Array
     second_moment: Array
 
+    __eq__ = equal_tuples
+    __hash__ = hash_of_tuple
 
 MOST_SAMPLES = 1_000_000
 """Draws of a Jacobian per point."""
 
 
-class EnsembleAt:
+class EnsembleAt(Value):
     """The ensemble at one time. Points are (n', d) arrays, results numpy arrays in float64.
 
     At a test point off the training points f and ∇f are jointly Gaussian over the randomness of initialization, with
@@ -88,7 +91,9 @@ class EnsembleAt:
         response: Array,
         time: float,
         ridge: float,
+        kernel_error: float = 0.0,
     ) -> None:
+        self._kernel_error = kernel_error
         self._net, self._model, self._layers, self._factors = net, model, layers, factors
         self._response, self._ridge = response, ridge
         self.time = time
@@ -99,7 +104,7 @@ class EnsembleAt:
         with jax.enable_x64(True):
             v = self._factors.vectors @ (self._response[:, None] * self._factors.projected)
             nothing = jnp.zeros((0, 0))
-            return Training(self._factors.x_train, self._factors.gram, v, nothing, nothing, nothing, nothing)
+            return Training(self._factors.x_train, self._factors.gram, v, *[nothing] * 5, 0.0)
 
     @functools.cached_property
     def _training(self) -> Training:
@@ -109,21 +114,39 @@ class EnsembleAt:
             noisy = self._model.bayesian and self._ridge > 0
             prior = factors.nngp + self._ridge * jnp.eye(len(factors.nngp)) if noisy else factors.nngp
             found = _propagators(factors.vectors, self._response, prior, factors.gram)
-        return Training(*self._mean_only[:3], *found)
+        amplification = float(np.max(self._factors.eigenvalues) * np.max(self._response))
+        return Training(*self._mean_only[:3], *found, prior, amplification)
 
     def mean(self, x: npt.ArrayLike) -> Array:
         """E f_t(x) (n', o)."""
         return self._evaluate(_mean, self._points(x), self._mean_only)
 
     def variance(self, x: npt.ArrayLike) -> Array:
-        """Var f_t(x) (n',), of each output."""
-        return self._evaluate(_variance, self._points(x), self._training)
+        """Var f_t(x) (n',), of each output; zero where it is below its :meth:`resolution`.
+
+        Raises:
+            InputError: one is negative by more than rounding.
+        """
+        return trained.resolved(*self._variance_and_resolution(x))
+
+    def resolution(self, x: npt.ArrayLike) -> Array:
+        """Size (n',) of the rounding error of :meth:`variance`, below which that is not told from zero.
+
+        At training points of a converged ensemble the variance is the difference of numbers of size K(x, x).
+        """
+        return self._variance_and_resolution(x)[1]
+
+    def _variance_and_resolution(self, x: npt.ArrayLike) -> tuple[Array, Array]:
+        found, resolution = self._evaluate(_variance, self._points(x), self._training).T
+        return found, resolution * max(1.0, self._kernel_error / trained.ROUNDING / trained.SUMMANDS)
 
     def covariance(self, x: npt.ArrayLike) -> Array:
         """Cov(f_t(x), f_t(x')) (n', n') of each output, between all points; needs memory for all of them at once."""
         points = self._points(x)
         with jax.enable_x64(True):
-            return np.asarray(_covariance(self._model_for(points), self._layers, jnp.asarray(points), self._training))
+            found = np.array(_covariance(self._model_for(points), self._layers, jnp.asarray(points), self._training))
+        np.fill_diagonal(found, self.variance(points))
+        return found
 
     def squared_difference(self, x: npt.ArrayLike, moved: npt.ArrayLike) -> Array:
         """E‖f_t(x̂) − f_t(x)‖² (n',) for points x̂ = ``moved``, (n', d) like ``x``: finite steps, nothing linearised.
@@ -145,7 +168,11 @@ class EnsembleAt:
         return self._evaluate(_gradient_mean_sq, self._points(x), self._mean_only)
 
     def gradient_variance(self, x: npt.ArrayLike) -> Array:
-        """tr Cov ∇f (n',), of each output."""
+        """tr Cov ∇f (n',), of each output; zero where rounding took it below.
+
+        Raises:
+            InputError: it is farther below zero than its :meth:`gradient_resolution`.
+        """
         return self.gradient_moments(x).variance
 
     def gradient_second_moment(self, x: npt.ArrayLike) -> Array:
@@ -154,8 +181,18 @@ class EnsembleAt:
 
     def gradient_moments(self, x: npt.ArrayLike) -> GradientMoments:
         """:meth:`gradient_mean_sq`, :meth:`gradient_variance` and :meth:`gradient_second_moment` in one pass."""
-        mean_sq, variance = self._evaluate(_gradient_moments, self._points(x), self._training).T
+        mean_sq, found, resolution = self._gradients(x)
+        variance = trained.not_negative(found, resolution)
         return GradientMoments(mean_sq, variance, mean_sq + self._net.d_out * variance)
+
+    def gradient_resolution(self, x: npt.ArrayLike) -> Array:
+        """The rounding error (n',) of :meth:`gradient_variance`, at most: a bound from norms, mostly far above it."""
+        return self._gradients(x)[2]
+
+    def _gradients(self, x: npt.ArrayLike) -> tuple[Array, Array, Array]:
+        """Σ_k ‖E ∇f_k‖², tr Cov ∇f as it comes out, and its rounding error, (n',) each."""
+        mean_sq, found, resolution = self._evaluate(_gradient_moments, self._points(x), self._training).T
+        return mean_sq, found, resolution * max(1.0, self._kernel_error / trained.ROUNDING / trained.SUMMANDS)
 
     def gradient_covariance(self, x: npt.ArrayLike) -> Array:
         """Cov ∇f (n', d, d), of each output: O(d n²) per point."""
@@ -369,7 +406,12 @@ _gradient_mean = _of_points(lambda model, row, train: trained.gradient_mean(row,
 _gradient_mean_sq = _of_points(lambda model, row, train: trained.gradient_mean_sq(row, train))
 _gradient_moments = _of_points(
     lambda model, row, train: jnp.stack(
-        [trained.gradient_mean_sq(row, train), trained.gradient_variance(row, train, model.d_in)], axis=1
+        [
+            trained.gradient_mean_sq(row, train),
+            trained.gradient_variance(row, train, model.d_in),
+            trained.gradient_resolution(row, train, model.d_in),
+        ],
+        axis=1,
     )
 )
 _gradient_covariance = _of_points(lambda model, row, train: trained.gradient_covariance(row, train))

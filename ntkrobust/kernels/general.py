@@ -22,6 +22,7 @@ from ntkrobust.kernels.general_at import GeneralEnsembleAt, GeneralFactorization
 from ntkrobust.kernels.kernel_function import KernelFunction
 from ntkrobust.kernels.spectrum import diagnose, eigh, response
 from ntkrobust.networks import Network
+from ntkrobust.values import Value
 
 Array = npt.NDArray[np.float64]
 
@@ -29,7 +30,7 @@ ROUNDING = 1e-13
 """Relative error of the entries of a kernel in closed form: float64 through a few layers, limits on the diagonal."""
 
 
-class GeneralEnsemble:
+class GeneralEnsemble(Value):
     """Infinitely wide networks trained on ½Σ(f − y)² from random initialization, in the kernel regime.
 
     For fully connected networks :class:`~ntkrobust.InfiniteEnsemble` is far cheaper and knows more.

@@ -20,6 +20,7 @@ from ntkrobust.errors import InputError
 from ntkrobust.kernels import coincident, trained
 from ntkrobust.kernels.kernel_function import KernelFunction
 from ntkrobust.kernels.spectrum import Conditioning
+from ntkrobust.values import Value
 
 Array = npt.NDArray[np.float64]
 
@@ -50,7 +51,7 @@ class GeneralFactorization(NamedTuple):
     error: float
 
 
-class GeneralEnsembleAt:
+class GeneralEnsembleAt(Value):
     """The ensemble at one time. Points are (n', *input shape) arrays, results numpy arrays in float64.
 
     Attributes:
@@ -86,11 +87,28 @@ class GeneralEnsembleAt:
         return self._kernels.matrices(self._points(x), self._factors.x_train)[1] @ self._v
 
     def variance(self, x: npt.ArrayLike) -> Array:
-        """Var f_t(x) (n',), of each output."""
+        """Var f_t(x) (n',), of each output; zero where it is below its :meth:`resolution`.
+
+        Raises:
+            InputError: one is negative by more than rounding.
+        """
+        return trained.resolved(*self._variance_and_resolution(x))
+
+    def resolution(self, x: npt.ArrayLike) -> Array:
+        """Size (n',) of the rounding error of :meth:`variance`, below which that is not told from zero."""
+        return self._variance_and_resolution(x)[1]
+
+    def _variance_and_resolution(self, x: npt.ArrayLike) -> tuple[Array, Array]:
         points = self._points(x)
         k, theta = self._kernels.matrices(points, self._factors.x_train)
-        m, n = self._propagators
-        return self._kernels.nngp(points, points) + np.sum(theta @ n * theta - 2 * (theta @ m) * k, axis=1)
+        m, _ = self._propagators
+        amplification = float(np.max(self._factors.eigenvalues) * np.max(self._response))
+        at_point = self._kernels.nngp(points, points)
+        found, resolution = trained.variance_and_resolution(
+            theta, k, at_point, m, self._factors.prior, amplification, np.sqrt
+        )
+        # Kernels that are integrated numerically are off by more than rounding.
+        return found, resolution * max(1.0, self._factors.error / trained.ROUNDING / trained.SUMMANDS)
 
     def gradient_mean(self, x: npt.ArrayLike) -> Array:
         """E ∇f_t(x) (n', o, *input shape).
@@ -137,8 +155,13 @@ class GeneralEnsembleAt:
         for point, length, (by_k, by_theta) in zip(points, self._lengths(points), self._rows(points), strict=True):
             untrained, _ = coincident.gradient_variance(self._kernels, point, length)
             trace = untrained + np.sum(by_theta * (n @ by_theta - 2 * m @ by_k))
-            found.append((np.sum((self._v.T @ by_theta) ** 2), trace))
-        return np.array(found)
+            rounding = trained.gradient_rounding(
+                np.abs(untrained), np.linalg.norm(by_theta), np.linalg.norm(by_k), m, self._factors.prior
+            )
+            found.append((np.sum((self._v.T @ by_theta) ** 2), trace, rounding))
+        mean_sq, variance, resolution = np.array(found).T
+        error = max(1.0, self._factors.error / trained.ROUNDING / trained.SUMMANDS)
+        return np.stack([mean_sq, trained.not_negative(variance, error * resolution)], axis=1)
 
     def _rows(self, points: Array) -> list[tuple[Array, Array]]:
         """∂_x of K(x, X) and Θ(x, X), each (n, d), for every point.

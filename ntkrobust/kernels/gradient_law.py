@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ntkrobust.checks import LARGEST_SEED, check_integer
 from ntkrobust.kernels import gaussian
+from ntkrobust.values import equal_tuples, hash_of_tuple
 
 Array = npt.NDArray[np.float64]
 
@@ -31,6 +32,9 @@ class GradientLaw(NamedTuple):
     eigenvalues: Array
     means: Array
     isotropic: Array
+
+    __eq__ = equal_tuples
+    __hash__ = hash_of_tuple
 
     def norm(self) -> Array:
         """E‖J‖_F (n',), exact."""

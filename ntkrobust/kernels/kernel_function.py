@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ntkrobust.errors import InputError
+from ntkrobust.kernels._neural_tangents import load
 from ntkrobust.kernels.tiles import assemble, padded_blocks
+from ntkrobust.values import Carried, Value
 
 Array = npt.NDArray[np.float64]
 
@@ -24,7 +26,7 @@ BUDGET = 2**28
 """Bytes they may take."""
 
 
-class KernelFunction:
+class KernelFunction(Value):
     """K and Θ of a network of neural-tangents, in float64; numpy in, numpy out.
 
     Points have the shape ``input_shape``, such as (d,) or (height, width, channels). Everything is computed for blocks
@@ -64,6 +66,13 @@ class KernelFunction:
                     "the kernel function must return one number per pair of points, shape (2, 2) for two points with "
                     f"two, got {kernel.shape}: end the network with Flatten or pooling, and a Dense layer"
                 )
+
+    def _contents(self) -> dict[str, Any]:
+        # What neural-tangents makes can't be compared; who holds this also holds what it gives for training points.
+        return {name: value for name, value in self._stored().items() if name != "_kernel_fn"}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_kernel_fn": _OfNeuralTangents(self._kernel_fn)}
 
     def matrices(self, x1: Array, x2: Array | None = None) -> tuple[Array, Array]:
         """K and Θ (n1, n2); of ``x1`` with itself, exactly symmetric, if ``x2`` is None."""
@@ -149,3 +158,15 @@ class KernelFunction:
             return by_k.reshape(-1), by_theta.reshape(-1)
 
         return jax.jit(lambda a, block: self._each(lambda b: of_pair(a, b))(block))
+
+
+class _OfNeuralTangents(Carried):
+    """A function made by neural-tangents, which has to be adapted before one is read."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, super().__reduce__()
+
+
+def _restored(restore: Callable[..., Carried], arguments: tuple[Any, ...]) -> Carried:
+    load()
+    return restore(*arguments)

@@ -4,7 +4,7 @@ Squared loss ½Σ(f − y)², gradient flow or gradient descent from random init
 Θ = Θ(X, X), K = K(X, X), M = M_t = Θ^{−1}(I − e^{−Θt}), N = M K M and v = M y, at a test point x with θ = Θ(X, x) and
 k = K(X, x) (Lee et al. 2019, equations 14-16):
 
-    E f = θᵀv,     Var f = K(x, x) + θᵀNθ − 2 θᵀM k.
+    E f = θᵀv,     Var f = K(x, x) + θᵀNθ − 2 θᵀM k = K(x, x) + aᵀKa − 2 aᵀk,     a = Mθ.
 
 Kernels of fully connected networks depend on p = ‖x‖² and r_i = x·x_i, so ∇_xΘ(x, x_i) = P_i x + Q_i x_i with
 P = 2∂_pΘ, Q = ∂_rΘ, and ∇_xK(x, x_i) = A_i x + B_i x_i. Differentiating the above, with Γ = XXᵀ and the covariance G
@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ntkrobust.activations import Activation
+from ntkrobust.errors import InputError
 from ntkrobust.kernels.layers import Layers
 from ntkrobust.kernels.recursion import (
     PairDerivatives,
@@ -38,6 +39,12 @@ from ntkrobust.kernels.recursion import (
 from ntkrobust.kernels.tiles import inner_products
 
 AnyArray = TypeVar("AnyArray", jax.Array, npt.NDArray[np.float64])
+
+ROUNDING = 2.0**-53
+"""Unit roundoff u of float64."""
+
+SUMMANDS = 32
+"""Roundings u that an entry of a kernel has behind it, about: through some layers, and into the sum."""
 
 COLUMNS = 512
 """Columns of the products with M and N that covariance matrices are computed by, at least."""
@@ -70,6 +77,8 @@ class Training(NamedTuple):
         n: N (n, n).
         m_gram: M∘Γ (n, n).
         n_gram: N∘Γ (n, n).
+        prior: K (n, n), with the noise that a Bayesian ridge adds.
+        amplification: ‖Θ‖₂‖M‖₂, by which inverting Θ multiplies its relative errors.
     """
 
     x: jax.Array
@@ -79,6 +88,8 @@ class Training(NamedTuple):
     n: jax.Array
     m_gram: jax.Array
     n_gram: jax.Array
+    prior: jax.Array
+    amplification: jax.Array | float
 
 
 class Row(NamedTuple):
@@ -155,14 +166,77 @@ def mean(row: Row, train: Training) -> jax.Array:
 
 
 def variance(row: Row, train: Training) -> jax.Array:
-    """Var f (a,), the same for all outputs."""
-    return row.point.variance + _forms(row.theta, train.n, row.theta) - 2 * _forms(row.theta, train.m, row.k)
+    """Var f (a, 2), the same for all outputs, and below what it is not told from zero; see :func:`resolved`."""
+    return jnp.stack(
+        variance_and_resolution(
+            row.theta, row.k, row.point.variance, train.m, train.prior, train.amplification, jnp.sqrt
+        ),
+        axis=1,
+    )
+
+
+def variance_and_resolution(
+    theta: AnyArray,
+    k: AnyArray,
+    at_point: AnyArray,
+    m: AnyArray,
+    prior: AnyArray,
+    amplification: Any,
+    root: Any,
+) -> tuple[AnyArray, AnyArray]:
+    """Var f (a,), and the size (a,) of its rounding error; of numpy's arrays or traced ones.
+
+    As the variance of f_0(x) − aᵀf_0(X) it is a quadratic form in the weights (1, −a), with a = Mθ found first: their
+    large entries cancel before they meet K. (θᵀNθ is the same number, and N has entries of the order ‖K‖/λ_min².) With
+    u = 2⁻⁵³, entries of the kernels and sums of n of them are rounded by a few u of
+
+        s² = (√K(x, x) + Σ_i |a_i|√K_ii)²,
+
+    which bounds what is added up. Besides, a itself has an error δ of about u‖Θ‖‖M‖‖a‖, which changes the variance by
+    2δᵀ(Ka − k) + δᵀKδ.
+    """
+    a = theta @ m
+    back = a @ prior
+    slope = back - k
+    scales = root(prior.diagonal())
+    s = root(at_point) + abs(a) @ scales
+    error = ROUNDING * amplification * root((a * a).sum(axis=1))
+    largest = (scales * scales).sum()  # tr K ≥ ‖K‖₂
+    moved = 2 * error * root((slope * slope).sum(axis=1)) + error * error * largest
+    rounded = ROUNDING * (SUMMANDS + len(prior) ** 0.5) * s * s
+    return at_point + ((slope - k) * a).sum(axis=1), rounded + moved
+
+
+def resolved(found: npt.NDArray[np.float64], resolution: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Variances, or zero where they are below what is resolved.
+
+    Raises:
+        InputError: one is farther below zero than rounding takes it: the kernels are not those of random functions.
+    """
+    return np.where(not_negative(found, resolution) < resolution, 0.0, found)
+
+
+def not_negative(found: npt.NDArray[np.float64], resolution: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Variances, or zero where rounding made them negative; for resolutions that are far from reached.
+
+    Raises:
+        InputError: as for :func:`resolved`.
+    """
+    low = np.flatnonzero(~(found >= -resolution))
+    if low.size:
+        row = low[0]
+        raise InputError(
+            f"the variance at row {row} (from 0) comes out as {found[row]:.2g}, with {resolution[row]:.1g} resolved: "
+            "the kernel is not positive semi-definite, or too nearly singular for this time"
+        )
+    return np.maximum(found, 0.0)
 
 
 def covariance(row: Row, train: Training, at_test: jax.Array) -> jax.Array:
     """Cov(f(x), f(x')) (a, a) from K(x, x') (a, a)."""
-    crossed = row.theta @ train.m @ row.k.T
-    return at_test + row.theta @ train.n @ row.theta.T - crossed - crossed.T
+    a = row.theta @ train.m
+    crossed = a @ row.k.T
+    return at_test + a @ train.prior @ a.T - crossed - crossed.T
 
 
 def squared_difference(row: Row, moved: Row, train: Training, crossed: jax.Array) -> jax.Array:
@@ -211,6 +285,27 @@ def gradient_variance(row: Row, train: Training, d_in: int) -> jax.Array:
         - 2 * inner * (row.big_a @ train.m)
     )
     return d_in * row.point.isotropic + row.p * row.point.radial + jnp.sum(trained, axis=1)
+
+
+def gradient_resolution(row: Row, train: Training, d_in: int) -> jax.Array:
+    """Size (a,) of the rounding error of :func:`gradient_variance`, at most, from norms of what is multiplied."""
+
+    def squares(p: jax.Array, q: jax.Array) -> jax.Array:
+        """‖D‖_F² (a,) of the Jacobian with rows P_i x + Q_i x_i."""
+        return jnp.sum(row.p[:, None] * p**2 + 2 * p * q * row.r + q**2 * train.gram.diagonal(), axis=1)
+
+    at_initialization = d_in * row.point.isotropic + row.p * jnp.abs(row.point.radial)
+    by_theta, by_k = (jnp.sqrt(jnp.abs(squares(*one))) for one in ((row.big_p, row.big_q), (row.big_a, row.big_b)))
+    return gradient_rounding(at_initialization, by_theta, by_k, train.m, train.prior)
+
+
+def gradient_rounding(
+    at_initialization: AnyArray, by_theta: AnyArray, by_k: AnyArray, m: AnyArray, prior: AnyArray
+) -> AnyArray:
+    """u·c·(tr G + ‖M‖²‖K‖‖D_Θ‖_F² + 2‖M‖‖D_Θ‖_F‖D_K‖_F), with ‖M‖ ≤ tr M and ‖K‖ ≤ tr K; (a,) from (a,) norms."""
+    inverse, size = m.trace(), prior.trace()
+    largest = at_initialization + (inverse * by_theta) ** 2 * size + 2 * inverse * by_theta * by_k
+    return ROUNDING * (SUMMANDS + len(prior) ** 0.5) * largest
 
 
 def gradient_value_covariance(row: Row, train: Training) -> jax.Array:

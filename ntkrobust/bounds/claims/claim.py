@@ -38,6 +38,7 @@ from ntkrobust.bounds.claims.relations import (
 )
 from ntkrobust.checks import LARGEST, check_choice, shown
 from ntkrobust.errors import InputError
+from ntkrobust.values import Value
 
 Provenance = Literal["abstract", "paper text seen", "secondary", "recollection", "derived here"]
 PROVENANCES: tuple[Provenance, ...] = ("abstract", "paper text seen", "secondary", "recollection", "derived here")
@@ -61,8 +62,8 @@ _ENOUGH = {Trend: 3, ScalesAs: 3, OrderAtMost: 3, OrderAtLeast: 3, Turns: 5}
 """Values along the axis without which a relation that speaks of one says nothing."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Claim:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Claim(Value):
     r"""One statement in one reading.
 
     Attributes:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ntkrobust.errors import InputError
+from ntkrobust.values import Value
 
 LONGEST = 1000
 """Characters that a formula may have; deeper nesting than that is no formula."""
@@ -42,8 +43,8 @@ _FUNCTIONS: dict[str, Callable[..., float]] = {
 _Evaluator = Callable[[Mapping[str, Any]], Any]
 
 
-@dataclasses.dataclass(frozen=True)
-class Expression:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Expression(Value):
     """A formula of named numbers: ``+ - * / **``, ``sqrt``, ``exp``, ``log``, ``min``, ``max`` and parentheses.
 
     A *condition* also compares (``< <= > >= == !=``, with texts too) and joins with ``and``, ``or``, ``not``. It is

@@ -7,10 +7,11 @@ import dataclasses
 from ntkrobust.bounds.claims.relations import Formula
 from ntkrobust.checks import check_text, shown
 from ntkrobust.errors import InputError
+from ntkrobust.values import Value
 
 
-@dataclasses.dataclass(frozen=True)
-class Quantity:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Quantity(Value):
     """A number of a cell that no network is needed for, such as a paper's bound: its own dependence can be claimed.
 
     Attributes:

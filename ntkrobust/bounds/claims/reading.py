@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from ntkrobust.adversary import Adversary
 from ntkrobust.checks import MOST_STEPS, check_choice, check_integer, check_positive, check_sequence, check_text, shown
 from ntkrobust.errors import InputError
+from ntkrobust.values import Value
 
 TIMES = ("initialization", "equal scaled time", "equal time", "equal loss", "fixed steps", "converged")
 WITHOUT_VALUE = ("initialization", "converged")
@@ -147,8 +148,8 @@ def _whole_steps(value: object) -> int:
 AT_INITIALIZATION = Reading()
 
 
-@dataclasses.dataclass(frozen=True)
-class Assumption:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Assumption(Value):
     """A condition of a statement, checked on every cell; cells where it fails don't count.
 
     Attributes:

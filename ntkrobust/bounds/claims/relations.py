@@ -9,6 +9,7 @@ from typing import Literal
 
 from ntkrobust.checks import check_number, check_text, shown
 from ntkrobust.errors import InputError
+from ntkrobust.values import Value
 
 Formula = Callable[..., float]
 """A plain function of named coordinates of a cell (``depth``, ``width``, ``d_in``, …): it names those it needs."""
@@ -20,8 +21,8 @@ OVER = ("range", "neighbours")
 """What an exponent is read over."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Equals:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Equals(Value):
     """E[measure] = value, to within a relative margin.
 
     Attributes:
@@ -40,8 +41,8 @@ class Equals:
         return f"equals, to within {self.margin:.0%}"
 
 
-@dataclasses.dataclass(frozen=True)
-class AtMost:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class AtMost(Value):
     """E[measure] ≤ bound in every cell, with an explicit constant.
 
     Attributes:
@@ -62,8 +63,8 @@ class AtMost:
         return bound == math.inf
 
 
-@dataclasses.dataclass(frozen=True)
-class AtLeast:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class AtLeast(Value):
     """E[measure] ≥ bound in every cell, with an explicit constant.
 
     Attributes:
@@ -84,8 +85,8 @@ class AtLeast:
         return bound <= 0
 
 
-@dataclasses.dataclass(frozen=True)
-class Order:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Order(Value):
     """A bound on E[measure] up to a constant C that the statement leaves open: OrderAtMost or OrderAtLeast.
 
     No finite range can prove or disprove that; what can be seen is whether measured/bound still grows (falls, for a
@@ -107,7 +108,7 @@ class Order:
             raise InputError(f"a growth per doubling is a factor above 1, got {self.growth!r}")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class OrderAtMost(Order):
     """E[measure] ≤ C·bound for some constant C; see :class:`Order`."""
 
@@ -115,7 +116,7 @@ class OrderAtMost(Order):
         return "at most a constant times"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class OrderAtLeast(Order):
     """E[measure] ≥ C·bound for some constant C > 0; see :class:`Order`."""
 
@@ -157,8 +158,8 @@ class ScalesAs:
         return f"scales as {self.axis}^{self.power:g}, exponent to within {self.margin:g}{between}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Turns:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Turns(Value):
     """E[measure] first changes in one direction along an axis, then in the other; see :func:`RisesThenFalls`.
 
     Attributes:

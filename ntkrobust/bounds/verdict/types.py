@@ -11,6 +11,7 @@ import numpy as np
 
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.statistics.turning import TurningPoint
+from ntkrobust.values import Value
 
 Label = Literal["supported", "refuted", "flat", "inconclusive", "out of scope"]
 LABELS: tuple[Label, ...] = ("supported", "refuted", "flat", "inconclusive", "out of scope")
@@ -28,8 +29,8 @@ SHOWN = 0.95
 """Level of the intervals that are shown, as far as they agree with the label."""
 
 
-@dataclasses.dataclass(frozen=True)
-class CellSample:
+@dataclasses.dataclass(frozen=True, eq=False)
+class CellSample(Value):
     """What one cell of a claim's grid gave.
 
     Attributes:
@@ -64,8 +65,8 @@ class CellSample:
         return ", ".join(f"{axis}={value}" for axis, value in self.coordinates.items())
 
 
-@dataclasses.dataclass(frozen=True)
-class Effect:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Effect(Value):
     """The size of what was seen: a name, an estimate and its interval.
 
     A factor (1 is no effect), or for ``ScalesAs`` an exponent.
@@ -88,8 +89,8 @@ class Effect:
         return f"{self.name} ×{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
-@dataclasses.dataclass(frozen=True)
-class Verdict:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Verdict(Value):
     """What the evidence says about a claim.
 
     Attributes:

@@ -7,6 +7,7 @@ hold views; the modules in ``sys.modules`` are never written to, not even while 
 
 from __future__ import annotations
 
+import importlib
 import math
 import types
 from collections.abc import Callable, Iterable
@@ -18,6 +19,8 @@ import jax.extend.source_info_util
 import jax.interpreters.ad
 import jax.numpy
 
+from ntkrobust.kernels._neural_tangents.loading import own_modules
+
 
 class View(types.ModuleType):
     """``module`` with ``names`` added or replaced."""
@@ -28,6 +31,18 @@ class View(types.ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._module, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return view_of, (self.__name__,)
+
+
+def view_of(name: str) -> types.ModuleType:
+    """The view of a module that neural-tangents has been given; the module itself where it needed none."""
+    for module in own_modules():
+        for value in vars(module).values():
+            if isinstance(value, View) and value.__name__ == name:
+                return value
+    return importlib.import_module(name)
 
 
 def safe_zip(*sequences: Iterable[Any]) -> list[tuple[Any, ...]]:
