@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ntkrobust.checks import shown
 from ntkrobust.errors import InputError
+from ntkrobust.values import Value
 
 Array = npt.NDArray[np.float64]
 
@@ -32,7 +33,7 @@ class Bounds(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Domain:
+class Domain(Value):
     """The inputs that are allowed, and the coordinates in which one may be moved to another.
 
     Attributes:

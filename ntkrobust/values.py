@@ -35,7 +35,7 @@ class Value:
             return True
         if type(self) is not type(other):
             return NotImplemented
-        return same(self._contents(), other._contents())  # type: ignore[attr-defined]
+        return same(self._contents(), other._contents())
 
     def __hash__(self) -> int:
         return hash((type(self).__qualname__, content_hash(self._contents())))
@@ -181,7 +181,7 @@ def _numbers(array: jax.Array) -> np.ndarray:
 
 
 class Carried:
-    """What does not travel by itself: a function, a JAX array or typed keys. Copies share it."""
+    """What does not travel by itself: functions, JAX arrays, typed keys, read-only arrays. Copies share it."""
 
     def __init__(self, content: Any) -> None:
         self.content = content
@@ -191,6 +191,8 @@ class Carried:
 
     def __reduce__(self) -> tuple[Any, ...]:
         content = self.content
+        if isinstance(content, np.ndarray):
+            return _restored_read_only, (content,)
         if not isinstance(content, jax.Array):
             return _restored_function, (cloudpickle.dumps(content),)
         if jax.dtypes.issubdtype(content.dtype, jax.dtypes.prng_key):
@@ -202,8 +204,13 @@ def _restored_function(stored: bytes) -> Carried:
     return Carried(pickle.loads(stored))
 
 
+def _restored_read_only(array: np.ndarray) -> Carried:
+    array.setflags(write=False)
+    return Carried(array)
+
+
 def _restored_key(numbers: np.ndarray, implementation: str) -> Carried:
-    return Carried(jax.random.wrap_key_data(numbers, impl=implementation))
+    return Carried(jax.random.wrap_key_data(jax.numpy.asarray(numbers), impl=implementation))
 
 
 def _restored_array(numbers: np.ndarray) -> Carried:
@@ -214,6 +221,8 @@ def _restored_array(numbers: np.ndarray) -> Carried:
 
 def _packed(value: Any) -> Any:
     if isinstance(value, jax.Array | types.FunctionType | functools.partial):
+        return Carried(value)
+    if type(value) is np.ndarray and not value.flags.writeable:
         return Carried(value)
     return _mapped(_packed, value)
 
@@ -235,7 +244,7 @@ def _mapped(change: Any, value: Any) -> Any:
 
 def equal_tuples(one: tuple[Any, ...], other: object) -> bool:
     """``==`` of named tuples that hold arrays."""
-    return type(one) is type(other) and same(tuple(one), tuple(other))  # type: ignore[call-overload]
+    return type(one) is type(other) and same(tuple(one), tuple(other))
 
 
 def hash_of_tuple(one: tuple[Any, ...]) -> int:

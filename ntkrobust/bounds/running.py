@@ -18,6 +18,7 @@ from ntkrobust.bounds.cells import Cell
 from ntkrobust.bounds.claims.reading import FLOW_TIMES
 from ntkrobust.bounds.time_error import PILOT, TOLERANCES, Trained, halved_until_still
 from ntkrobust.data import Dataset
+from ntkrobust.errors import InputError
 from ntkrobust.finite import measures
 from ntkrobust.finite.measures import Measure
 from ntkrobust.finite.plan import choose_plan
@@ -248,6 +249,8 @@ class Networks:
         others = jax.random.fold_in(self._key, 2**32 - 1)
         x = cell.unit.scale * self._data.x_train[: cell.unit.n]
         largest = np.mean(largest_kernel_eigenvalue(cell.unit.net, x, seeds=REFERENCE_SEEDS, key=others))
+        if not np.isfinite(largest):
+            raise InputError(f"λ_max of the kernel of {cell.unit.net!r} is no finite number, so it gives no unit of time")
         return {"record_times": [cell.value / float(largest)]}
 
 
@@ -297,5 +300,5 @@ def _joined(parts: list[_Part], name: str) -> np.ndarray:
 
 
 def _per_network(values: xr.DataArray) -> np.ndarray:
-    """(seed,), averaged over points (or layers)."""
-    return values.mean([dim for dim in values.dims if dim != "seed"]).to_numpy().astype(np.float64)
+    """(seed,), averaged over points (or layers); not over those that are numbers alone where some are none."""
+    return values.mean([dim for dim in values.dims if dim != "seed"], skipna=False).to_numpy().astype(np.float64)

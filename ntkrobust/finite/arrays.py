@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ SMALLEST = 1e-36
 
 SQUARED = 1e15
 """Largest entry of what training squares; its inverse is the smallest."""
+
+AT_ONCE = 2**22
+"""Numbers that are looked at together."""
 
 
 def single_precision(name: str, value: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -67,6 +70,18 @@ def training_data(
     (targets,), known = encode([("y_train", y_train)], classes)
     check_same_index("x_train", x_train, "y_train", y_train)
     return inputs, _fitting(net, inputs, targets, "train"), known
+
+
+def finite_networks(snapshots: Iterable[Iterable[npt.NDArray[np.float32]]]) -> npt.NDArray[np.bool_]:
+    """Whether every parameter is a finite number (seed,), from arrays with a leading seed axis; in pieces, since what
+    says so of each takes a quarter of their memory."""
+    sound: npt.NDArray[np.bool_] = np.array(True)
+    for leaf in (leaf for snapshot in snapshots for leaf in snapshot):
+        array = np.asarray(leaf)
+        rows = max(1, AT_ONCE * len(array) // max(array.size, 1))
+        parts = [np.isfinite(array[start : start + rows]) for start in range(0, len(array), rows)]
+        sound = sound & np.concatenate([part.all(axis=tuple(range(1, part.ndim))) for part in parts])
+    return sound
 
 
 def check_data(

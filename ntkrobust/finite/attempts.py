@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ntkrobust.finite.arrays import finite_networks
 from ntkrobust.finite.flow import GradientFlow
 from ntkrobust.finite.optimizers import Optimizer, Start
 from ntkrobust.finite.parameters import Parameters, Stacked
@@ -67,7 +68,7 @@ class Work:
             state |= run_over_seeds(Start(self.optimizer), self.plan, {}, initial, resident=("memory",))
         if self.is_flow:
             state |= {name: np.zeros(n_seeds, np.float32) for name in ("clock", "late")}
-            state["size"] = np.float32(rate)
+            state["size"] = np.float32(np.nan_to_num(rate, nan=1.0))
         return {"state": state, "records": []}
 
     def outline(self, like: Parameters | Stacked, records: int) -> dict[str, Any]:
@@ -96,7 +97,7 @@ class Work:
         Args:
             course: see :meth:`begin`; it is carried on in place.
             initial: parameters as they were drawn.
-            rate: η (seed,).
+            rate: η (seed,); NaN for networks that have none.
             times: (seed, record), empty if not asked for by time.
             keys: by name, keys (seed,) of what is random in training: orders of minibatches, attacks.
             save: called at pauses and at the end.
@@ -105,6 +106,12 @@ class Work:
             rate, step, loss, clock (gradient flow), snapshots and diverged, as arrays over seeds (and records).
         """
         n_seeds = len(rate)
+        # Networks without a rate take no step.
+        hopeless = np.isnan(rate) & (self.optimizer.rates is None)
+        if times.size:
+            hopeless |= np.isnan(times).any(axis=1)
+            times = np.where(hopeless[:, None], 0.0, times)
+        rate = np.where(hopeless, 1.0, rate)
         untils = [np.full(n_seeds, np.inf)] * self.schedule.records
         if times.size and self.is_flow:
             untils = list(times.T)
@@ -124,7 +131,7 @@ class Work:
         fixed |= keys
         saved = course["state"]["step"].astype(np.int64)
         for index in range(len(course["records"]), len(stops)):
-            stop = np.minimum(stops[index], self.steps)
+            stop = np.where(hopeless, 0, np.minimum(stops[index], self.steps))
             while True:
                 pause = stop if self.every is None else np.minimum(stop, saved + self.every)
                 course["state"] = state = self._segment(course["state"], fixed, pause, untils[index], levels[index])
@@ -139,11 +146,12 @@ class Work:
 
         records = course["records"]
         loss = np.stack([record["loss"] for record in records], axis=1)
+        sound = finite_networks([[loss], *(jax.tree.leaves(record["parameters"]) for record in records)])
         found = {
-            "rate": rate,
+            "rate": np.where(hopeless, np.nan, rate),
             "step": np.stack([record["step"] for record in records], axis=1),
             "loss": loss,
-            "diverged": ~(loss[:, -1] <= course["state"]["ceiling"]),
+            "diverged": ~(loss[:, -1] <= course["state"]["ceiling"]) | ~sound | hopeless,
             "snapshots": [record["parameters"] for record in records],
         }
         if self.is_flow:

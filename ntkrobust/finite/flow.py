@@ -127,6 +127,8 @@ class GradientFlow:
             ceiling = jnp.where(
                 first & (step == 0), shared["tolerated_rise"] * jnp.maximum(loss, shared["zero_loss"]), carry["ceiling"]
             )
+            # A first slope that is no number (0·∞ is none) leads nowhere: no loss is below this ceiling.
+            ceiling = jnp.where(first & ~jnp.isfinite(error), jnp.nan, ceiling)
             reached = (after["clock"] >= one["until"]) | (loss <= level)
             return {
                 **after,

@@ -37,8 +37,11 @@ class ObjectiveParts(NamedTuple):
     natural: np.ndarray
     regularization: np.ndarray
 
-    __eq__ = equal_tuples
-    __hash__ = hash_of_tuple
+    def __eq__(self, other: object) -> bool:
+        return equal_tuples(self, other)
+
+    def __hash__(self) -> int:
+        return hash_of_tuple(self)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -113,6 +113,10 @@ class Optimizer:
         updates, after = self.transformation.update(gradient, memory, parameters)
         if self.name == "adam":
             updates = jax.tree.map(lambda u, p: u - decay * p, updates, parameters)
+        if self.own is not None:
+            # It may drop what is no number, and go on as if nothing had been.
+            finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)]))
+            updates = jax.tree.map(lambda u: jnp.where(finite, u, jnp.nan), updates)
         # The loop carries one type: an own transformation may widen numbers where 64 bits are switched on.
         after = jax.tree.map(lambda new, old: jnp.asarray(new).astype(jnp.asarray(old).dtype), after, memory)
         return jax.tree.map(lambda p, u: (p + rate * u).astype(p.dtype), parameters, updates), after

@@ -17,6 +17,7 @@ from ntkrobust.checks import instance
 from ntkrobust.data.labels import Classes, check_classes
 from ntkrobust.domain import Bounds, Domain
 from ntkrobust.errors import InputError
+from ntkrobust.finite.arrays import finite_networks
 from ntkrobust.finite.descriptions import described_network, restored_network
 from ntkrobust.finite.drawing import initialize
 from ntkrobust.finite.parameters import Parameters
@@ -50,7 +51,7 @@ class Run(Value):
         loss: (seed, time) training loss over all samples, ½Σ‖f − y‖² unless ``objective`` is another; with an
             adversary its whole objective, under the attack of that step.
         status: (seed,) each ``converged`` (the loss asked for was reached), ``budget`` (the steps or the time asked
-            for were spent) or ``diverged``.
+            for were spent) or ``diverged``; the last, too, where a parameter or a loss is no finite number.
         snapshots: parameters at each record, arrays with a leading seed axis.
         plan: how the seeds were laid out on the machine, in words.
         optimizer: ``"gd"``, ``"momentum"``, ``"adam"``, ``"gradient_flow"``, or ``"own"`` for an optax transformation.
@@ -89,6 +90,16 @@ class Run(Value):
     classes: Classes | None = None
     bounds: Bounds | None = None
     movable: npt.NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        """A network with a parameter or a loss that is no finite number has diverged, whatever else is said of it."""
+        histories = [self.loss] if self.validation_loss is None else [self.loss, self.validation_loss]
+        arrays = [*histories, *(leaf for snapshot in self.snapshots for leaf in jax.tree.leaves(snapshot))]
+        if any(len(array) != len(self.status) for array in arrays):
+            return  # what was read from a file: its shapes are checked later
+        sound = finite_networks([histories, *map(jax.tree.leaves, self.snapshots)])
+        if not np.all(sound):
+            object.__setattr__(self, "status", np.where(sound, self.status, "diverged").astype("U9"))
 
     @property
     def time(self) -> np.ndarray:

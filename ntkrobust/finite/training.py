@@ -159,7 +159,8 @@ def train(
 
     Returns:
         A :class:`Run`. ``status`` says for each seed whether it reached the last loss asked for (``converged``), spent
-        its steps or time (``budget``) or ``diverged``.
+        its steps or time (``budget``) or ``diverged``: its loss rose out of bounds, or a loss, a parameter, a gradient
+        that was followed or λ_max is no finite number.
 
     Raises:
         InputError: arrays of the wrong shape or with NaN, labels of validation that training lacks, targets that the
@@ -291,7 +292,8 @@ def train(
         if auto or schedule.kernel_times:
             largest = _largest_eigenvalues(model, plan, scales, x, initial, keys)
             # A network whose every gate is closed on every point has λ_max = 0 and never moves: any rate will do.
-            largest = np.where(largest > 0, largest, 1.0).astype(np.float64)
+            # One that is no number gives none: the network's derivatives are not finite, and it can't be trained.
+            largest = np.where(np.isfinite(largest), np.where(largest > 0, largest, 1.0), np.nan).astype(np.float64)
         rate = AUTO_FRACTION * 2 / largest if number is None else np.full(len(seeds), number)
         if schedule.kernel_times:
             times = np.array(schedule.kernel_times) / largest[:, None]
@@ -395,7 +397,7 @@ def _attempts(
         history = work.follow(held["course"], begun, rate[rows], times[rows], some, save)
         if held["history"] is not None:
             history = jax.tree.map(lambda old, new, rows=rows: _with_rows(old, rows, new), held["history"], history)
-        lost = np.flatnonzero(history["diverged"])
+        lost = np.flatnonzero(history["diverged"] & (~np.isnan(history["rate"]) | (work.optimizer.rates is not None)))
         if attempt == retries or not lost.size:
             return history
         attempt += 1

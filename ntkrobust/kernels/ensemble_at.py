@@ -64,8 +64,11 @@ class GradientMoments(NamedTuple):
     variance: Array
     second_moment: Array
 
-    __eq__ = equal_tuples
-    __hash__ = hash_of_tuple
+    def __eq__(self, other: object) -> bool:
+        return equal_tuples(self, other)
+
+    def __hash__(self) -> int:
+        return hash_of_tuple(self)
 
 MOST_SAMPLES = 1_000_000
 """Draws of a Jacobian per point."""
@@ -104,7 +107,8 @@ class EnsembleAt(Value):
         with jax.enable_x64(True):
             v = self._factors.vectors @ (self._response[:, None] * self._factors.projected)
             nothing = jnp.zeros((0, 0))
-            return Training(self._factors.x_train, self._factors.gram, v, *[nothing] * 5, 0.0)
+            x, gram = self._factors.x_train, self._factors.gram
+            return Training(x, gram, v, nothing, nothing, nothing, nothing, nothing, 0.0)
 
     @functools.cached_property
     def _training(self) -> Training:
@@ -113,9 +117,11 @@ class EnsembleAt(Value):
         with jax.enable_x64(True):
             noisy = self._model.bayesian and self._ridge > 0
             prior = factors.nngp + self._ridge * jnp.eye(len(factors.nngp)) if noisy else factors.nngp
-            found = _propagators(factors.vectors, self._response, prior, factors.gram)
-        amplification = float(np.max(self._factors.eigenvalues) * np.max(self._response))
-        return Training(*self._mean_only[:3], *found, prior, amplification)
+            m, n, m_gram, n_gram = _propagators(factors.vectors, self._response, prior, factors.gram)
+        amplification = float(np.max(factors.eigenvalues) * np.max(self._response))
+        return self._mean_only._replace(
+            m=m, n=n, m_gram=m_gram, n_gram=n_gram, prior=prior, amplification=amplification
+        )
 
     def mean(self, x: npt.ArrayLike) -> Array:
         """E f_t(x) (n', o)."""

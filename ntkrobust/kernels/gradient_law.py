@@ -33,8 +33,11 @@ class GradientLaw(NamedTuple):
     means: Array
     isotropic: Array
 
-    __eq__ = equal_tuples
-    __hash__ = hash_of_tuple
+    def __eq__(self, other: object) -> bool:
+        return equal_tuples(self, other)
+
+    def __hash__(self) -> int:
+        return hash_of_tuple(self)
 
     def norm(self) -> Array:
         """E‖J‖_F (n',), exact."""

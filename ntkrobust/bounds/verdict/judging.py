@@ -116,8 +116,8 @@ def may_decide(claim: Claim, side: str) -> tuple[bool, bool]:
     """
     if side == "exact":
         return True, True
-    supporting = {AtMost: "upper", AtLeast: "lower"}.get(type(claim.relation))
-    refuting = {AtMost: "lower", AtLeast: "upper"}.get(type(claim.relation))
+    sides: dict[type, tuple[str, str]] = {AtMost: ("upper", "lower"), AtLeast: ("lower", "upper")}
+    supporting, refuting = sides.get(type(claim.relation), (None, None))
     return side == supporting, side == refuting
 
 
