@@ -70,6 +70,7 @@ class GradientMoments(NamedTuple):
     def __hash__(self) -> int:
         return hash_of_tuple(self)
 
+
 MOST_SAMPLES = 1_000_000
 """Draws of a Jacobian per point."""
 
