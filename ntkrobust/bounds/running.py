@@ -250,7 +250,9 @@ class Networks:
         x = cell.unit.scale * self._data.x_train[: cell.unit.n]
         largest = np.mean(largest_kernel_eigenvalue(cell.unit.net, x, seeds=REFERENCE_SEEDS, key=others))
         if not np.isfinite(largest):
-            raise InputError(f"λ_max of the kernel of {cell.unit.net!r} is no finite number, so it gives no unit of time")
+            raise InputError(
+                f"λ_max of the kernel of {cell.unit.net!r} is no finite number, so it gives no unit of time"
+            )
         return {"record_times": [cell.value / float(largest)]}
 
 
