@@ -88,7 +88,7 @@ def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
         InputError: there are none, they repeat, or one is not an integer in [0, 2³²).
     """
     is_scalar = np.ndim(seeds) == 0 if isinstance(seeds, np.ndarray | jax.Array) else False
-    if isinstance(seeds, bool | str | bytes) or is_scalar or not isinstance(seeds, Integral | Iterable):
+    if isinstance(seeds, bool | bytes) or is_scalar or not isinstance(seeds, Integral | Iterable):
         raise InputError(f"seeds must be a number of seeds or the seeds themselves, got {shown(seeds)}")
     # One more than are allowed is seen to be too many, whatever was given.
     each = iter(seeds) if isinstance(seeds, Iterable) else iter(range(min(int(seeds), MOST_SEEDS + 1)))
