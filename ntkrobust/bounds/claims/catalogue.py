@@ -8,7 +8,7 @@ from functools import lru_cache
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.known import bubeck2021, law, limits, lipschitz_bounds, regimes, wu2021, zhu2022
 from ntkrobust.bounds.claims.known.sizes import PRESETS, SIZES
-from ntkrobust.checks import check_flag, check_sequence, shown, similar, unknown
+from ntkrobust.checks import check_flag, check_sequence, check_text, shown, similar, unknown
 from ntkrobust.errors import InputError
 
 
@@ -95,6 +95,7 @@ def select(names: Sequence[str], preset: str = "quick", everything: bool = False
     everything = check_flag("everything", everything)
     chosen: list[Claim] = []
     for name in check_sequence(names, "names"):
+        check_text("the id of a claim", name)
         of_paper = [claim for claim in known if name == claim.paper]
         found = [claim for claim in of_paper if everything or claim.provenance != "recollection"] or of_paper
         found += [claim for claim in known if name in (claim.id, claim.base_id)]
