@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -45,18 +46,17 @@ def law(
     net = MLP(depth=depth, width=width, d_out=d_out, activation=activation, initialization=initialization)
     found = exact_law(net, d_in)
     log_moments = found.log_moments()
-    numbers = {
+    moments = {
         "second_moment": found.moment(2),
         "fourth_moment": found.moment(4),
         "abs_moment": found.abs_moment(1),
         "jacobian_frobenius_sq": found.jacobian_frobenius_sq(),
         "jacobian_frobenius_fourth": found.jacobian_frobenius_fourth(),
         "perturbation_stability": found.perturbation_stability(),
-        "log_mean": log_moments.mean,
-        "log_variance": log_moments.variance,
-        "p_zero": found.p_zero,
     }
-    outside = [name for name, value in numbers.items() if not abs(value) < float("inf")]
+    # No moment is zero: one that float64 has as zero, with digits lost, or as infinite, is beyond its range.
+    outside = [name for name, value in moments.items() if not sys.float_info.min <= value < float("inf")]
+    numbers = moments | {"log_mean": log_moments.mean, "log_variance": log_moments.variance, "p_zero": found.p_zero}
     if as_json:
         inputs = {"depth": depth, "width": width, "d_in": d_in, "d_out": d_out, "initialization": initialization,
                   "activation": str(net.activation), "scales": found.scales._asdict()}  # fmt: skip
@@ -80,7 +80,8 @@ def law(
     }
     table = Table("", "value", "what it is", box=None, header_style="bold", pad_edge=False)
     for name, value in numbers.items():
-        table.add_row(name, f"{value:.12g}", meanings[name])
+        shown = "beyond float64" if name in outside else f"{value:.12g}"
+        table.add_row(name, shown, meanings[name])
     out = console(100)
     out.print(f"{net!r} at d = {d_in}, any x ≠ 0, u any fixed unit vector", markup=False, soft_wrap=True)
     out.print(table)
