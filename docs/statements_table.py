@@ -129,7 +129,7 @@ def _short(verdict: Verdict | None) -> str:
     if effect is None or effect["estimate"] is None:
         return label
     if verdict["label"] == "inconclusive" and verdict["seeds_needed"]:
-        label = f"{label} ({words.integer(verdict['seeds_needed'])} networks)"
+        label = f"{label} ({words.integer(verdict['seeds_needed'])} seeds)"
     return f"{label} {words.factor(effect)}"
 
 
