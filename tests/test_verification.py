@@ -1,5 +1,6 @@
 """From claims to verdicts on real networks and real data."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -230,7 +231,10 @@ def test_looks_add_networks_only_to_what_is_open(tmp_path: Path) -> None:
         (lambda: ntr.verify([]), "no claims were given"),
         (lambda: ntr.verify(law_claim(1.0), seeds=0), "seeds must be an integer of at least 1"),
         (lambda: ntr.verify(law_claim(1.0), preset="huge"), "unknown preset 'huge'"),
-        (lambda: ntr.verify([law_claim(1.0), law_claim(1.0)]), "two claims have the id"),
+        (
+            lambda: ntr.verify([law_claim(1.0), dataclasses.replace(law_claim(1.1), id="test/law-times-1")]),
+            "two claims have the id",
+        ),
         (lambda: ntr.verify(law_claim(1.0), data="/no/such.npz"), "no such file|/no/such.npz"),
         (lambda: ntr.verify(law_claim(-1.0)), "must be a positive number"),
         (lambda: ntr.verify(law_claim(float("nan"))), "must be a positive number"),
