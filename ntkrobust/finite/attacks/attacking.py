@@ -111,7 +111,7 @@ def attack(
 
     Raises:
         InputError: an argument is not what it should be, a label is one that training never saw, an input is outside
-            the range of the run's data or of ``bounds``, these reach beyond it, weights are not finite, the examples
+            the range of the run's data or of ``bounds``, these reach beyond it, all networks have diverged, examples
             do not fit into memory, or gradients and outputs of the networks into single precision.
     """
     norm = check_norm(norm)
