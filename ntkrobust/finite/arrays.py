@@ -120,3 +120,18 @@ def _fitting(
     if single.shape[1] != net.d_out:
         raise InputError(f"{y_name} has {single.shape[1]} output column(s) and the network has d_out={net.d_out}")
     return single
+
+
+def as_radius(epsilon: float, x: npt.NDArray[np.float32]) -> np.float32:
+    """A positive radius in single precision, around inputs x (n, d).
+
+    Raises:
+        InputError: single precision has it as infinite, or as too small to move any coordinate of an input.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        radius = np.float32(epsilon)
+        stuck = np.flatnonzero((x + radius == x).all(axis=1)) if np.isfinite(radius) else np.arange(1)
+    if stuck.size:
+        problem = f"moves no coordinate of row {stuck[0]} (from 0)" if np.isfinite(radius) else "is infinite"
+        raise InputError(f"epsilon must be a radius in single precision, and {epsilon:g} {problem} there")
+    return radius

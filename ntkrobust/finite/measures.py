@@ -33,8 +33,8 @@ from ntkrobust.data.checks import check_same_index
 from ntkrobust.data.encoding import check_have_classes, encode_like
 from ntkrobust.domain import Domain
 from ntkrobust.errors import InputError
-from ntkrobust.finite import scaling, spectral, stability
-from ntkrobust.finite.arrays import single_precision
+from ntkrobust.finite import differences, scaling, spectral, stability
+from ntkrobust.finite.arrays import as_radius, single_precision
 from ntkrobust.finite.attacks import measures as attacks
 from ntkrobust.finite.balls import Ball, random_point
 from ntkrobust.finite.derivatives import parameter_gradient_unit
@@ -109,9 +109,9 @@ class Probe:
         self._training = data.get("x_train"), data.get("y_train")
         self.key, self._epsilon, self.samples = key, data.get("epsilon"), samples
         self.domain: dict[str, jax.Array] = {name: data[name] for name in DOMAIN if name in data}
-        self._found: dict[Callable[[Probe], jax.Array], jax.Array] = {}
+        self._found: dict[Callable[[Probe], Any], Any] = {}
 
-    def once(self, compute: Callable[[Probe], jax.Array]) -> jax.Array:
+    def once(self, compute: Callable[[Probe], _T]) -> _T:
         """``compute`` of this network, computed for the first measure that asks."""
         if compute not in self._found:
             self._found[compute] = compute(self)
@@ -242,21 +242,24 @@ def _perturbed_differences(probe: Probe) -> jax.Array:
     direction = direction / jnp.linalg.norm(direction, axis=-1, keepdims=True)
     # The radius of a uniform point in the unit ball is U^{1/d}.
     radius = jax.random.uniform(key_radius, (probe.samples, n, 1), dtype=TRAINING_DTYPE) ** (1 / d)
-    moved = probe.x + probe.epsilon * radius * direction
-    outputs = probe.outputs
-    return jax.lax.map(lambda x: scaling.norm(probe.f(x) - outputs, -1), moved) / probe.epsilon
+    return jax.lax.map(lambda delta: _change_by(probe, delta.T), probe.epsilon * radius * direction) / probe.epsilon
 
 
 def _allowed_differences(probe: Probe) -> jax.Array:
     """‖f(x̂) − f(x)‖/ε (samples, n') for x̂ uniform in the ball of the coordinates that may move, cut to the range."""
     ball = Ball.within(probe.x, probe.epsilon, probe.domain)
-    clean = probe.outputs.T
 
     def of_one(key: jax.Array) -> jax.Array:
-        return jnp.linalg.norm(probe.f_in_columns(random_point("l2", ball, key)) - clean, axis=0)
+        return _change_by(probe, random_point("l2", ball, key) - ball.centre)
 
     keys = jax.random.split(jax.random.fold_in(probe.key, 5), probe.samples)
     return jax.lax.map(of_one, keys) / probe.epsilon
+
+
+def _change_by(probe: Probe, delta: jax.Array) -> jax.Array:
+    """‖f(x + δ) − f(x)‖ (n',) for steps δ (d, n') of any size: the difference is made in float64."""
+    found = differences.change(probe.model, probe.scales, probe.parameters, probe.x.T, delta)
+    return scaling.norm(found.value, 0)
 
 
 def _relative_change(new: Sequence[jax.Array], old: Sequence[jax.Array]) -> jax.Array:
@@ -323,8 +326,11 @@ def _kernel_change(probe: Probe) -> jax.Array:
 def _accuracy(outputs: jax.Array, y: jax.Array) -> jax.Array:
     """Share of rows whose predicted class is the target's: the sign for one output, the largest for several."""
     if y.shape[-1] == 1:
-        return jnp.mean(jnp.sign(outputs) == jnp.sign(y), dtype=TRAINING_DTYPE)
-    return jnp.mean(jnp.argmax(outputs, -1) == jnp.argmax(y, -1), dtype=TRAINING_DTYPE)
+        is_right = jnp.sign(outputs[..., 0]) == jnp.sign(y[..., 0])
+    else:
+        is_right = jnp.argmax(outputs, -1) == jnp.argmax(y, -1)
+    # An output that is no number has no class, and a share that counts it would be a number all the same.
+    return jnp.where(jnp.isfinite(outputs).all(), jnp.mean(is_right, dtype=TRAINING_DTYPE), jnp.nan)
 
 
 _ZHU = "Zhu et al., arXiv 2209.07263"
@@ -744,7 +750,7 @@ def _prepare(
     if epsilon is not None:
         if check_number("epsilon", epsilon) <= 0:
             raise InputError(f"epsilon must be positive, got {epsilon!r}")
-        data["epsilon"] = np.float32(epsilon)
+        data["epsilon"] = as_radius(epsilon, x)
     given = {"y_test": y_test is not None, "epsilon": epsilon is not None}
     for one in chosen:
         for need in one.needs:

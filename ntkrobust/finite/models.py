@@ -26,6 +26,8 @@ class Model(Protocol):
     Parameters are those of one network; x is (n, d).
     """
 
+    def __hash__(self) -> int: ...
+
     def outputs(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
         """f(x) (n, o)."""
 

@@ -13,7 +13,7 @@ from ntkrobust.data.checks import as_numeric
 from ntkrobust.data.encoding import encode_like
 from ntkrobust.data.labels import Classes
 from ntkrobust.errors import InputError
-from ntkrobust.finite.arrays import single_precision
+from ntkrobust.finite.arrays import as_radius, single_precision
 from ntkrobust.finite.attacks.objectives import TARGETED_OUTPUTS
 from ntkrobust.finite.attacks.programs import METHODS, Method
 from ntkrobust.finite.attacks.square import ImageShape
@@ -48,18 +48,20 @@ def check_methods(methods: str | Sequence[str], norm: Norm, d_out: int) -> tuple
     return chosen  # type: ignore[return-value]
 
 
-def check_radii(epsilon: float | Sequence[float]) -> npt.NDArray[np.float64]:
-    """Radii (E,).
+def check_radii(epsilon: float | Sequence[float], x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Radii (E,) around inputs x (n, d).
 
     Raises:
-        InputError: one is negative or not a finite number, or there are none.
+        InputError: one is negative, not a finite number, or none that single precision knows, or there are none.
     """
     as_numeric("epsilon", epsilon)
-    if np.ndim(epsilon) == 0:
-        return np.array([check_not_negative("epsilon", _plain(epsilon))])
-    if np.ndim(epsilon) != 1 or np.size(epsilon) == 0:
+    if np.ndim(epsilon) not in (0, 1) or np.size(epsilon) == 0:
         raise InputError(f"epsilon must be a number or a sequence of numbers, got shape {np.shape(epsilon)}")
-    return np.array([check_not_negative("epsilon", _plain(one)) for one in np.asarray(epsilon)])
+    listed = [epsilon] if np.ndim(epsilon) == 0 else list(np.asarray(epsilon))
+    radii = [check_not_negative("epsilon", _plain(one)) for one in listed]
+    for radius in filter(None, radii):
+        as_radius(radius, x)
+    return np.array(radii)
 
 
 def _plain(number: object) -> object:

@@ -117,7 +117,7 @@ def attack(
     norm = check_norm(norm)
     points = arguments.check_points(x, run.d_in)
     chosen = arguments.check_methods(methods, norm, run.net.d_out)
-    radii = arguments.check_radii(epsilon)
+    radii = arguments.check_radii(epsilon, points)
     domain = run.domain.narrowed(bounds, movable)
     run.domain.check_points("x", points)
     domain.check_points("x", points, "bounds")

@@ -71,6 +71,8 @@ def worse_of(found: Found, label: jax.Array, x: jax.Array, outputs: jax.Array) -
     margin, is_kept = classes.margin(outputs, label), classes.is_kept(outputs, label)
     # With equal margins the point that has lost the class: it may lose it in a tie.
     is_worse = (margin < found.margin) | ((margin == found.margin) & found.is_kept & ~is_kept)
+    # An output that is no number has no class: that is kept too, and said of the point, not taken for a success.
+    is_worse = (is_worse | jnp.isnan(margin)) & ~jnp.isnan(found.margin)
     return Found(
         jnp.where(is_worse, x, found.x),
         jnp.where(is_worse, margin, found.margin),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
+from ntkrobust.finite import differences
 from ntkrobust.finite.attacks import classes
 from ntkrobust.finite.attacks.found import Found, Function, Seen, at_input, look, worse_of
 from ntkrobust.finite.attacks.gradient import Track, pgd
@@ -42,10 +43,12 @@ class Points(NamedTuple):
     Attributes:
         is_natural: whether the network gives the true class; absent without labels.
         is_stable: whether no candidate has another class than the input.
+        is_defined: whether the outputs of all candidates were numbers.
     """
 
     is_natural: jax.Array | None
     is_stable: jax.Array
+    is_defined: jax.Array
 
     @property
     def is_robust(self) -> jax.Array:
@@ -53,61 +56,94 @@ class Points(NamedTuple):
         assert self.is_natural is not None
         return self.is_natural & self.is_stable
 
+    def share(self, holds: jax.Array) -> jax.Array:
+        """The share of points for which something holds; NaN where an output is no number, so has no class."""
+        return jnp.where(self.is_defined.all(), jnp.mean(holds, dtype=TRAINING_DTYPE), jnp.nan)
+
+
+class Candidate(NamedTuple):
+    """Where something was largest, for every point.
+
+    Attributes:
+        x: (d, n).
+        value: (n,) how large it was there.
+    """
+
+    x: jax.Array
+    value: jax.Array
+
+    @classmethod
+    def none(cls, centre: jax.Array) -> Candidate:
+        """Nothing yet: the inputs (d, n) themselves."""
+        return cls(centre, jnp.zeros(centre.shape[1], TRAINING_DTYPE))
+
+    def or_larger(self, x: jax.Array, value: jax.Array) -> Candidate:
+        """Of this and another place, the one with the larger value; NaN is larger than any."""
+        is_larger = ~(value <= self.value)
+        return Candidate(jnp.where(is_larger, x, self.x), jnp.where(is_larger, value, self.value))
+
 
 def points_linf(probe: Probe, has_labels: bool = True) -> Points:
     """In ℓ∞, each test point."""
-    return Points(_is_natural(probe) if has_labels else None, probe.once(_stable_linf))
+    return _points(probe, probe.once(_attacked_linf), has_labels)
 
 
 def points_l2(probe: Probe, has_labels: bool = True) -> Points:
     """In ℓ2, each test point."""
-    return Points(_is_natural(probe) if has_labels else None, probe.once(_stable_l2))
+    return _points(probe, probe.once(_attacked_l2), has_labels)
 
 
 def robust_accuracy(probe: Probe) -> jax.Array:
     """Share of points that no candidate in ℓ∞ takes from the true class."""
-    return _share(points_linf(probe).is_robust)
+    points = points_linf(probe)
+    return points.share(points.is_robust)
 
 
 def robust_accuracy_l2(probe: Probe) -> jax.Array:
     """The same in ℓ2."""
-    return _share(points_l2(probe).is_robust)
+    points = points_l2(probe)
+    return points.share(points.is_robust)
 
 
 def prediction_stability(probe: Probe) -> jax.Array:
     """Share of points that no candidate in ℓ∞ takes from the predicted class."""
-    return _share(points_linf(probe, has_labels=False).is_stable)
+    points = points_linf(probe, has_labels=False)
+    return points.share(points.is_stable)
 
 
 def prediction_stability_l2(probe: Probe) -> jax.Array:
     """The same in ℓ2."""
-    return _share(points_l2(probe, has_labels=False).is_stable)
+    points = points_l2(probe, has_labels=False)
+    return points.share(points.is_stable)
 
 
 def stability_given_correct(probe: Probe) -> jax.Array:
     """Share, among the points with the true class, of those that no candidate in ℓ∞ takes from it: Rob/Nat."""
     points = points_linf(probe)
     assert points.is_natural is not None
-    return _share(points.is_robust) / _share(points.is_natural)
+    return points.share(points.is_robust) / points.share(points.is_natural)
 
 
 def local_lipschitz(probe: Probe) -> jax.Array:
-    """max ‖f(x) − f(x')‖₁/‖x − x'‖_∞ over the iterates of two runs that climb the numerator, (n',)."""
+    """max ‖f(x) − f(x')‖₁/‖x − x'‖_∞ over the iterates of two runs that climb the numerator, (n',), rounded down."""
     f, ball = probe.f_in_columns, _ball(probe)
     clean = probe.outputs.T
     key_far, key_near = jax.random.split(jax.random.fold_in(probe.key, 3))
     far = random_point("linf", ball, key_far)
     near = random_point("linf", ball._replace(radius=NEAR * ball.radius), key_near)
 
-    def change(outputs: jax.Array) -> jax.Array:
+    def rise(outputs: jax.Array) -> jax.Array:
         return jnp.sum(jnp.abs(outputs - clean), axis=0)
 
-    def track(largest: jax.Array, seen: Seen) -> jax.Array:
+    def track(best: Candidate, seen: Seen) -> Candidate:
         away = length("linf", seen.x - ball.centre)
-        return jnp.maximum(largest, jnp.where(away > 0, seen.loss / jnp.maximum(away, TINY), 0))
+        return best.or_larger(seen.x, jnp.where(away > 0, seen.loss / jnp.maximum(away, TINY), 0))
 
-    none = jnp.zeros(len(probe.x), TRAINING_DTYPE)
-    return _two_runs(f, change, ball, (far, near), track, none)
+    best = _two_runs(f, rise, ball, (far, near), track, Candidate.none(ball.centre))
+    # The search may be led by rounding, the number may not: it is made again in float64.
+    delta = best.x - ball.centre
+    found = differences.change(probe.model, probe.scales, probe.parameters, ball.centre, delta)
+    return differences.quotient_below(found, length("linf", delta))
 
 
 def kl_gradient(probe: Probe) -> jax.Array:
@@ -122,14 +158,17 @@ def kl_gradient(probe: Probe) -> jax.Array:
     def divergence(outputs: jax.Array) -> jax.Array:
         return jnp.sum(jnp.exp(clean) * (clean - _log_probabilities(outputs)), axis=0)
 
-    def track(largest: jax.Array, seen: Seen) -> jax.Array:
-        return jnp.maximum(largest, length("l1", ball.moving(seen.gradient)))
+    def track(best: Candidate, seen: Seen) -> Candidate:
+        return best.or_larger(seen.x, length("l1", ball.moving(seen.gradient)))
 
     keys = jax.random.split(jax.random.fold_in(probe.key, 4))
     # At x itself the divergence is least and has no gradient.
     starts = (random_point("linf", ball, keys[0]), random_point("linf", ball, keys[1]))
-    none = jnp.zeros(len(probe.x), TRAINING_DTYPE)
-    return _two_runs(f, divergence, ball, starts, track, none)
+    best = _two_runs(f, divergence, ball, starts, track, Candidate.none(ball.centre))
+    gradient = differences.divergence_gradient(
+        probe.model, _log_probabilities, probe.scales, probe.parameters, ball.centre, best.x - ball.centre
+    )
+    return length("l1", ball.moving(gradient))
 
 
 def _log_probabilities(outputs: jax.Array) -> jax.Array:
@@ -139,16 +178,20 @@ def _log_probabilities(outputs: jax.Array) -> jax.Array:
     return jax.nn.log_softmax(outputs, axis=0)
 
 
-def _stable_linf(probe: Probe) -> jax.Array:
-    return _is_stable("linf", probe)
+def _attacked_linf(probe: Probe) -> Found:
+    return _attacked("linf", probe)
 
 
-def _stable_l2(probe: Probe) -> jax.Array:
-    return _is_stable("l2", probe)
+def _attacked_l2(probe: Probe) -> Found:
+    return _attacked("l2", probe)
 
 
-def _is_stable(norm: Norm, probe: Probe) -> jax.Array:
-    """Whether no candidate leaves the predicted class, (n',)."""
+def _points(probe: Probe, found: Found, has_labels: bool) -> Points:
+    return Points(_is_natural(probe) if has_labels else None, found.is_kept, ~jnp.isnan(found.margin))
+
+
+def _attacked(norm: Norm, probe: Probe) -> Found:
+    """The candidate nearest to leaving the predicted class, for every test point."""
     f, ball = probe.f_in_columns, _ball(probe)
     label = classes.predicted(probe.outputs.T)
     start = random_point(norm, ball, jax.random.fold_in(probe.key, 1 if norm == "linf" else 2))
@@ -160,7 +203,7 @@ def _is_stable(norm: Norm, probe: Probe) -> jax.Array:
         return -classes.margin(outputs, label)
 
     found = at_input(f, label, ball.centre)
-    return _two_runs(f, loss, ball, (ball.centre, start), track, found, norm).is_kept
+    return _two_runs(f, loss, ball, (ball.centre, start), track, found, norm)
 
 
 def _two_runs(
@@ -190,7 +233,3 @@ def _ball(probe: Probe) -> Ball:
 def _is_natural(probe: Probe) -> jax.Array:
     """Whether the class is the target's, as ``natural_accuracy`` has it, (n',)."""
     return classes.is_kept(probe.outputs.T, classes.predicted(probe.labels.T))
-
-
-def _share(holds: jax.Array) -> jax.Array:
-    return jnp.mean(holds, dtype=TRAINING_DTYPE)

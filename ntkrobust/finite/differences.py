@@ -1,0 +1,128 @@
+"""f(x + δ) − f(x) and its kin in float64, with what rounding may have added.
+
+Outputs in float32 are known to some 1e-7 of their size. For small δ that is more than they change by, and a quotient by
+‖δ‖ is made of rounding: of an affine network it comes out above its Lipschitz constant. Steps of attacks can live with
+that; numbers that claim a side cannot. So these few evaluations are made in float64, of the same float32 weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ntkrobust.activations import as_activation
+from ntkrobust.finite.models import Model
+from ntkrobust.finite.parameters import LayerScales, Parameters
+
+_STEEPEST = 1.2
+"""No smooth activation of the package is steeper: gelu's slope is at most 1.13."""
+
+_KEPT = 1 - 2.0**-20
+"""What is rounded to float32, summed there and divided is multiplied by it to be below."""
+
+
+class Change(NamedTuple):
+    """What an output changes by.
+
+    Attributes:
+        value: f(x + δ) − f(x) (o, n), float32.
+        rounding: (n,) float32, no less than the sum over outputs of what float64 may have added.
+    """
+
+    value: jax.Array
+    rounding: jax.Array
+
+
+def change(model: Model, scales: LayerScales, parameters: Parameters, x: jax.Array, delta: jax.Array) -> Change:
+    """f(x + δ) − f(x), for x and δ (d, n).
+
+    Rounding: with |W| in place of W and the identity in place of φ, a forward pass of |x| + |δ| bounds all that is
+    added up on the way; each of L layers adds a relative (k + 8) 2⁻⁵³ of it, k terms to a sum (Higham, *Accuracy and
+    Stability of Numerical Algorithms*, 2002, §3.1).
+    """
+    return _change(model)(scales, parameters, x, delta)
+
+
+def quotient_below(found: Change, away: jax.Array) -> jax.Array:
+    """A number not above ‖f(x + δ) − f(x)‖₁/‖δ‖ (n,), for lengths ‖δ‖ (n,); 0 where δ is."""
+    total = jnp.sum(jnp.abs(found.value), axis=0) * _KEPT - found.rounding
+    smallest = jnp.finfo(away.dtype).tiny
+    return jnp.where(away > 0, jnp.maximum(total, 0) / jnp.maximum(away, smallest) * _KEPT, 0)
+
+
+def divergence_gradient(
+    model: Model,
+    log_probabilities: Callable[[jax.Array], jax.Array],
+    scales: LayerScales,
+    parameters: Parameters,
+    x: jax.Array,
+    delta: jax.Array,
+) -> jax.Array:
+    """∇_{x'} KL(p(x)‖p(x')) (d, n) at x' = x + δ, rounded towards zero.
+
+    ``log_probabilities`` gives log p (k, n) of outputs (o, n).
+    """
+    return _divergence_gradient(model, log_probabilities)(scales, parameters, x, delta)
+
+
+def _in_float64(compute: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of arrays, computed in float64, that may stand inside programs of float32.
+
+    JAX batches a traced function where ``vmap`` is called, and there float64 is off: batches become a loop.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def one(*arguments: Any) -> Any:
+        with jax.enable_x64(True):
+            found = compute(*jax.tree.map(lambda array: jnp.asarray(array, jnp.float64), arguments))
+            return jax.tree.map(lambda array: array.astype(jnp.float32), found)
+
+    @one.def_vmap
+    def of_batch(size: int, batched: Any, *arguments: Any) -> tuple[Any, Any]:
+        every = jax.tree.map(
+            lambda array, is_batched: array if is_batched else jnp.broadcast_to(array, (size, *jnp.shape(array))),
+            arguments,
+            tuple(batched),
+        )
+        found = jax.lax.map(lambda some: one(*some), every)
+        return found, jax.tree.map(lambda _: True, found)
+
+    return one
+
+
+@cache
+def _change(model: Model) -> Callable[..., Change]:
+    linear = dataclasses.replace(model, phi=as_activation("linear"))  # type: ignore[type-var]
+
+    def compute(scales: Any, parameters: Any, x: Any, delta: Any) -> Change:
+        value = model.outputs_in_columns(scales, parameters, x + delta) - model.outputs_in_columns(
+            scales, parameters, x
+        )
+        gains, weights = jax.tree.map(jnp.abs, (scales, parameters))
+        most = jnp.sum(linear.outputs_in_columns(gains, weights, jnp.abs(x) + jnp.abs(delta)), axis=0)
+        layers = len(parameters.weights)
+        terms = max(one[0].size for one in parameters.weights)
+        unit = 2 * (layers + 1) * (terms + 8) * 2.0**-53 * _STEEPEST**layers
+        return Change(value, most * unit)
+
+    return _in_float64(compute)
+
+
+@cache
+def _divergence_gradient(model: Model, log_probabilities: Callable[[jax.Array], jax.Array]) -> Callable[..., jax.Array]:
+    def compute(scales: Any, parameters: Any, x: Any, delta: Any) -> jax.Array:
+        clean = log_probabilities(model.outputs_in_columns(scales, parameters, x))
+
+        def divergence(moved: jax.Array) -> jax.Array:
+            outputs = log_probabilities(model.outputs_in_columns(scales, parameters, moved))
+            return jnp.sum(jnp.exp(clean) * (clean - outputs))
+
+        # log p and its exponential are themselves known to 1e-15 only, of which a small gradient is a difference.
+        return jax.grad(divergence)(x + delta) * _KEPT
+
+    return _in_float64(compute)
