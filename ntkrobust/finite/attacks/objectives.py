@@ -22,18 +22,21 @@ TARGETED_OUTPUTS = 4
 SMALLEST, LARGEST = 2.0**-5, 2.0**5
 """Sizes of outputs between which attacks climb the cross entropy as it is."""
 
+ORDINARY = 8.0
+"""Size that others are brought to: large enough for the classes that matter to stand out, and far from saturation."""
+
 
 def temperature(clean: jax.Array) -> jax.Array:
     """T (n,) of :func:`cross_entropy` as attacks climb it, from the outputs (o, n) at the inputs.
 
     With s the largest |f_k|, or the largest |f_k − mean f| of several: 1 where ``SMALLEST`` ≤ s ≤ ``LARGEST``; outside,
-    s, so that networks multiplied by a number are attacked alike. With T = 1 the loss of a network multiplied by 1e3
+    s/``ORDINARY``, so that networks multiplied by a number are attacked alike. With T = 1 the loss of a network multiplied by 1e3
     saturates, and has no gradient; multiplied by 1e-8, it is a constant in float32.
     """
     if len(clean) > 1:
         clean = clean - jnp.mean(clean, axis=0)
     size = jnp.max(jnp.abs(clean), axis=0)
-    return jnp.where((size > 0) & ((size < SMALLEST) | (size > LARGEST)), size, 1)
+    return jnp.where((size > 0) & ((size < SMALLEST) | (size > LARGEST)), size / ORDINARY, 1)
 
 
 def cross_entropy(outputs: jax.Array, label: jax.Array, temperature: jax.Array | float = 1.0) -> jax.Array:
