@@ -29,9 +29,9 @@ ORDINARY = 8.0
 def temperature(clean: jax.Array) -> jax.Array:
     """T (n,) of :func:`cross_entropy` as attacks climb it, from the outputs (o, n) at the inputs.
 
-    With s the largest |f_k|, or the largest |f_k − mean f| of several: 1 where ``SMALLEST`` ≤ s ≤ ``LARGEST``; outside,
-    s/``ORDINARY``, so that networks multiplied by a number are attacked alike. With T = 1 the loss of a network multiplied
-    by 1e3 saturates, and has no gradient; multiplied by 1e-8, it is a constant in float32.
+    With s the largest |f_k|, or the largest |f_k − mean f| of several: 1 where ``SMALLEST`` ≤ s ≤ ``LARGEST``, and
+    s/``ORDINARY`` outside, so that networks multiplied by a number are attacked alike. With T = 1 the loss of a network
+    multiplied by 1e3 saturates, and has no gradient; multiplied by 1e-8, it is a constant in float32.
     """
     if len(clean) > 1:
         clean = clean - jnp.mean(clean, axis=0)
