@@ -114,7 +114,7 @@ TRUTHS = {
         tuple(1.3**k for k in range(4)),
     ),
     "scales as": Truths(
-        ScalesAs("width", -0.5, 0.2),
+        ScalesAs("width", -0.5, 0.2, over="neighbours"),
         powers(-0.5, -0.5, -0.5),
         powers(-0.3, -0.7, -0.3),
         powers(-0.5, -0.5, -0.3),
