@@ -88,16 +88,17 @@ assert (checks["flagged networks"] == 0).all()
 checks.round(3)
 
 # %% [markdown]
-# A flag can be raised. With the last layer times $10^4$ every class stays as it is, but the softmax saturates, its
-# gradient vanishes in float32, and an attack along it is blind. The checks see that.
+# With the last layer times $10^4$ every class stays as it is, but the softmax saturates and its gradient vanishes in
+# float32: an attack along it would be blind. Attacks bring outputs of such sizes to ordinary ones first, so no flag is
+# raised.
 
 # %%
 run = runs[1.0, 72]
 *below, last = run.parameters.weights
 loud = dataclasses.replace(run, snapshots=(run.parameters._replace(weights=(*below, np.float32(1e4 * last))),))
-masked = ntr.attack(loud, data.x_test, data.y_test, **how)
-assert (masked.masks_gradients == 1).all()
-print(masked.masking_reasons.values[0])
+heard = ntr.attack(loud, data.x_test, data.y_test, **how)
+assert (heard.masks_gradients == 0).all()
+heard.robust_accuracy.round(3)
 
 # %% [markdown]
 # ### Natural accuracy, stability, robust accuracy

@@ -12,13 +12,16 @@ import dataclasses
 import dis
 import functools
 import pickle
+import sys
 import types
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
-import jax
 import numpy as np
+
+if TYPE_CHECKING:
+    import jax
 
 
 class Value:
@@ -98,7 +101,7 @@ def _same(one: Any, other: Any, seen: set[tuple[int, int]]) -> bool:
         return one.__code__ == other.__code__ and _same(_read_by(one), _read_by(other), seen)
     if isinstance(one, functools.partial):
         return _same((one.func, one.args, one.keywords), (other.func, other.args, other.keywords), seen)
-    if isinstance(one, jax.Array | np.ndarray):
+    if isinstance(one, np.ndarray) or _is_of_jax(one):
         return _same_arrays(one, other)
     if isinstance(one, Mapping):
         return list(one) == list(other) and all(_same(one[name], other[name], seen) for name in one)
@@ -112,7 +115,7 @@ def _same(one: Any, other: Any, seen: set[tuple[int, int]]) -> bool:
 def _same_arrays(one: Any, other: Any) -> bool:
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
-    if isinstance(one, jax.Array):
+    if _is_of_jax(one):
         one, other = _numbers(one), _numbers(other)
     return np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")
 
@@ -150,8 +153,8 @@ def content_hash(value: Any) -> int:
         return hash(value.__code__)
     if isinstance(value, functools.partial):
         return content_hash((value.func, value.args, value.keywords))
-    if isinstance(value, jax.Array | np.ndarray):
-        numbers = _numbers(value) if isinstance(value, jax.Array) else value
+    if isinstance(value, np.ndarray) or _is_of_jax(value):
+        numbers = _numbers(value) if _is_of_jax(value) else value
         return hash((numbers.shape, str(value.dtype), _digest(numbers)))
     if isinstance(value, Mapping):
         return hash(tuple((name, content_hash(one)) for name, one in value.items()))
@@ -173,8 +176,16 @@ def _digest(array: np.ndarray) -> int:
     return hash(array.tobytes())
 
 
+def _is_of_jax(value: Any) -> bool:
+    """Whether this is a JAX array. None is where JAX was not imported, which reading data does without."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(value, jax.Array)
+
+
 def _numbers(array: jax.Array) -> np.ndarray:
     """The numbers of an array, or of typed keys."""
+    import jax
+
     if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
         return np.asarray(jax.random.key_data(array))
     return np.asarray(array)
@@ -193,8 +204,10 @@ class Carried:
         content = self.content
         if isinstance(content, np.ndarray):
             return _restored_read_only, (content,)
-        if not isinstance(content, jax.Array):
+        if not _is_of_jax(content):
             return _restored_function, (cloudpickle.dumps(content),)
+        import jax
+
         if jax.dtypes.issubdtype(content.dtype, jax.dtypes.prng_key):
             return _restored_key, (_numbers(content), str(jax.random.key_impl(content)))
         return _restored_array, (_numbers(content),)
@@ -210,17 +223,21 @@ def _restored_read_only(array: np.ndarray) -> Carried:
 
 
 def _restored_key(numbers: np.ndarray, implementation: str) -> Carried:
+    import jax
+
     return Carried(jax.random.wrap_key_data(jax.numpy.asarray(numbers), impl=implementation))
 
 
 def _restored_array(numbers: np.ndarray) -> Carried:
+    import jax
+
     # Outside of this context float64 would silently become float32.
     with jax.enable_x64(True):
         return Carried(jax.numpy.asarray(numbers))
 
 
 def _packed(value: Any) -> Any:
-    if isinstance(value, jax.Array | types.FunctionType | functools.partial):
+    if isinstance(value, types.FunctionType | functools.partial) or _is_of_jax(value):
         return Carried(value)
     if type(value) is np.ndarray and not value.flags.writeable:
         return Carried(value)

@@ -172,7 +172,7 @@ def test_places(tmp_path):
     for path, sentence in (
         (tmp_path, "must be the path of a file, got the folder"),
         (tmp_path / "file" / "run.npz", "cannot write to"),
-        (3, "checkpoint must be a path, got 3"),
+        (3, "checkpoint must be the path of a file or folder, got 3"),
     ):
         with pytest.raises(InputError, match=sentence):
             go("gd", path)

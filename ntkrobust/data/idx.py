@@ -35,19 +35,19 @@ def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     with path.open("rb") as file:
         packed = os.fstat(file.fileno()).st_size
         if path.suffix != ".gz":
-            return _parse(file, dimensions, packed)
+            return _parse(file, dimensions, packed, is_packed=False)
         start = file.read(2)
         if start != b"\x1f\x8b":
             raise InputError(f"expected gzip data, as the name ends in .gz, got {_shown(start)} at the start")
         file.seek(0)
         try:
             with gzip.open(file) as stream:
-                return _parse(stream, dimensions, packed)  # type: ignore[arg-type]
+                return _parse(stream, dimensions, packed, is_packed=True)  # type: ignore[arg-type]
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise InputError(f"the gzip data are truncated or corrupt ({error})") from None
 
 
-def _parse(stream: BinaryIO, dimensions: int, packed: int) -> npt.NDArray[np.uint8]:
+def _parse(stream: BinaryIO, dimensions: int, packed: int, is_packed: bool) -> npt.NDArray[np.uint8]:
     expected = bytes((0, 0, _UNSIGNED_BYTES, dimensions))
     length = 4 * (1 + dimensions)
     header = stream.read(length)
@@ -62,7 +62,9 @@ def _parse(stream: BinaryIO, dimensions: int, packed: int) -> npt.NDArray[np.uin
     size, product = math.prod(shape), " × ".join(map(str, shape))
     if not size:
         raise InputError(f"expected at least one entry, got dimensions {product}")
-    check_size("the file", packed, size, size)
+    # Of a file as it is, what is missing is seen before anything else.
+    if is_packed or packed - length >= size:
+        check_size("the file", packed, size, size)
     parts, left = [], size + 1
     while left and (part := stream.read(min(left, _CHUNK))):
         parts.append(part)
