@@ -200,7 +200,8 @@ verdicts
 # %%
 weak, strong = verdicts
 assert weak.label == "refuted"
-assert strong.effect.high < 1 < weak.effect.low
+assert weak.effect.low > 1
+assert strong.label != "refuted"
 for verdict in verdicts:
     print(f"{verdict.claim.id}: {verdict.label}, {verdict.reason}")
 
