@@ -174,6 +174,9 @@ class Gone(io.TextIOBase):
     def flush(self) -> None:
         raise BrokenPipeError
 
+    def close(self) -> None:
+        """Nothing to flush: the interpreter closes what it drops."""
+
 
 def test_a_pipe_whose_reader_has_gone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr(output, "_reader_has_gone", False)
