@@ -99,7 +99,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the peak is read 
 )
 def test_the_peak_is_within_a_fifth_of_the_estimate(ensemble: str) -> None:
     estimate, peak, process = estimate_and_peak(ensemble)
-    # Too much costs room, too little a run. JAX 0.12 needs less for attacks than 0.10: the estimate is 23 % above it there.
+    # Too much costs room, too little a run. For attacks JAX 0.12 needs less than 0.10: the estimate is 23 % above it.
     assert -0.2 < estimate / peak - 1 < (0.25 if "generalized" in ensemble else 0.2), estimate / peak
     # the networks themselves are a good part of it
     assert peak > 1.4 * process
