@@ -5,8 +5,13 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from ntkrobust.finite.plan import PROGRAMS
+
+# The same examples in every run; others with --hypothesis-profile=default --hypothesis-seed=N.
+settings.register_profile("fixed", derandomize=True)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -257,10 +257,15 @@ def is_number(cell: str, separator: str = ",") -> bool:
 
 def as_number(cell: str, separator: str) -> float | None:
     """A cell as a number, or None."""
-    if separator != "," and "," in cell and _DECIMAL_COMMA.fullmatch(cell):
+    if separator != "," and has_decimal_comma(cell):
         cell = cell.replace(",", ".")
     try:
         # float() reads 1_000 as a number, but a cell with an underscore is a name or a mistake.
         return None if "_" in cell else float(cell)
     except ValueError:
         return None
+
+
+def has_decimal_comma(cell: str) -> bool:
+    """Whether a cell is a number written with a decimal comma."""
+    return "," in cell and _DECIMAL_COMMA.fullmatch(cell) is not None

@@ -15,6 +15,7 @@ from ntkrobust.data.csv_layout import (
     TRUTH,
     Layout,
     as_number,
+    has_decimal_comma,
     is_number,
     label_column,
     layout_of,
@@ -273,6 +274,11 @@ def _labels(cells: _Cells, kind: Kind | None) -> npt.NDArray[np.generic]:
     if numbers[0] is None:
         if kind == "target":
             raise InputError(f"{cells.place(0, cells.label)} must be a real target, got {texts[0]!r}")
+        if cells.separator == "," and all(has_decimal_comma(text) for text in texts):
+            raise InputError(
+                f"{cells.place(0, cells.label)} must be a text or a number with a decimal point in a file separated by "
+                f"commas, got {texts[0]!r}: write decimal points, or separate the columns by semicolons"
+            )
         are_truths = all(text.lower() in TRUTH for text in texts)
         found = np.array([text.lower() == "true" for text in texts]) if are_truths else np.array(texts)
     else:

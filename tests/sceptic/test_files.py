@@ -213,6 +213,7 @@ def test_missing_inputs_are_refused_with_their_place(write, missing):
         ("a,b,label\n1,True,0\n3,4,1\n", ("column 2", "True and False, got both")),
         ("a,b,label\n\"1,234\",2,0\n3,4,1\n", ("line 2, column 1 ('a')", "'1,234'")),
         ("id,label\n1,0\n2,1\n", ("at least one column of inputs",)),
+        ('a,label\n1,"0,5"\n3,"1,5"\n', ("line 2, column 2 ('label')", "decimal point", "'0,5'")),
         (",,\n,,\n", ("line 1",)),
         ("0,1,2\n", ("at least two",)),
         ("NA,NA,0\n1,2,1\n", ("line 1, column 1", "missing")),
