@@ -28,14 +28,15 @@ import numpy as np
 
 import ntkrobust as ntr
 from ntkrobust.finite.attacks.attacking import model_of
+from ntkrobust.finite.attacks.balls import Ball
 from ntkrobust.finite.attacks.found import look
 from ntkrobust.finite.attacks.gradient import STEP, fgsm, pgd
 from ntkrobust.finite.attacks.objectives import cross_entropy
 from ntkrobust.finite.attacks.programs import Attack
-from ntkrobust.finite.balls import Ball
-from ntkrobust.finite.parameters import Parameters, layer_scales, outputs_in_columns
-from ntkrobust.finite.plan import choose_plan, run_over_seeds
-from ntkrobust.finite.seeds import seed_keys
+from ntkrobust.networks.parameters import Parameters, layer_scales, outputs_in_columns
+from ntkrobust.networks.plans import choose_plan
+from ntkrobust.runtime.layout import run_over_seeds
+from ntkrobust.runtime.seeds import seed_keys
 
 try:
     import foolbox

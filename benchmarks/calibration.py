@@ -2,7 +2,7 @@
 
     python benchmarks/calibration.py [--repetitions 10000] [--quick] [--seed 0] [--workers 2]
 
-What is simulated is the code that judges (`ntkrobust.bounds.verdict.statement`), on batches of samples. Statements
+What is simulated is the code that judges (`ntkrobust.bounds.verdicts.statement`), on batches of samples. Statements
 are put on their boundary, where both errors are most likely ("barely true", "barely false"), and well off it.
 """
 
@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from ntkrobust.bounds import planning
 from ntkrobust.bounds.claims.relations import (
     AtLeast,
     AtMost,
@@ -29,9 +28,9 @@ from ntkrobust.bounds.claims.relations import (
     RisesThenFalls,
     ScalesAs,
 )
-from ntkrobust.bounds.planning import Law, Outcome
-from ntkrobust.bounds.statistics.sequential import Looks, look_sizes
-from ntkrobust.bounds.verdict import LEVEL, statement
+from ntkrobust.bounds.statistics.sequential import SequentialPlan, look_sizes
+from ntkrobust.bounds.verdicts import LEVEL, planning, statement
+from ntkrobust.bounds.verdicts.planning import Law, Outcome
 
 PAGE = Path(__file__).parents[1] / "docs" / "calibration.md"
 BEGIN, END = "<!-- calibration: begin -->", "<!-- calibration: end -->"
@@ -204,7 +203,7 @@ def _possible(relation: Relation, effect: float, outcome: Outcome) -> bool:
 def sequential(relation: str, law: str, n_max: int, repetitions: int, rng: np.random.Generator) -> list[Row]:
     """Errors with three looks, and the share of networks used at the design effect and at twice it."""
     truths, draw = TRUTHS[relation], LAWS[law]()
-    looks = Looks(look_sizes(n_max))
+    looks = SequentialPlan(look_sizes(n_max))
     rows = []
     for world, means, wrong in truths.worlds():
         if world.startswith("barely"):
@@ -217,7 +216,7 @@ def savings(relation: str, law: str, n_max: int, repetitions: int, rng: np.rando
     """Networks used, over those of the fixed design, where the effect is what it was designed for or twice that."""
     form, (make, cv) = TRUTHS[relation].relation, PILOTS[law]
     cells = len(TRUTHS[relation].true)
-    looks = Looks(look_sizes(n_max))
+    looks = SequentialPlan(look_sizes(n_max))
     rows = []
     for outcome in ("supported", "refuted"):
         design = planning.detectable_effect(form, cv=cv, n=n_max, outcome=outcome, cells=cells)
@@ -237,7 +236,7 @@ def _in_looks(
     relation: Relation,
     means: tuple[float, ...] | list[float],
     draw: Law,
-    looks: Looks,
+    looks: SequentialPlan,
     repetitions: int,
     rng: np.random.Generator,
 ) -> tuple[dict[Outcome, np.ndarray], np.ndarray]:

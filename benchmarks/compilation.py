@@ -24,7 +24,8 @@ import numpy as np
 from training import hardware
 
 import ntkrobust as ntr
-from ntkrobust.finite import plan, streams
+from ntkrobust.runtime import core_clients as streams
+from ntkrobust.runtime import layout as plan
 
 DEPTHS = (4, 20, 50)
 DEPTH_WIDTHS = (33, 37, 41)

@@ -37,7 +37,8 @@ from kills import ids_in, leftovers, moments, seen_in, together
 
 from ntkrobust.errors import InputError, one_line
 from ntkrobust.reports import page, storing
-from ntkrobust.reports.stored import LABELS, read_folder
+from ntkrobust.reports.stored import read_folder
+from ntkrobust.reports.words import LABELS
 
 CLAIM = """
 import ntkrobust as ntr

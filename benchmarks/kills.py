@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkrobust.errors import InputError
-from ntkrobust.folders import reserved, write_whole
+from ntkrobust.files.atomic import reserved, write_whole
 from ntkrobust.reports import page, storing
 from ntkrobust.reports.stored import NAMES, Stored, read_folder
 

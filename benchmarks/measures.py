@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import ntkrobust as ntr
-from ntkrobust.finite.parameters import forward, layer_scales
+from ntkrobust.networks.parameters import forward, layer_scales
 
 MEASURES = ["perturbation_stability", "jacobian_frobenius"]
 

@@ -25,9 +25,10 @@ ROUNDS = 3
 def train(args: argparse.Namespace) -> None:
     """In a process of its own: train whenever a line comes, and say how long it took."""
     import ntkrobust as ntr
-    from ntkrobust.finite.memory import training_memory
-    from ntkrobust.finite.parameters import layers_to_recompute
-    from ntkrobust.finite.plan import Plan, choose_plan
+    from ntkrobust.finite.training.memory import training_memory
+    from ntkrobust.networks.parameters import layers_to_recompute
+    from ntkrobust.networks.plans import choose_plan
+    from ntkrobust.runtime.layout import Plan
 
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((args.points, 64)) / 8, rng.standard_normal((args.points, 1))

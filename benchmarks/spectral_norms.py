@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ntkrobust.finite.spectral import TOLERANCE, spectral_norm
+from ntkrobust.numerics.spectral import TOLERANCE, spectral_norm
 
 
 def best(call: Callable[[], Any]) -> float:

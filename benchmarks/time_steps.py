@@ -18,16 +18,17 @@ from collections.abc import Mapping
 import jax
 
 import ntkrobust as ntr
-from ntkrobust.bounds import verification
-from ntkrobust.bounds.cells import Cell
-from ntkrobust.bounds.claims import Claim, catalogue
+from ntkrobust.bounds.claims import Claim
 from ntkrobust.bounds.claims.quantity import Quantity
-from ntkrobust.bounds.running import CellRecord, Demand, Networks
-from ntkrobust.bounds.statistics.sequential import Looks
-from ntkrobust.bounds.time_error import TOLERANCES
-from ntkrobust.bounds.verdict import Effect
+from ntkrobust.bounds.papers.catalogue import catalogue
+from ntkrobust.bounds.statistics.sequential import SequentialPlan
+from ntkrobust.bounds.verdicts import Effect
 from ntkrobust.reports.words import short_reading
-from ntkrobust.workflow import POINTS
+from ntkrobust.studies import examining as verification
+from ntkrobust.studies.cells import Cell
+from ntkrobust.studies.running import CellRecord, Demand, Networks
+from ntkrobust.studies.time_error import TOLERANCES
+from ntkrobust.workflows.verify import POINTS
 
 THIRD = 1 / 3
 HALVED = 8
@@ -49,7 +50,7 @@ class HalfSteps(Networks):
 
 def judged(claim: Claim, data: ntr.Dataset, seeds: int) -> verification.Examination:
     return verification.examine(
-        [claim], data, looks=Looks((seeds,)), key=jax.random.key(0), points=POINTS, progress=lambda *_: None
+        [claim], data, looks=SequentialPlan((seeds,)), key=jax.random.key(0), points=POINTS, progress=lambda *_: None
     )
 
 

@@ -31,7 +31,7 @@ import jax
 import numpy as np
 
 import ntkrobust as ntr
-from ntkrobust.machine import virtual_bytes
+from ntkrobust.runtime.machine import virtual_bytes
 
 SLOW = 20.0
 """Seconds a call may take, the compilation of its programs included."""

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from ntkrobust.folders import write_text
+from ntkrobust.files.atomic import write_text
 from ntkrobust.reports.figures import overview_figure
 from ntkrobust.reports.stored import read_folder
 

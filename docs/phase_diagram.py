@@ -16,7 +16,7 @@ from scipy import stats
 
 import ntkrobust as ntr
 from ntkrobust.bounds.formulas import luo2021
-from ntkrobust.folders import write_text
+from ntkrobust.files.atomic import write_text
 from ntkrobust.reports.palette import LIGHT, SERIES
 from ntkrobust.reports.svg import drawing, inline_svg
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ntkrobust.folders import write_text
+from ntkrobust.files.atomic import write_text
 from ntkrobust.reports.figures import overview_figure, verdict_figure
 from ntkrobust.reports.stored import Stored, read_folder
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ntkrobust.bounds.claims.known.sizes import PRESETS
+from ntkrobust.bounds.papers.sizes import PRESETS
 from ntkrobust.errors import InputError
-from ntkrobust.folders import write_text
+from ntkrobust.files.atomic import write_text
 from ntkrobust.reports import marks, slopes, words
 from ntkrobust.reports.stored import read_folder
 

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import ntkrobust as ntr
-from ntkrobust.folders import write_text
+from ntkrobust.files.atomic import write_text
 from ntkrobust.reports import axes as scales
 from ntkrobust.reports import marks, words
 from ntkrobust.reports.palette import LIGHT

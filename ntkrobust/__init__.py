@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ntkrobust import data
-    from ntkrobust.activations import Activation
     from ntkrobust.adversary import Adversary
-    from ntkrobust.bounds import claims
     from ntkrobust.bounds.claims import (
         Assumption,
         AtLeast,
@@ -31,41 +29,43 @@ if TYPE_CHECKING:
     )
     from ntkrobust.bounds.claims.decorator import claim
     from ntkrobust.bounds.formulas.exact_law import ExactLaw, exact_law
-    from ntkrobust.bounds.verdict import Verdict
-    from ntkrobust.comparison import Comparison, compare
-    from ntkrobust.convolutional import ConvNet, WideResNet
+    from ntkrobust.bounds.papers import catalogue as claims
+    from ntkrobust.bounds.verdicts import Verdict
     from ntkrobust.errors import InputError
-    from ntkrobust.finite import measures
     from ntkrobust.finite.attacks.attacking import attack
-    from ntkrobust.finite.empirical_kernel import empirical_ntk
-    from ntkrobust.finite.held_out import ObjectiveParts, objective_parts
-    from ntkrobust.finite.measures import Measure, measure
-    from ntkrobust.finite.run import Run
-    from ntkrobust.finite.training import train
-    from ntkrobust.finite.width_adjusted import (
+    from ntkrobust.finite.measures import catalogue as measures
+    from ntkrobust.finite.measures.catalogue import Measure, measure
+    from ntkrobust.finite.measures.empirical_kernel import empirical_ntk
+    from ntkrobust.finite.training.held_out import ObjectiveParts, objective_parts
+    from ntkrobust.finite.training.run import Run
+    from ntkrobust.finite.training.train import train
+    from ntkrobust.finite.training.width_adjusted import (
         StrengthSchedule,
         WidthAdjustment,
         regularization_ratio,
         width_adjusted_strength,
     )
-    from ntkrobust.initializations import Initialization
     from ntkrobust.kernels.ensemble import InfiniteEnsemble
     from ntkrobust.kernels.ensemble_at import EnsembleAt
-    from ntkrobust.networks import MLP
-    from ntkrobust.searching import search
-    from ntkrobust.workflow import Verdicts, verify
+    from ntkrobust.networks.activations import Activation
+    from ntkrobust.networks.convolutional import ConvNet, WideResNet
+    from ntkrobust.networks.initializations import Initialization
+    from ntkrobust.networks.mlp import MLP
+    from ntkrobust.workflows.compare import Comparison, compare
+    from ntkrobust.workflows.search import search
+    from ntkrobust.workflows.verify import Verdicts, verify
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Activation": "ntkrobust.activations",
+    "Activation": "ntkrobust.networks.activations",
     "Adversary": "ntkrobust.adversary",
     "Assumption": "ntkrobust.bounds.claims",
     "AtLeast": "ntkrobust.bounds.claims",
     "AtMost": "ntkrobust.bounds.claims",
     "Claim": "ntkrobust.bounds.claims",
-    "Comparison": "ntkrobust.comparison",
-    "ConvNet": "ntkrobust.convolutional",
+    "Comparison": "ntkrobust.workflows.compare",
+    "ConvNet": "ntkrobust.networks.convolutional",
     "DecreasesIn": "ntkrobust.bounds.claims",
     "EnsembleAt": "ntkrobust.kernels.ensemble_at",
     "Equals": "ntkrobust.bounds.claims",
@@ -73,39 +73,39 @@ _HOMES = {
     "FallsThenRises": "ntkrobust.bounds.claims",
     "IncreasesIn": "ntkrobust.bounds.claims",
     "InfiniteEnsemble": "ntkrobust.kernels.ensemble",
-    "Initialization": "ntkrobust.initializations",
+    "Initialization": "ntkrobust.networks.initializations",
     "InputError": "ntkrobust.errors",
-    "MLP": "ntkrobust.networks",
-    "Measure": "ntkrobust.finite.measures",
-    "ObjectiveParts": "ntkrobust.finite.held_out",
+    "MLP": "ntkrobust.networks.mlp",
+    "Measure": "ntkrobust.finite.measures.catalogue",
+    "ObjectiveParts": "ntkrobust.finite.training.held_out",
     "OrderAtLeast": "ntkrobust.bounds.claims",
     "OrderAtMost": "ntkrobust.bounds.claims",
     "Quantity": "ntkrobust.bounds.claims",
     "Reading": "ntkrobust.bounds.claims",
     "RisesThenFalls": "ntkrobust.bounds.claims",
-    "Run": "ntkrobust.finite.run",
+    "Run": "ntkrobust.finite.training.run",
     "ScalesAs": "ntkrobust.bounds.claims",
-    "StrengthSchedule": "ntkrobust.finite.width_adjusted",
-    "Verdict": "ntkrobust.bounds.verdict",
-    "Verdicts": "ntkrobust.workflow",
-    "WideResNet": "ntkrobust.convolutional",
-    "WidthAdjustment": "ntkrobust.finite.width_adjusted",
+    "StrengthSchedule": "ntkrobust.finite.training.width_adjusted",
+    "Verdict": "ntkrobust.bounds.verdicts",
+    "Verdicts": "ntkrobust.workflows.verify",
+    "WideResNet": "ntkrobust.networks.convolutional",
+    "WidthAdjustment": "ntkrobust.finite.training.width_adjusted",
     "attack": "ntkrobust.finite.attacks.attacking",
     "claim": "ntkrobust.bounds.claims.decorator",
-    "claims": "ntkrobust.bounds.claims",
-    "compare": "ntkrobust.comparison",
+    "claims": "ntkrobust.bounds.papers.catalogue",
+    "compare": "ntkrobust.workflows.compare",
     "data": "ntkrobust.data",
-    "empirical_ntk": "ntkrobust.finite.empirical_kernel",
+    "empirical_ntk": "ntkrobust.finite.measures.empirical_kernel",
     "exact_law": "ntkrobust.bounds.formulas.exact_law",
-    "measure": "ntkrobust.finite.measures",
-    "measures": "ntkrobust.finite.measures",
-    "objective_parts": "ntkrobust.finite.held_out",
-    "power": "ntkrobust.foresight",
-    "regularization_ratio": "ntkrobust.finite.width_adjusted",
-    "search": "ntkrobust.searching",
-    "train": "ntkrobust.finite.training",
-    "verify": "ntkrobust.workflow",
-    "width_adjusted_strength": "ntkrobust.finite.width_adjusted",
+    "measure": "ntkrobust.finite.measures.catalogue",
+    "measures": "ntkrobust.finite.measures.catalogue",
+    "objective_parts": "ntkrobust.finite.training.held_out",
+    "power": "ntkrobust.workflows.power",
+    "regularization_ratio": "ntkrobust.finite.training.width_adjusted",
+    "search": "ntkrobust.workflows.search",
+    "train": "ntkrobust.finite.training.train",
+    "verify": "ntkrobust.workflows.verify",
+    "width_adjusted_strength": "ntkrobust.finite.training.width_adjusted",
 }
 """Where each public name lives."""
 

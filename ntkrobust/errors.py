@@ -21,7 +21,8 @@ class NotWrittenError(OSError):
     The command line prints it on stderr and exits with status 2, after the results themselves.
 
     Attributes:
-        found: what was to be written, such as the :class:`~ntkrobust.workflow.Verdicts`; None if it was a single file.
+        found: what was to be written, such as the :class:`~ntkrobust.workflows.verify.Verdicts`; None if it was a
+            single file.
     """
 
     def __init__(self, sentence: str, found: object = None) -> None:

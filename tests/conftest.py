@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from ntkrobust.finite.plan import PROGRAMS
+from ntkrobust.runtime.layout import PROGRAMS
 
 # The same examples in every run; others with --hypothesis-profile=default --hypothesis-seed=N.
 settings.register_profile("fixed", derandomize=True)

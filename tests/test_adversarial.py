@@ -10,19 +10,20 @@ import pytest
 from test_optimizers import compilations
 
 import ntkrobust as ntr
-import ntkrobust.finite.training as training
+import ntkrobust.finite.training.train as training
 from ntkrobust import MLP, Adversary, InputError, Run
 from ntkrobust.domain import Domain
-from ntkrobust.finite import balls, width_adjusted
-from ntkrobust.finite.checkpoints import Checkpoint
-from ntkrobust.finite.held_out import EVALUATION
-from ntkrobust.finite.memory import Held, training_memory
-from ntkrobust.finite.models import model_of
-from ntkrobust.finite.objectives import Objective, Regularizer, divergence
-from ntkrobust.finite.parameters import forward, layer_scales, outputs_in_columns
-from ntkrobust.finite.plan import Plan
-from ntkrobust.finite.seeds import attack_keys, seed_keys, typed_keys
-from ntkrobust.finite.width_adjusted import next_guess
+from ntkrobust.finite.attacks import balls
+from ntkrobust.finite.training import width_adjusted
+from ntkrobust.finite.training.checkpoints import Checkpoint
+from ntkrobust.finite.training.held_out import EVALUATION
+from ntkrobust.finite.training.memory import TrainingArrays, training_memory
+from ntkrobust.finite.training.objectives import Objective, Regularizer, divergence
+from ntkrobust.finite.training.width_adjusted import next_guess
+from ntkrobust.networks.models import model_of
+from ntkrobust.networks.parameters import forward, layer_scales, outputs_in_columns
+from ntkrobust.runtime.layout import Plan
+from ntkrobust.runtime.seeds import attack_keys, seed_keys, typed_keys
 
 N, D, OUT = 10, 3, 2
 RNG = np.random.default_rng(20261126)
@@ -270,7 +271,7 @@ def test_an_automatic_rate_levels_and_divergence():
 def test_memory_counts_what_is_attacked():
     net, plan = MLP(2, 8), Plan(1, 1)
     once, twice, jacobian = (
-        training_memory(net, 100, 5000, 1, 1, plan, Held(repeats=repeats))
+        training_memory(net, 100, 5000, 1, 1, plan, TrainingArrays(repeats=repeats))
         for repeats in (1, Regularizer.of(PGD).repeats(1), Regularizer("jacobian").repeats(3))
     )
     points = 4 * 5000 * 100

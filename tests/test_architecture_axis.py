@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import ntkrobust as ntr
-from ntkrobust.bounds.cells import cells_of, coordinates
 from ntkrobust.data import Dataset
+from ntkrobust.studies.cells import cells_of, coordinates
 
 RNG = np.random.default_rng(5)
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from ntkrobust.errors import InputError
-from ntkrobust.finite.drawing import initialize
-from ntkrobust.finite.parameters import forward, layer_scales
-from ntkrobust.finite.seeds import seed_keys
-from ntkrobust.initializations import Initialization
 from ntkrobust.kernels import neural_tangents as nt
 from ntkrobust.kernels import stax, stax_parameters
-from ntkrobust.networks import MLP
+from ntkrobust.networks.drawing import initialize
+from ntkrobust.networks.initializations import Initialization
+from ntkrobust.networks.mlp import MLP
+from ntkrobust.networks.parameters import forward, layer_scales
+from ntkrobust.runtime.seeds import seed_keys
 
 D = 5
 X1 = jnp.asarray(np.random.default_rng(1).normal(size=(3, D)), jnp.float32)

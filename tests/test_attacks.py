@@ -11,12 +11,12 @@ import pytest
 from ntkrobust import MLP, InputError, Measure, attack, data, measure, train
 from ntkrobust.domain import Domain
 from ntkrobust.finite.attacks import attacking, classes, objectives, strength
-from ntkrobust.finite.attacks import measures as attack_measures
+from ntkrobust.finite.attacks.balls import Ball
 from ntkrobust.finite.attacks.found import at_input, look, worse_of
 from ntkrobust.finite.attacks.gradient import STEP, fgsm, pgd
-from ntkrobust.finite.balls import Ball
-from ntkrobust.finite.parameters import Parameters
-from ntkrobust.finite.plan import PROGRAMS
+from ntkrobust.finite.measures import attacked as attack_measures
+from ntkrobust.networks.parameters import Parameters
+from ntkrobust.runtime.layout import PROGRAMS
 
 RNG = np.random.default_rng(0)
 DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}

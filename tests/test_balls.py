@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ntkrobust import InputError
-from ntkrobust.finite.balls import Ball, project, random_point, steepest
+from ntkrobust.finite.attacks.balls import Ball, project, random_point, steepest
 from ntkrobust.norms import NORMS, check_norm
 
 RNG = np.random.default_rng(0)

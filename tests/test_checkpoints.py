@@ -12,9 +12,9 @@ import numpy as np
 import optax
 import pytest
 
-import ntkrobust.finite.training as training
+import ntkrobust.finite.training.train as training
 from ntkrobust import MLP, InputError, Run, train
-from ntkrobust.finite.checkpoints import Checkpoint
+from ntkrobust.finite.training.checkpoints import Checkpoint
 
 RNG = np.random.default_rng(20261122)
 X, Y = RNG.normal(size=(10, 3)).astype(np.float32), RNG.normal(size=(10, 2)).astype(np.float32)
@@ -102,7 +102,7 @@ def test_a_finished_run_is_read_and_not_trained_again(tmp_path, monkeypatch):
     first = go("gd", path)
     assert path.exists()
     assert [file.name for file in tmp_path.iterdir()] == ["run.npz"]
-    monkeypatch.setattr(training.Work, "_segment", None)
+    monkeypatch.setattr(training.TrainingTask, "_segment", None)
     assert_same(go("gd", path, checkpoint_every=11), first)
 
 

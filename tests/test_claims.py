@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 import ntkrobust as ntr
-from ntkrobust.bounds.claims import catalogue, default_claims, select
 from ntkrobust.bounds.claims.coordinates import evaluate_number
 from ntkrobust.bounds.claims.expressions import Expression
 from ntkrobust.bounds.claims.toml_file import claims_in_toml
 from ntkrobust.bounds.formulas import bubeck2021, huang2021, wu2021, zhu2022
 from ntkrobust.bounds.formulas.exact_law import exact_law
+from ntkrobust.bounds.papers.catalogue import catalogue, default_claims, select
 from ntkrobust.cli import run
-from ntkrobust.networks import MLP
+from ntkrobust.networks.mlp import MLP
 
 GRID = {"initialization": ("he",), "depth": (2, 3), "width": (8,)}
 DOCS = (Path(__file__).parents[1] / "docs" / "claims.md").read_text(encoding="utf-8")
@@ -175,7 +175,7 @@ def no_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a mistake must be noticed before any network is drawn")
 
-    monkeypatch.setattr("ntkrobust.bounds.running.Networks._run", refuse)
+    monkeypatch.setattr("ntkrobust.studies.running.Networks._run", refuse)
 
 
 @pytest.mark.usefixtures("no_networks")

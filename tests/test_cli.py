@@ -11,7 +11,7 @@ import pytest
 import ntkrobust as ntr
 from ntkrobust.bounds.formulas.exact_law import exact_law
 from ntkrobust.cli import run
-from ntkrobust.networks import MLP
+from ntkrobust.networks.mlp import MLP
 
 CLAIMS = """
 import ntkrobust as ntr
@@ -81,7 +81,7 @@ def test_doctor_passes_on_this_machine(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_doctor_notices_a_wrong_law(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    import ntkrobust.doctor as doctor
+    import ntkrobust.workflows.doctor as doctor
 
     monkeypatch.setattr(
         doctor, "exact_law", lambda net, d_in: exact_law(MLP(net.depth, net.width, initialization="lecun"), d_in)
@@ -93,7 +93,7 @@ def test_doctor_notices_a_wrong_law(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 def test_doctor_says_why_neural_tangents_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    import ntkrobust.doctor as doctor
+    import ntkrobust.workflows.doctor as doctor
 
     monkeypatch.setattr(doctor, "adapter_state", lambda: {"works": False, "problem": "frozendict can't be imported"})
     assert run(["doctor"]) == 1
@@ -167,7 +167,7 @@ def test_bad_input_is_one_sentence_and_status_two(
     def no_training(*_: object, **__: object) -> None:
         raise AssertionError("bad input must be noticed before any training")
 
-    monkeypatch.setattr("ntkrobust.bounds.running.Networks._run", no_training)
+    monkeypatch.setattr("ntkrobust.studies.running.Networks._run", no_training)
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "a_file"
     file.write_text("text")
@@ -183,7 +183,7 @@ def test_interrupting_exits_130(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ntkrobust.workflow.examine", interrupt)
+    monkeypatch.setattr("ntkrobust.workflows.verify.examine", interrupt)
     assert run(["verify", "law/jensen", "--out", str(tmp_path)]) == 130
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import ntkrobust as ntr
-from ntkrobust import comparison
 from ntkrobust.cli import run
-from ntkrobust.comparison import Prediction, compare, draw_sample, predict
 from ntkrobust.errors import InputError
+from ntkrobust.workflows import compare as comparison
+from ntkrobust.workflows.compare import Prediction, compare, draw_sample, predict
 
 DIGITS = ntr.data.load("digits")
 ERF = ntr.MLP(2, activation="erf", parameterization="ntk")

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from jax.stages import Compiled
 
-from ntkrobust.finite.compiling import KEPT_EXECUTABLES, Programs
-from ntkrobust.finite.plan import PROGRAMS, Plan, run_over_seeds
-from ntkrobust.finite.streams import StreamProgram
+from ntkrobust.runtime.core_clients import StreamProgram
+from ntkrobust.runtime.layout import PROGRAMS, Plan, run_over_seeds
+from ntkrobust.runtime.programs import KEPT_EXECUTABLES, Programs
 
 
 def test_the_programs_used_last_are_kept() -> None:

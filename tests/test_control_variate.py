@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from ntkrobust.errors import InputError
-from ntkrobust.finite.control_variate import jacobian_excess
-from ntkrobust.finite.derivatives import input_jacobian
-from ntkrobust.finite.drawing import initialize
-from ntkrobust.finite.measures import measure_untrained
-from ntkrobust.finite.parameters import Parameters, forward, layer_scales
-from ntkrobust.finite.seeds import seed_keys
-from ntkrobust.initializations import Initialization
-from ntkrobust.networks import MLP
+from ntkrobust.finite.measures.catalogue import measure_untrained
+from ntkrobust.finite.training.control_variate import jacobian_excess
+from ntkrobust.networks.derivatives import input_jacobian
+from ntkrobust.networks.drawing import initialize
+from ntkrobust.networks.initializations import Initialization
+from ntkrobust.networks.mlp import MLP
+from ntkrobust.networks.parameters import Parameters, forward, layer_scales
+from ntkrobust.runtime.seeds import seed_keys
 
 RNG = np.random.default_rng(0)
 X, Y, TEST = RNG.normal(size=(4, 3)), RNG.normal(size=(4, 2)), RNG.normal(size=(2, 3))

@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 
 import ntkrobust as ntr
-import ntkrobust.finite.training as training
+import ntkrobust.finite.training.train as training
 from ntkrobust import ConvNet, Initialization, InputError, WideResNet
-from ntkrobust.finite import empirical_kernel
-from ntkrobust.finite.checkpoints import Checkpoint
-from ntkrobust.finite.drawing import initialize
-from ntkrobust.finite.measures import measure_untrained
-from ntkrobust.finite.models import model_of
-from ntkrobust.finite.parameters import layer_scales
-from ntkrobust.finite.plan import Plan, choose_plan
-from ntkrobust.finite.seeds import seed_keys
+from ntkrobust.finite.measures import empirical_kernel
+from ntkrobust.finite.measures.catalogue import measure_untrained
+from ntkrobust.finite.training.checkpoints import Checkpoint
 from ntkrobust.kernels import GeneralEnsemble, stax, stax_parameters
+from ntkrobust.networks.drawing import initialize
+from ntkrobust.networks.models import model_of
+from ntkrobust.networks.parameters import layer_scales
+from ntkrobust.networks.plans import choose_plan
+from ntkrobust.runtime.layout import Plan
+from ntkrobust.runtime.seeds import seed_keys
 
 IMAGE = (5, 3, 2)
 D = math.prod(IMAGE)

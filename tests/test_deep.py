@@ -6,15 +6,15 @@ import numpy as np
 import optax
 import pytest
 
-from ntkrobust.finite import parameters as of
-from ntkrobust.finite import plan
-from ntkrobust.finite.compiling import Program, Programs
-from ntkrobust.finite.derivatives import empirical_ntk, input_jacobian
-from ntkrobust.finite.drawing import initialize
-from ntkrobust.finite.seeds import seed_keys
-from ntkrobust.finite.streams import StreamProgram
-from ntkrobust.finite.training import train
-from ntkrobust.networks import MLP
+from ntkrobust.finite.training.train import train
+from ntkrobust.networks import parameters as of
+from ntkrobust.networks.derivatives import empirical_ntk, input_jacobian
+from ntkrobust.networks.drawing import initialize
+from ntkrobust.networks.mlp import MLP
+from ntkrobust.runtime import layout as plan
+from ntkrobust.runtime.core_clients import StreamProgram
+from ntkrobust.runtime.programs import Program, Programs
+from ntkrobust.runtime.seeds import seed_keys
 
 N, D = 5, 3
 X = np.random.default_rng(3).standard_normal((N, D)).astype(np.float32)

@@ -12,14 +12,14 @@ from jax.extend.random import threefry_2x32
 
 import ntkrobust as ntr
 from ntkrobust import MLP
-from ntkrobust.convolutional import ConvNet
-from ntkrobust.finite.drawing import initialize, run_over_draws
-from ntkrobust.finite.measures import Measure, abstract_values
-from ntkrobust.finite.normals import BLOCK, _block, _from_positions, normals
-from ntkrobust.finite.parameters import layer_scales
-from ntkrobust.finite.plan import PROGRAMS, Plan
-from ntkrobust.finite.seeds import seed_keys, typed_keys
-from ntkrobust.finite.training import largest_kernel_eigenvalue
+from ntkrobust.finite.measures.catalogue import Measure, abstract_values
+from ntkrobust.finite.training.train import largest_kernel_eigenvalue
+from ntkrobust.networks.convolutional import ConvNet
+from ntkrobust.networks.drawing import initialize, run_over_draws
+from ntkrobust.networks.parameters import layer_scales
+from ntkrobust.runtime.layout import PROGRAMS, Plan
+from ntkrobust.runtime.random_normals import BLOCK, _block, _from_positions, normals
+from ntkrobust.runtime.seeds import seed_keys, typed_keys
 
 D = 5
 KEYS = seed_keys(jax.random.key(7), (0, 3, 4))

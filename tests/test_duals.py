@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy import special
 
-from ntkrobust.activations import Activation, as_activation
 from ntkrobust.kernels import closed_duals
 from ntkrobust.kernels.dual import Dual, DualDerivatives, Moments
 from ntkrobust.kernels.duals import dual, dual_with_derivatives, is_kinked, moments
+from ntkrobust.networks.activations import Activation, as_activation
 
 NAMES = ["relu", "leaky_relu(0.3)", "linear", "erf", "gelu"]
 # (K11, K22, K12): unequal and equal variances, weak and strong correlation of both signs, small and large scale

@@ -6,8 +6,8 @@ import pytest
 
 import ntkrobust as ntr
 from ntkrobust import MLP, InputError
-from ntkrobust.finite import empirical_kernel
-from ntkrobust.finite.parameters import Parameters, forward, layer_scales
+from ntkrobust.finite.measures import empirical_kernel
+from ntkrobust.networks.parameters import Parameters, forward, layer_scales
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(12, 3)), np.arange(12) % 3

@@ -14,9 +14,9 @@ from scipy import stats
 from ntkrobust.bounds.formulas.exact_law import ExactLaw, exact_law
 from ntkrobust.bounds.formulas.scaled_chi_square import ScaledChiSquare
 from ntkrobust.errors import InputError
-from ntkrobust.initializations import Initialization, Scales
-from ntkrobust.networks import MLP
-from ntkrobust.special import log_chi_moment, log_gamma_ratio
+from ntkrobust.networks.initializations import Initialization, Scales
+from ntkrobust.networks.mlp import MLP
+from ntkrobust.numerics.special import log_chi_moment, log_gamma_ratio
 
 REFERENCE = json.loads((Path(__file__).parent / "reference_values.json").read_text())["values"]
 WIDE = 10**6

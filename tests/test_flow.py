@@ -6,13 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-import ntkrobust.finite.flow as flow
-import ntkrobust.finite.parameters as of
+import ntkrobust.finite.training.flow as flow
+import ntkrobust.networks.parameters as of
 from ntkrobust import MLP, Run, data, measure, train
-from ntkrobust.finite import plan
-from ntkrobust.finite.compiling import Programs
-from ntkrobust.finite.derivatives import empirical_ntk
-from ntkrobust.finite.parameters import Parameters, forward, layer_scales
+from ntkrobust.networks.derivatives import empirical_ntk
+from ntkrobust.networks.parameters import Parameters, forward, layer_scales
+from ntkrobust.runtime import layout as plan
+from ntkrobust.runtime.programs import Programs
 
 N, D, OUT = 10, 3, 2
 RNG = np.random.default_rng(20261122)

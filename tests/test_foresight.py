@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ntkrobust as ntr
-from ntkrobust.bounds import planning
+from ntkrobust.bounds.verdicts import planning
 from ntkrobust.cli import run
 
 GRID = {"initialization": ("he",), "depth": (2, 4, 8), "width": (32, 64)}

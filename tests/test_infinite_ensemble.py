@@ -424,7 +424,7 @@ def test_another_learning_rate_shares_the_factorization(monkeypatch: pytest.Monk
 
 def test_a_summary_computes_the_moments_of_gradients_once(monkeypatch: pytest.MonkeyPatch) -> None:
     import ntkrobust.kernels.ensemble_at as ensemble_at
-    from ntkrobust.infinite import summarize
+    from ntkrobust.workflows.infinite import summarize
 
     targets = RNG.standard_normal((30, 2))
     ensemble = ntr.InfiniteEnsemble(ntr.MLP(3, d_out=2, activation="erf"), X, targets)

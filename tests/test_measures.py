@@ -12,10 +12,10 @@ from scipy import special, stats
 
 from ntkrobust import MLP, InputError, Measure, Run, measure, train
 from ntkrobust.bounds.formulas.exact_law import exact_law
-from ntkrobust.finite.derivatives import empirical_ntk
-from ntkrobust.finite.measures import KERNEL_POINTS, MEASURES, measure_untrained
-from ntkrobust.finite.parameters import Parameters, layer_scales
-from ntkrobust.finite.stability import ball_stability, mean_root, squared_singular_values
+from ntkrobust.finite.measures.catalogue import KERNEL_POINTS, MEASURES, measure_untrained
+from ntkrobust.finite.measures.stability import ball_stability, mean_root, squared_singular_values
+from ntkrobust.networks.derivatives import empirical_ntk
+from ntkrobust.networks.parameters import Parameters, layer_scales
 
 REFERENCE = {
     entry["id"]: entry for entry in json.loads((Path(__file__).parent / "reference_values.json").read_text())["values"]

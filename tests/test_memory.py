@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import ntkrobust as ntr
-from ntkrobust.finite import memory
-from ntkrobust.finite.optimizers import Optimizer
-from ntkrobust.finite.parameters import layers_to_recompute
-from ntkrobust.finite.plan import Plan, choose_plan
+from ntkrobust.finite.training import memory
+from ntkrobust.finite.training.optimizers import Optimizer
+from ntkrobust.networks.parameters import layers_to_recompute
+from ntkrobust.networks.plans import choose_plan
+from ntkrobust.runtime.layout import Plan
 
 X = np.linspace(-1, 1, 12).reshape(4, 3)
 Y = np.sin(X[:, :1])
@@ -22,15 +23,15 @@ import sys
 from pathlib import Path
 import numpy as np
 from ntkrobust import MLP, Adversary, train
-from ntkrobust.finite.memory import Held, training_memory
-from ntkrobust.finite.objectives import Regularizer
-from ntkrobust.finite.optimizers import Optimizer
-from ntkrobust.finite.parameters import layers_to_recompute
-from ntkrobust.finite.plan import choose_plan
+from ntkrobust.finite.training.memory import TrainingArrays, training_memory
+from ntkrobust.finite.training.objectives import Regularizer
+from ntkrobust.finite.training.optimizers import Optimizer
+from ntkrobust.networks.parameters import layers_to_recompute
+from ntkrobust.networks.plans import choose_plan
 seeds, depth, width, n, records, copies = map(int, sys.argv[1:7])
 optimizer = sys.argv[7]
 if "copying" in sys.argv:
-    import ntkrobust.finite.attempts as attempts
+    import ntkrobust.finite.training.attempts as attempts
     in_place = attempts.run_over_seeds
     attempts.run_over_seeds = lambda *given, **_: in_place(*given[:4])
 rng = np.random.default_rng(0)
@@ -44,7 +45,7 @@ if optimizer in ("generalized", "trades", "jacobian"):
     how["adversary"] = Adversary(0.1, objective=optimizer)
     repeats, optimizer = Regularizer.of(how["adversary"]).repeats(1), "gd"
 plan, limit = choose_plan(net, 64, n, copies, repeats), None
-held = Held(copies, Optimizer(optimizer).slopes, repeats)
+held = TrainingArrays(copies, Optimizer(optimizer).slopes, repeats)
 estimate = training_memory(net, 64, n, seeds, records, plan, held)
 if "recomputing" in sys.argv:
     # Halfway between both ways: one fits, the other does not.
@@ -137,9 +138,10 @@ def test_activations_are_computed_again_where_only_that_fits(changes: dict, monk
 
     def peaks(net: ntr.MLP) -> tuple[int, int]:
         optimizer = changes.get("optimizer", "")
-        held = {"adam": memory.Held(2), "gradient_flow": memory.Held(1, Optimizer("gradient_flow").slopes)}.get(
-            optimizer, memory.NOTHING
-        )
+        held = {
+            "adam": memory.TrainingArrays(2),
+            "gradient_flow": memory.TrainingArrays(1, Optimizer("gradient_flow").slopes),
+        }.get(optimizer, memory.NOTHING)
         plan = choose_plan(net, 3, 64, held.copies)
         less = dataclasses.replace(plan, recomputed=layers_to_recompute(net))
         plain, again = (memory.training_memory(net, 3, 64, 2, 1, which, held).peak for which in (plan, less))

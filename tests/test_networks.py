@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-import ntkrobust.activations
-import ntkrobust.initializations
+import ntkrobust.networks.activations
+import ntkrobust.networks.initializations
 from ntkrobust import MLP, Activation, Initialization, InputError, kernels
-from ntkrobust.activations import as_activation
 from ntkrobust.checks import check_number
-from ntkrobust.finite.derivatives import empirical_ntk, input_jacobian
-from ntkrobust.finite.drawing import initialize
-from ntkrobust.finite.parameters import forward, layer_scales
-from ntkrobust.finite.seeds import seed_keys
-from ntkrobust.initializations import as_initialization
+from ntkrobust.networks.activations import as_activation
+from ntkrobust.networks.derivatives import empirical_ntk, input_jacobian
+from ntkrobust.networks.drawing import initialize
+from ntkrobust.networks.initializations import as_initialization
+from ntkrobust.networks.parameters import forward, layer_scales
+from ntkrobust.runtime.seeds import seed_keys
 
 REFERENCE = json.loads((Path(__file__).parent / "reference_values.json").read_text())["values"]
 
@@ -53,7 +53,7 @@ FLOAT32 = 1e-6
 
 
 def test_every_activation_has_a_formula_here():
-    assert set(ntkrobust.activations.NAMES) == {name.split("(")[0] for name in FORMULAS}
+    assert set(ntkrobust.networks.activations.NAMES) == {name.split("(")[0] for name in FORMULAS}
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -169,7 +169,7 @@ def squares(initialization, d, m, o):
 
 @pytest.mark.parametrize("name", BETAS_SQ)
 def test_named_initializations(name):
-    assert set(BETAS_SQ) == set(ntkrobust.initializations.NAMED)
+    assert set(BETAS_SQ) == set(ntkrobust.networks.initializations.NAMED)
     assert as_initialization(name).name == name
     for sizes in ((5, 8, 3), (6, 8, 3), (5, 9, 3), (5, 8, 4)):
         assert squares(name, *sizes) == pytest.approx(BETAS_SQ[name](*sizes), rel=FLOAT64, abs=0)

@@ -11,10 +11,10 @@ import optax
 import pytest
 
 from ntkrobust import MLP, InputError, Run, train
-from ntkrobust.finite.losses import check_loss, total_loss, zero_loss
-from ntkrobust.finite.parameters import Parameters, forward, layer_scales
-from ntkrobust.finite.seeds import order_keys, seed_keys, typed_keys
-from ntkrobust.finite.segments import epoch_order
+from ntkrobust.finite.training.losses import check_loss, total_loss, zero_loss
+from ntkrobust.finite.training.segments import epoch_order
+from ntkrobust.networks.parameters import Parameters, forward, layer_scales
+from ntkrobust.runtime.seeds import order_keys, seed_keys, typed_keys
 
 N, D, OUT = 10, 3, 2
 RNG = np.random.default_rng(20261122)

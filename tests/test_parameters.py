@@ -12,11 +12,11 @@ import pytest
 from scipy import special, stats
 
 from ntkrobust import MLP, Initialization, InputError
-from ntkrobust.activations import as_activation
-from ntkrobust.finite.derivatives import empirical_ntk, input_jacobian, ntk_largest_eigenvalue
-from ntkrobust.finite.drawing import initialize
-from ntkrobust.finite.parameters import Parameters, forward, layer_scales
-from ntkrobust.finite.seeds import check_key, check_seeds, seed_keys, typed_keys
+from ntkrobust.networks.activations import as_activation
+from ntkrobust.networks.derivatives import empirical_ntk, input_jacobian, ntk_largest_eigenvalue
+from ntkrobust.networks.drawing import initialize
+from ntkrobust.networks.parameters import Parameters, forward, layer_scales
+from ntkrobust.runtime.seeds import check_key, check_seeds, seed_keys, typed_keys
 
 D = 5
 KEY = jax.random.key(2026)

@@ -16,23 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import ntkrobust.finite.attempts
-import ntkrobust.finite.measures
-import ntkrobust.finite.plan
-import ntkrobust.finite.training
+import ntkrobust.finite.measures.catalogue
+import ntkrobust.finite.training.attempts
+import ntkrobust.finite.training.train
+import ntkrobust.runtime.layout
 from ntkrobust import MLP, Run, measure, train
-from ntkrobust.finite import streams
-from ntkrobust.finite.plan import (
-    MAX_CHUNK,
-    PROGRAMS,
-    Plan,
-    _over_streams,
-    choose_plan,
-    run_over_seeds,
-    run_over_times,
-)
-from ntkrobust.finite.seeds import RawKeys
-from ntkrobust.machine import cores
+from ntkrobust.networks.plans import choose_plan
+from ntkrobust.runtime import core_clients as streams
+from ntkrobust.runtime.layout import MAX_CHUNK, PROGRAMS, Plan, _over_streams, run_over_seeds, run_over_times
+from ntkrobust.runtime.machine import cores
+from ntkrobust.runtime.seeds import RawKeys
 
 X = np.linspace(-1.2, 1.4, 24).reshape(8, 3)
 Y = np.sin(3 * X[:, :2])
@@ -48,7 +41,7 @@ def train_and_measure(seeds: int) -> tuple[Run, np.ndarray]:
 
 
 def use_plan(monkeypatch, plan: Plan) -> None:
-    for module in (ntkrobust.finite.training, ntkrobust.finite.measures):
+    for module in (ntkrobust.finite.training.train, ntkrobust.finite.measures.catalogue):
         monkeypatch.setattr(module, "choose_plan", lambda *_: plan)
 
 
@@ -99,7 +92,7 @@ sys.path.insert(0, sys.argv[1])
 from test_plan import NET, X, check_every_seed, train_and_measure, use_plan
 import pytest
 
-from ntkrobust.finite.plan import Plan
+from ntkrobust.runtime.layout import Plan
 
 assert jax.local_device_count() == 4
 run, measured = train_and_measure(5)  # does not divide by 4
@@ -114,7 +107,7 @@ with pytest.MonkeyPatch.context() as patch:
     few, few_measured = train_and_measure(3)
     use_plan(patch, Plan(1, 8, 1, 4))
     copied, _ = train_and_measure(3)
-from ntkrobust.finite.plan import PROGRAMS, Plan
+from ntkrobust.runtime.layout import PROGRAMS, Plan
 layouts = {signature[2] for signature in PROGRAMS}
 assert (4, 8, 1) in layouts and (4, 0, 1) in layouts, layouts
 np.savez(
@@ -170,7 +163,7 @@ jax.distributed.initialize(f"localhost:{sys.argv[3]}", 2, process)
 sys.path.insert(0, sys.argv[1])
 from test_plan import check_every_seed, train_and_measure
 
-from ntkrobust.finite.plan import Plan
+from ntkrobust.runtime.layout import Plan
 
 assert jax.process_count() == 2
 run, measured = train_and_measure(5)  # one process has a seed less
@@ -255,18 +248,20 @@ def test_training_holds_parameters_and_memory_once(optimizer, arrays, monkeypatc
     use_plan(monkeypatch, Plan(4, 4))
 
     def aliased() -> list[int]:
-        ntkrobust.finite.plan.PROGRAMS.clear()
+        ntkrobust.runtime.layout.PROGRAMS.clear()
         run = train(net, X, Y, seeds=4, steps=2, learning_rate=0.02, record_steps=[1, 2], optimizer=optimizer)
         assert not np.array_equal(run.snapshots[0].weights[0], run.snapshots[1].weights[0])
         return [
             program.memory_analysis().alias_size_in_bytes
-            for (function, *_), program in ntkrobust.finite.plan.PROGRAMS.items()
+            for (function, *_), program in ntkrobust.runtime.layout.PROGRAMS.items()
             if hasattr(function, "loss")
         ]
 
     (in_place,) = aliased()
     assert arrays * size <= in_place < arrays * size + 100
-    monkeypatch.setattr(ntkrobust.finite.attempts, "run_over_seeds", lambda *given, **_: run_over_seeds(*given[:4]))
+    monkeypatch.setattr(
+        ntkrobust.finite.training.attempts, "run_over_seeds", lambda *given, **_: run_over_seeds(*given[:4])
+    )
     assert aliased() == [0]
 
 
@@ -299,7 +294,7 @@ def test_programs_are_few():
 
 
 def test_plans(monkeypatch):
-    monkeypatch.setattr(ntkrobust.finite.plan, "side_by_side", lambda: 2)
+    monkeypatch.setattr(ntkrobust.runtime.layout, "side_by_side", lambda: 2)
     devices = jax.local_device_count()
     for net in (MLP(2, 16), MLP(2, 4096), MLP(8, 1024), MLP(3, 30_000)):
         for points in (10, 100_000):
@@ -339,7 +334,7 @@ def threads():
 jax.numpy.zeros(3).block_until_ready()
 before = threads()
 run = ntr.train(ntr.MLP(2, 16), np.eye(4), np.ones(4), seeds=8, steps=3, learning_rate=0.1)
-from ntkrobust.finite.streams import side_by_side
+from ntkrobust.runtime.core_clients import side_by_side
 print(json.dumps([before, threads(), side_by_side(), run.plan, os.environ.get("PJRT_NPROC")]))
 """
 
@@ -510,7 +505,7 @@ for name, value in (
     jax.config.update(name, value)
 import ntkrobust as ntr
 from ntkrobust.finite import streams
-from ntkrobust.finite.plan import PROGRAMS
+from ntkrobust.runtime.layout import PROGRAMS
 streams.cores = lambda: 2
 x = np.linspace(-1, 1, 30).reshape(10, 3)
 losses = []

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ntkrobust.bounds import planning
 from ntkrobust.bounds.claims.relations import (
     AtLeast,
     AtMost,
@@ -15,6 +14,7 @@ from ntkrobust.bounds.claims.relations import (
     RisesThenFalls,
     ScalesAs,
 )
+from ntkrobust.bounds.verdicts import planning
 from ntkrobust.errors import InputError
 
 

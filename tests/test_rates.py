@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-from ntkrobust.bounds import rates
-from ntkrobust.bounds.gaps import judge
-from ntkrobust.bounds.rates import fit_late, fit_powers, free_exponent, networks_needed, two_point_slope
-from ntkrobust.bounds.statistics import Estimate
+from ntkrobust.bounds.statistics import Estimate, rates
+from ntkrobust.bounds.statistics.gaps import judge
+from ntkrobust.bounds.statistics.rates import fit_late, fit_powers, free_exponent, networks_needed, two_point_slope
 
 WIDTHS = (64, 128, 256, 512, 1024)
 

@@ -9,8 +9,8 @@ import ntkrobust as ntr
 from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.claims.toml_file import claims_in_toml
 from ntkrobust.errors import InputError
-from ntkrobust.finite.training import train
-from ntkrobust.workflow import POINTS
+from ntkrobust.finite.training.train import train
+from ntkrobust.workflows.verify import POINTS
 
 NET = {"initialization": ("he",), "depth": (2,), "n": (48,)}
 ADAM = {"optimizer": "adam", "learning_rate": 0.01}

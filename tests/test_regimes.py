@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 import ntkrobust as ntr
-from ntkrobust.bounds.cells import cells_of
-from ntkrobust.bounds.claims import catalogue
-from ntkrobust.bounds.claims.known.shared import LAZY, NOT_LAZY, is_lazy
 from ntkrobust.bounds.formulas import bubeck2021_two_layers, luo2021
-from ntkrobust.bounds.verdict import CellSample, Verdict, decide
-from ntkrobust.finite.measures import ROUNDING, measure_untrained
-from ntkrobust.initializations import as_initialization
+from ntkrobust.bounds.papers.catalogue import catalogue
+from ntkrobust.bounds.papers.shared import LAZY, NOT_LAZY, is_lazy
+from ntkrobust.bounds.verdicts import CellSample, Verdict, decide
+from ntkrobust.finite.measures.catalogue import ROUNDING, measure_untrained
+from ntkrobust.networks.initializations import as_initialization
 from ntkrobust.reports import words
+from ntkrobust.studies.cells import cells_of
 
 RNG = np.random.default_rng(0)
 DATA = ntr.data.sphere(16, 8, 4, target="sign")

@@ -9,8 +9,8 @@ import pytest
 
 import ntkrobust as ntr
 from ntkrobust.cli import run
-from ntkrobust.initializations import Initialization, as_initialization
-from ntkrobust.searching import search
+from ntkrobust.networks.initializations import Initialization, as_initialization
+from ntkrobust.workflows.search import search
 
 # True at both ends of the grid, false between them.
 HOLE = """

@@ -5,7 +5,7 @@ import pytest
 from scipy import special
 
 from ntkrobust.bounds.statistics import sequential
-from ntkrobust.bounds.statistics.sequential import Looks, look_sizes
+from ntkrobust.bounds.statistics.sequential import SequentialPlan, look_sizes
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_the_error_is_spent_exactly_for_gaussian_statistics(sizes: tuple[int, ..
     steps = np.diff(np.array(sizes), prepend=0)
     scores = np.cumsum(rng.standard_normal((repetitions, len(sizes))) * np.sqrt(steps), axis=1)
     p = special.ndtr(-scores / np.sqrt(sizes))
-    looks = Looks(sizes)
+    looks = SequentialPlan(sizes)
     tolerance = 4 * np.sqrt(level / repetitions)
     assert abs(np.mean((p <= looks.levels(level)).any(axis=1)) - level) < tolerance
     adjusted = np.min([looks.p_values(p[:, k], k) for k in range(len(sizes))], axis=0)
@@ -32,12 +32,14 @@ def test_the_error_is_spent_exactly_for_gaussian_statistics(sizes: tuple[int, ..
 
 
 def test_a_single_look_changes_nothing() -> None:
-    np.testing.assert_allclose(Looks((20,)).levels(0.03), [0.03])
-    np.testing.assert_allclose(Looks((20,)).p_values(np.array([0.001, 0.03, 0.4]), 0), [0.001, 0.03, 0.4], rtol=1e-3)
+    np.testing.assert_allclose(SequentialPlan((20,)).levels(0.03), [0.03])
+    np.testing.assert_allclose(
+        SequentialPlan((20,)).p_values(np.array([0.001, 0.03, 0.4]), 0), [0.001, 0.03, 0.4], rtol=1e-3
+    )
 
 
 def test_adjusted_values_belong_to_the_levels() -> None:
-    looks = Looks((12, 24, 36))
+    looks = SequentialPlan((12, 24, 36))
     for level in (0.2, 0.05, 0.004):
         for look, needed in enumerate(looks.levels(level)):
             np.testing.assert_allclose(looks.p_values(needed, look), level, rtol=0.01)
@@ -47,7 +49,7 @@ def test_adjusted_values_belong_to_the_levels() -> None:
 
 
 def test_it_spends_less_than_bonferroni_over_the_looks() -> None:
-    looks = Looks((12, 24, 36))
+    looks = SequentialPlan((12, 24, 36))
     shares = np.diff((np.array(looks.sizes) / 36) ** sequential.SPENDING, prepend=0.0)
     assert (looks.levels(0.05) >= 0.05 * shares * (1 - 1e-9)).all()
     assert looks.levels(0.05)[-1] > 1.4 * 0.05 * shares[-1]

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from ntkrobust import MLP, InputError, measure, train
-from ntkrobust.finite import spectral
-from ntkrobust.finite.drawing import initialize
-from ntkrobust.finite.measures import LAYER_ERROR, measure_untrained
-from ntkrobust.finite.parameters import layer_scales
-from ntkrobust.finite.seeds import seed_keys
-from ntkrobust.finite.spectral import DIRECT_SIZE, TOLERANCE, product_upper, spectral_norm, spectral_norms
+from ntkrobust.finite.measures.catalogue import LAYER_ERROR, measure_untrained
+from ntkrobust.networks.drawing import initialize
+from ntkrobust.networks.parameters import layer_scales
+from ntkrobust.numerics import spectral
+from ntkrobust.numerics.spectral import DIRECT_SIZE, TOLERANCE, product_upper, spectral_norm, spectral_norms
+from ntkrobust.runtime.seeds import seed_keys
 
 RNG = np.random.default_rng(0)
 # A few units of float64, times what the condition of the top singular value (1) makes of them: numpy's own error

@@ -14,8 +14,8 @@ import pytest
 import xarray as xr
 
 import ntkrobust as ntr
-from ntkrobust.bounds.claims import catalogue, select
-from ntkrobust.bounds.claims.known.sizes import PRESETS
+from ntkrobust.bounds.papers.catalogue import catalogue, select
+from ntkrobust.bounds.papers.sizes import PRESETS
 from ntkrobust.errors import InputError
 from ntkrobust.reports.stored import Stored, read_folder
 

@@ -7,13 +7,13 @@ import jax
 import numpy as np
 import pytest
 
-import ntkrobust.finite.plan
-import ntkrobust.finite.training as training
+import ntkrobust.finite.training.train as training
+import ntkrobust.runtime.layout
 from ntkrobust import MLP, Initialization, InputError, measure, train
-from ntkrobust.finite.derivatives import empirical_ntk
-from ntkrobust.finite.parameters import Parameters, layer_scales
-from ntkrobust.finite.plan import Plan
-from ntkrobust.finite.training import check_schedule, check_training_data, largest_kernel_eigenvalue, log_spaced
+from ntkrobust.finite.training.train import check_schedule, check_training_data, largest_kernel_eigenvalue, log_spaced
+from ntkrobust.networks.derivatives import empirical_ntk
+from ntkrobust.networks.parameters import Parameters, layer_scales
+from ntkrobust.runtime.layout import Plan
 
 N, D, OUT, SEEDS = 10, 3, 2, 4
 RNG = np.random.default_rng(20261122)
@@ -338,7 +338,7 @@ def test_dead_networks_stay_finite_and_never_move():
 
 @pytest.mark.parametrize("group", [1, 4])
 def test_more_seeds_never_change_earlier_ones(group, monkeypatch):
-    monkeypatch.setattr(ntkrobust.finite.training, "choose_plan", lambda *_: Plan(group, 16))
+    monkeypatch.setattr(ntkrobust.finite.training.train, "choose_plan", lambda *_: Plan(group, 16))
     # 18 seeds: more than a chunk
     few, many = (train(NET, X, Y, seeds=n, steps=20, learning_rate=0.01, record_steps=[20]) for n in (SEEDS, 18))
     assert few.plan.startswith(f"{group} seed(s) per product")

@@ -8,10 +8,10 @@ import pytest
 
 from ntkrobust.bounds.claims import AtMost, Claim, DecreasesIn, Equals, IncreasesIn, Reading
 from ntkrobust.bounds.claims.relations import AtLeast, FallsThenRises, OrderAtMost, RisesThenFalls, ScalesAs
-from ntkrobust.bounds.planning import p_values
 from ntkrobust.bounds.statistics import skewness
-from ntkrobust.bounds.statistics.sequential import Looks
-from ntkrobust.bounds.verdict import CellSample, Verdict, decide, decide_sequentially, judge
+from ntkrobust.bounds.statistics.sequential import SequentialPlan
+from ntkrobust.bounds.verdicts import CellSample, Verdict, decide, decide_sequentially, judge
+from ntkrobust.bounds.verdicts.planning import p_values
 
 RNG = np.random.default_rng(0)
 
@@ -329,7 +329,7 @@ def test_looks_stop_when_every_claim_is_decided() -> None:
 
         return more
 
-    looks = Looks((16, 32, 48))
+    looks = SequentialPlan((16, 32, 48))
     verdicts, used = decide_sequentially(source([0]), 1, looks, 1)
     assert (verdicts[0].label, used) == ("supported", (16,))
     asked.clear()

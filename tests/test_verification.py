@@ -12,9 +12,9 @@ import pytest
 import xarray as xr
 
 import ntkrobust as ntr
-from ntkrobust.bounds.claims import catalogue, select
 from ntkrobust.bounds.formulas.exact_law import exact_law
-from ntkrobust.networks import MLP
+from ntkrobust.bounds.papers.catalogue import catalogue, select
+from ntkrobust.networks.mlp import MLP
 
 GRID = {"initialization": ("he", "lecun"), "depth": (2, 4), "width": (32,)}
 

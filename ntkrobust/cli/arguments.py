@@ -84,7 +84,7 @@ def typed_key(key: int) -> jax.Array:
     """The typed random key made of that number."""
     import jax
 
-    from ntkrobust.finite.seeds import THREEFRY
+    from ntkrobust.runtime.seeds import THREEFRY
 
     check_integer("key", key, 0, maximum=2**32 - 1)
     return jax.random.key(key, impl=THREEFRY)

@@ -21,7 +21,7 @@ def list_claims(
     as_json
         Print one JSON object.
     """
-    from ntkrobust.bounds.claims import catalogue
+    from ntkrobust.bounds.papers.catalogue import catalogue
 
     known = catalogue(preset)
     if as_json:

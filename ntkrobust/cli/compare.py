@@ -12,11 +12,11 @@ from ntkrobust.cli.cache import use_compilation_cache
 from ntkrobust.cli.output import console as standard_output
 from ntkrobust.cli.output import flush_output, print_json, progress_bar
 from ntkrobust.errors import printable
-from ntkrobust.folders import named
+from ntkrobust.files.atomic import named
 
 if TYPE_CHECKING:
-    from ntkrobust.comparison import Comparison
-    from ntkrobust.networks import MLP
+    from ntkrobust.networks.mlp import MLP
+    from ntkrobust.workflows.compare import Comparison
 
 
 def compare(
@@ -81,10 +81,10 @@ def compare(
     as_json
         Print one JSON object.
     """
-    from ntkrobust.comparison import compare as run_comparison
-    from ntkrobust.comparison import scale_labels
     from ntkrobust.data import load
-    from ntkrobust.networks import MLP
+    from ntkrobust.networks.mlp import MLP
+    from ntkrobust.workflows.compare import compare as run_comparison
+    from ntkrobust.workflows.compare import scale_labels
 
     use_compilation_cache()
     loaded = scale_labels(load(data), label_scale)

@@ -11,7 +11,7 @@ def doctor() -> int:
     from rich.markup import escape
     from rich.table import Table
 
-    from ntkrobust.doctor import examine_machine, self_test
+    from ntkrobust.workflows.doctor import examine_machine, self_test
 
     console = standard_output()
     facts = Table(box=None, show_header=False, pad_edge=False)

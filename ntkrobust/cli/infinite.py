@@ -63,9 +63,9 @@ def infinite(
         Print one JSON object.
     """
     from ntkrobust.data import load
-    from ntkrobust.infinite import MEANINGS, conditioning_document, summarize
     from ntkrobust.kernels.ensemble import InfiniteEnsemble
-    from ntkrobust.networks import MLP
+    from ntkrobust.networks.mlp import MLP
+    from ntkrobust.workflows.infinite import MEANINGS, conditioning_document, summarize
 
     _check_time(time)
     loaded = load(data)

@@ -41,7 +41,7 @@ def law(
         Print one JSON object.
     """
     from ntkrobust.bounds.formulas.exact_law import exact_law
-    from ntkrobust.networks import MLP
+    from ntkrobust.networks.mlp import MLP
 
     net = MLP(depth=depth, width=width, d_out=d_out, activation=activation, initialization=initialization)
     found = exact_law(net, d_in)

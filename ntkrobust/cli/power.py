@@ -37,8 +37,8 @@ def power(
     from rich.markup import escape
     from rich.table import Table
 
-    from ntkrobust.bounds.verdict import POWER
-    from ntkrobust.foresight import power as run_power
+    from ntkrobust.bounds.verdicts import POWER
+    from ntkrobust.workflows.power import power as run_power
 
     use_compilation_cache()
     with progress_bar() as progress:

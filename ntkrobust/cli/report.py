@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ntkrobust.folders import named
+from ntkrobust.files.atomic import named
 
 
 def report(folder: str) -> None:

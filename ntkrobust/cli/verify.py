@@ -12,10 +12,10 @@ from ntkrobust.cli.cache import use_compilation_cache
 from ntkrobust.cli.output import console as standard_output
 from ntkrobust.cli.output import flush_output, progress_bar
 from ntkrobust.errors import InputError, printable
-from ntkrobust.folders import named
+from ntkrobust.files.atomic import named
 
 if TYPE_CHECKING:
-    from ntkrobust.workflow import Verdicts
+    from ntkrobust.workflows.verify import Verdicts
 
 
 def verify(
@@ -66,7 +66,7 @@ def verify(
     out
         Folder for report.html, verdicts.json and evidence/.
     """
-    from ntkrobust.workflow import verify as run_verification
+    from ntkrobust.workflows.verify import verify as run_verification
 
     use_compilation_cache()
     if search:
@@ -111,8 +111,8 @@ def search_bounds(claims: tuple[str, ...], *, data: str, preset: str, seeds: int
     """The worst cell of every bound among the claims."""
     from ntkrobust.bounds.claims import AtLeast, AtMost
     from ntkrobust.data import load
-    from ntkrobust.searching import search
-    from ntkrobust.workflow import resolve
+    from ntkrobust.workflows.search import search
+    from ntkrobust.workflows.verify import resolve
 
     meant = resolve(list(claims) or None, preset)
     bounds = [(claim, origin) for claim, origin in meant if isinstance(claim.relation, AtMost | AtLeast)]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.archives import check_size
 from ntkrobust.errors import InputError
+from ntkrobust.files.archives import check_size
 
 SHAPE = (32, 32, 3)
 CLASSES = 10

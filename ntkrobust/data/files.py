@@ -12,7 +12,6 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.archives import check_archive, check_size
 from ntkrobust.checks import LARGEST_SEED, check_integer
 from ntkrobust.data.checks import Array, as_points, check_same_rows
 from ntkrobust.data.csv_table import Kind, read_table
@@ -20,6 +19,7 @@ from ntkrobust.data.dataset import TEST_SHARE, Dataset, split
 from ntkrobust.data.encoding import describe_task, encode, task_of
 from ntkrobust.data.labels import Classes
 from ntkrobust.errors import InputError
+from ntkrobust.files.archives import check_archive, check_size
 
 SUFFIXES = (".npz", ".csv")
 

@@ -16,8 +16,8 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.archives import check_size
 from ntkrobust.errors import InputError
+from ntkrobust.files.archives import check_size
 
 _UNSIGNED_BYTES = 8
 _CHUNK = 2**20

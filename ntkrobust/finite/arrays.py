@@ -11,7 +11,7 @@ from ntkrobust.data.checks import as_matrix, check_same_index, check_same_rows
 from ntkrobust.data.encoding import encode, encode_like
 from ntkrobust.data.labels import Classes
 from ntkrobust.errors import InputError
-from ntkrobust.networks import Network
+from ntkrobust.networks.network import Network
 
 SMALLEST = 1e-36
 """Arrays without a larger entry lose digits in single precision, or all of them."""

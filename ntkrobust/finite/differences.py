@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ntkrobust.activations import as_activation
-from ntkrobust.finite.models import Model
-from ntkrobust.finite.parameters import LayerScales, Parameters
+from ntkrobust.networks.activations import as_activation
+from ntkrobust.networks.models import Model
+from ntkrobust.networks.parameters import LayerScales, Parameters
 
 _STEEPEST = 1.2
 """No smooth activation of the package is steeper: gelu's slope is at most 1.13."""

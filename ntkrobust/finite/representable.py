@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.activations import Activation
 from ntkrobust.errors import InputError
-from ntkrobust.finite.parameters import LayerScales, Parameters
-from ntkrobust.layers import Activate, Convolve, Dense, Layer, Residual
-from ntkrobust.networks import Network
+from ntkrobust.networks.activations import Activation
+from ntkrobust.networks.layers import Activate, Convolve, Dense, Layer, Residual
+from ntkrobust.networks.network import Network
+from ntkrobust.networks.parameters import LayerScales, Parameters
 
 TYPICAL = (-108.0, 118.0)
 """Exponents of 2 between which the typical size of a Jacobian, or of an output, has its digits in float32."""

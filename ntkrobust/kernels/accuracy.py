@@ -14,7 +14,7 @@ from ntkrobust.kernels import series
 from ntkrobust.kernels.duals import needs_series
 from ntkrobust.kernels.layers import Layers
 from ntkrobust.kernels.recursion import variances_by_layer
-from ntkrobust.networks import MLP
+from ntkrobust.networks.mlp import MLP
 
 SERIES_TOLERANCE = 1e-10
 """Error allowed to the Hermite series of an activation without a closed form, relative to each expectation's scale."""

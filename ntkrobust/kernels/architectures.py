@@ -8,12 +8,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from ntkrobust.activations import Activation
-from ntkrobust.convolutional import ImageNetwork
 from ntkrobust.errors import InputError
 from ntkrobust.kernels._neural_tangents import load
-from ntkrobust.layers import Activate, Convolve, Dense, Flatten, GlobalAverage, Layer, Residual
-from ntkrobust.networks import Network
+from ntkrobust.networks.activations import Activation
+from ntkrobust.networks.convolutional import ImageNetwork
+from ntkrobust.networks.layers import Activate, Convolve, Dense, Flatten, GlobalAverage, Layer, Residual
+from ntkrobust.networks.network import Network
 
 
 class Stax(NamedTuple):

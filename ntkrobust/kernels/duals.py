@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import jax
 
-from ntkrobust.activations import Activation
 from ntkrobust.kernels import closed_duals, series
 from ntkrobust.kernels.dual import Dual, DualDerivatives, Moments
+from ntkrobust.networks.activations import Activation
 
 CLOSED = {
     "erf": (closed_duals.erf_dual, closed_duals.erf_dual_with_derivatives),

@@ -23,7 +23,7 @@ from ntkrobust.kernels.memory import batch_rows, few_rows
 from ntkrobust.kernels.recursion import pair_kernels
 from ntkrobust.kernels.tiles import blocks, inner_products, padded_blocks
 from ntkrobust.kernels.trained import Model, Row, Training
-from ntkrobust.networks import MLP
+from ntkrobust.networks.mlp import MLP
 from ntkrobust.values import Value, equal_tuples, hash_of_tuple
 
 Array = npt.NDArray[np.float64]

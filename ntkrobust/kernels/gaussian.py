@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from ntkrobust.special import log_chi_moment
+from ntkrobust.numerics.special import log_chi_moment
 
 Array = npt.NDArray[np.float64]
 

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ntkrobust.checks import check_integer, check_not_negative, check_positive
-from ntkrobust.convolutional import ImageNetwork
 from ntkrobust.data.checks import as_choice, check_same_index, check_same_rows
 from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
@@ -21,7 +20,8 @@ from ntkrobust.kernels.ensemble import refuse_contradictions
 from ntkrobust.kernels.general_at import GeneralEnsembleAt, GeneralFactorization, as_inputs
 from ntkrobust.kernels.kernel_function import KernelFunction
 from ntkrobust.kernels.spectrum import diagnose, eigh, response
-from ntkrobust.networks import Network
+from ntkrobust.networks.convolutional import ImageNetwork
+from ntkrobust.networks.network import Network
 from ntkrobust.values import Value
 
 Array = npt.NDArray[np.float64]

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from ntkrobust.checks import check_integer
 from ntkrobust.data.checks import as_choice
 from ntkrobust.errors import InputError
-from ntkrobust.initializations import Initialization, Scales
-from ntkrobust.networks import MLP, Parameterization
+from ntkrobust.networks.initializations import Initialization, Scales
+from ntkrobust.networks.mlp import MLP
+from ntkrobust.networks.network import Parameterization
 
 Array = npt.NDArray[np.float64]
 

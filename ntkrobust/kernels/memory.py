@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ntkrobust.errors import InputError
-from ntkrobust.machine import available_bytes, resident_bytes
+from ntkrobust.runtime.machine import available_bytes, resident_bytes
 
 
 class MemoryEstimate(NamedTuple):

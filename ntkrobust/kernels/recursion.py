@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ntkrobust.activations import Activation
 from ntkrobust.kernels.duals import dual, dual_with_derivatives, moments
 from ntkrobust.kernels.layers import Layers
+from ntkrobust.networks.activations import Activation
 
 
 class PairKernels(NamedTuple):

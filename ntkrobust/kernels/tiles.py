@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.activations import Activation
 from ntkrobust.errors import InputError
 from ntkrobust.kernels.layers import Layers
 from ntkrobust.kernels.recursion import PairKernels, pair_kernels
+from ntkrobust.networks.activations import Activation
 
 Array = npt.NDArray[np.float64]
 

@@ -26,7 +26,6 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.activations import Activation
 from ntkrobust.errors import InputError
 from ntkrobust.kernels.layers import Layers
 from ntkrobust.kernels.recursion import (
@@ -37,6 +36,7 @@ from ntkrobust.kernels.recursion import (
     point_kernels,
 )
 from ntkrobust.kernels.tiles import inner_products
+from ntkrobust.networks.activations import Activation
 
 AnyArray = TypeVar("AnyArray", jax.Array, npt.NDArray[np.float64])
 

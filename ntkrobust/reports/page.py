@@ -14,13 +14,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ntkrobust.errors import InputError
-from ntkrobust.folders import named, reserved, write_text
+from ntkrobust.files.atomic import named, reserved, write_text
 from ntkrobust.reports import latex, palette, words
 from ntkrobust.reports.facets import varying
 from ntkrobust.reports.figures import overview_figure, verdict_figure
 from ntkrobust.reports.marks import counts
-from ntkrobust.reports.stored import LABELS, NAMES, REPORT, Stored, check_folder, read_folder
+from ntkrobust.reports.stored import NAMES, REPORT, Stored, check_folder, read_folder
 from ntkrobust.reports.undrawn import cause, drawn
+from ntkrobust.reports.words import LABELS
 
 PROVENANCE = {
     "abstract": "read in the paper's abstract; the theorem may say more, or less",

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ntkrobust.reports.stored import LABELS
+from ntkrobust.reports.words import LABELS
 
 Count = Annotated[int, Field(ge=0)]
 Interval = Annotated[list[float | None], Field(min_length=2, max_length=2)]

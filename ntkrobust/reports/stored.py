@@ -15,12 +15,10 @@ import numpy as np
 import xarray as xr
 
 from ntkrobust.errors import InputError, one_line
-from ntkrobust.folders import named, place_of
+from ntkrobust.files.atomic import named, place_of
 
 SCHEMA_VERSION = 1
 """The layout of ``verdicts.json`` and of the evidence that this package can show."""
-
-LABELS = ("supported", "refuted", "flat", "inconclusive", "out of scope")
 
 VERDICTS, EVIDENCE, REPORT = "verdicts.json", "evidence/evidence.nc", "report.html"
 NAMES = (EVIDENCE, VERDICTS, REPORT)

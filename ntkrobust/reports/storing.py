@@ -17,7 +17,7 @@ from typing import Any
 import xarray as xr
 
 from ntkrobust.errors import NotWrittenError
-from ntkrobust.folders import named, write_text, write_together
+from ntkrobust.files.atomic import named, write_text, write_together
 from ntkrobust.reports.page import render
 from ntkrobust.reports.stored import EVIDENCE, REPORT, VERDICTS, Stored, digest
 from ntkrobust.reports.undrawn import cause
@@ -25,7 +25,7 @@ from ntkrobust.reports.undrawn import cause
 
 def store(document: Mapping[str, Any], evidence: xr.DataTree, folder: Path) -> dict[str, Any]:
     """Write ``verdicts.json``, ``evidence/evidence.nc`` and ``report.html``; to be called inside
-    :func:`~ntkrobust.folders.reserved`.
+    :func:`~ntkrobust.files.atomic.reserved`.
 
     The numbers come first, with a page of words; then the page is drawn.
 

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ntkrobust.reports.stored import LABELS
+LABELS = ("supported", "refuted", "flat", "inconclusive", "out of scope")
+"""What a verdict may say, in the order in which they are counted."""
 
 MISSING = "–"
 

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 import ntkrobust as ntr
-import ntkrobust.workflow  # its libraries take seconds, which are not counted below
+import ntkrobust.workflows.verify  # its libraries take seconds, which are not counted below
 from ntkrobust import checks
 from ntkrobust.checks import check_flag, check_integer, check_not_negative, check_number, shown, takes, whole
 from ntkrobust.cli import run
 from ntkrobust.errors import InputError
-from ntkrobust.finite.seeds import check_seeds
+from ntkrobust.runtime.seeds import check_seeds
 
 Report = Callable[[str, object, object, str], None]
 HUGE = 10**23
@@ -75,7 +75,7 @@ def test_a_million_fold_number_is_refused_at_once(name: str, figure: Report) -> 
 def test_a_check_without_a_largest_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     # Without it looks come in, and the planned sizes are made one by one: stopped here instead of waiting.
     monkeypatch.setattr(checks, "LARGEST", math.inf)
-    monkeypatch.setattr("ntkrobust.workflow.look_sizes", lambda seeds, looks: looks_seen.append(looks) or 1 / 0)
+    monkeypatch.setattr("ntkrobust.workflows.verify.look_sizes", lambda seeds, looks: looks_seen.append(looks) or 1 / 0)
     looks_seen: list[int] = []
     original = check_integer
     monkeypatch.setattr(

@@ -14,8 +14,8 @@ import pytest
 import ntkrobust as ntr
 from ntkrobust.data import Dataset, targets
 from ntkrobust.errors import InputError
-from ntkrobust.finite import measures as finite_measures
 from ntkrobust.finite.attacks import arguments
+from ntkrobust.finite.measures import catalogue as finite_measures
 
 N, D, SEEDS = 24, 5, 2
 RNG = np.random.default_rng(19)

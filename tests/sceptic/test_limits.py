@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 import ntkrobust as ntr
-from ntkrobust import archives, machine
 from ntkrobust.bounds.claims import toml_file
 from ntkrobust.bounds.claims.coordinates import evaluate_number
 from ntkrobust.bounds.claims.expressions import Expression
 from ntkrobust.data.idx import read_idx
 from ntkrobust.errors import InputError
+from ntkrobust.files import archives
+from ntkrobust.runtime import machine
 
 Report = Callable[[str, object, object, str], None]
 GIB = 2**30

@@ -12,11 +12,11 @@ import pytest
 
 import ntkrobust as ntr
 from ntkrobust.finite import differences
-from ntkrobust.finite.attacks import measures as attacked
 from ntkrobust.finite.differences import Change
-from ntkrobust.finite.measures import Probe, measure
-from ntkrobust.finite.models import model_of
-from ntkrobust.finite.parameters import Parameters, layer_scales
+from ntkrobust.finite.measures import attacked
+from ntkrobust.finite.measures.catalogue import Probe, measure
+from ntkrobust.networks.models import model_of
+from ntkrobust.networks.parameters import Parameters, layer_scales
 
 D, POINTS, SEEDS = 6, 5, 3
 RNG = np.random.default_rng(0)

@@ -19,7 +19,7 @@ import ntkrobust as ntr
 from ntkrobust import MLP, Adversary, InputError, Run, attack, measure, train
 from ntkrobust.data import Dataset, from_file, load
 from ntkrobust.domain import Domain
-from ntkrobust.finite.parameters import Parameters
+from ntkrobust.networks.parameters import Parameters
 from ntkrobust.reports.terminal import data_line
 
 D, N = 12, 60

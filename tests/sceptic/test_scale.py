@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntkrobust import MLP, ConvNet, InputError, WideResNet, attack, measure, train
-from ntkrobust.finite import scaling, stability
 from ntkrobust.finite.attacks import objectives
 from ntkrobust.finite.attacks.found import look
-from ntkrobust.finite.empirical_kernel import empirical_ntk
-from ntkrobust.finite.measures import MEASURES, measure_untrained
+from ntkrobust.finite.measures import stability
+from ntkrobust.finite.measures.catalogue import MEASURES, measure_untrained
+from ntkrobust.finite.measures.empirical_kernel import empirical_ntk
+from ntkrobust.numerics import scaling
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((6, 16))

@@ -13,7 +13,6 @@ import pytest
 import xarray as xr
 
 import ntkrobust as ntr
-from ntkrobust.bounds import reach
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.relations import (
     AtLeast,
@@ -29,13 +28,14 @@ from ntkrobust.bounds.claims.relations import (
     ScalesAs,
     Turns,
 )
-from ntkrobust.bounds.evidence import describe
-from ntkrobust.bounds.statistics.sequential import Looks
-from ntkrobust.bounds.verdict import CellSample, Effect, Verdict, decide, decide_sequentially, describing, shown
+from ntkrobust.bounds.statistics.sequential import SequentialPlan
+from ntkrobust.bounds.verdicts import CellSample, Effect, Verdict, decide, decide_sequentially, describing, shown
 from ntkrobust.reports import words
 from ntkrobust.reports.figures import overview_figure, verdict_figure
 from ntkrobust.reports.terminal import undecided_lines
-from ntkrobust.workflow import verdict_html
+from ntkrobust.studies import reach
+from ntkrobust.studies.evidence import describe
+from ntkrobust.workflows.verify import verdict_html
 
 Report = Callable[[str, object, object, str], None]
 WIDTHS = (32, 64, 128, 256, 512)
@@ -177,7 +177,7 @@ def test_intervals_that_know_nothing_of_the_label_are_noticed(planted: str, monk
 
 
 def test_verdicts_reached_early_agree_with_their_intervals_too() -> None:
-    looks = Looks((16, 32, 48))
+    looks = SequentialPlan((16, 32, 48))
     for whole in random_batches(6):
         whole = [(about, tuple(dataclasses.replace(c, values=np.resize(c.values, 48)) for c in of), side)
                  for about, of, side in whole if len(of[0].values) >= 64]  # fmt: skip
@@ -263,7 +263,7 @@ def test_flat_is_rarely_said_of_what_is_not(figure: Report) -> None:
 
 
 def measure() -> Any:
-    from ntkrobust.finite.measures import MEASURES
+    from ntkrobust.finite.measures.catalogue import MEASURES
 
     return MEASURES["jacobian_frobenius"]
 

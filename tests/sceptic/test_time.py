@@ -11,12 +11,12 @@ from scipy.special import erf
 from scipy.stats import t as student
 
 import ntkrobust as ntr
-from ntkrobust.bounds import running, time_error
-from ntkrobust.bounds.cells import cells_of
 from ntkrobust.bounds.statistics.estimates import Change, Level, Sample, confidence_interval
-from ntkrobust.bounds.time_error import TOLERANCES, Trained, halved_until_still
 from ntkrobust.errors import InputError
-from ntkrobust.finite.training import train
+from ntkrobust.finite.training.train import train
+from ntkrobust.studies import running, time_error
+from ntkrobust.studies.cells import cells_of
+from ntkrobust.studies.time_error import TOLERANCES, Trained, halved_until_still
 
 DIGITS = ntr.data.load("digits")
 N, POINTS, SEEDS = 8, 16, 4

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 import ntkrobust as ntr
-from ntkrobust.bounds.claims.catalogue import catalogue
+from ntkrobust.bounds.papers.catalogue import catalogue
 from ntkrobust.kernels._neural_tangents import load
 from ntkrobust.kernels.ensemble_at import Factorization
 from ntkrobust.kernels.general import GeneralEnsemble
-from ntkrobust.searching import Search
 from ntkrobust.values import Value, same
+from ntkrobust.workflows.search import Search
 
 RNG = np.random.default_rng(0)
 X, X_TEST = RNG.standard_normal((12, 4)), RNG.standard_normal((5, 4))

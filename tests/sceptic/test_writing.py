@@ -18,14 +18,16 @@ import pytest
 import xarray as xr
 
 import ntkrobust as ntr
-from ntkrobust import comparison, folders, locks
 from ntkrobust.cli import run as run_command
 from ntkrobust.errors import InputError, NotWrittenError
-from ntkrobust.folders import LOCK, reserved, tidy, write_text, write_together, write_whole
+from ntkrobust.files import atomic as folders
+from ntkrobust.files import locks
+from ntkrobust.files.atomic import LOCK, reserved, tidy, write_text, write_together, write_whole
 from ntkrobust.reports import page, schema, storing
 from ntkrobust.reports.page import write_report
 from ntkrobust.reports.stored import NAMES, read_folder
-from ntkrobust.workflow import Verdicts, write
+from ntkrobust.workflows import compare as comparison
+from ntkrobust.workflows.verify import Verdicts, write
 
 KILLS = Path(__file__).parents[2] / "benchmarks" / "kills.py"
 EVIL = "<script>alert(1)</script>"
@@ -117,7 +119,7 @@ def test_a_kill_at_any_moment_leaves_one_run_whole(step, verdicts, tmp_path, fig
 def test_a_signal_ends_a_run_without_a_trace(claims_file, tmp_path):
     out = tmp_path / "results"
     code = (
-        "import os, signal, sys, ntkrobust.cli as cli, ntkrobust.workflow as workflow\n"
+        "import os, signal, sys, ntkrobust.cli as cli, ntkrobust.workflows.verify as workflow\n"
         "workflow.examine = lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)\n"
         f"sys.argv = ['ntkrobust', 'verify', {claims_file!r}, '--data', 'sphere', '--out', {str(out)!r}]\n"
         "cli.main()"
@@ -179,7 +181,7 @@ def test_a_second_run_in_a_folder_is_refused_before_any_work(claims_file, verdic
     def no_work(*_, **__):
         raise AssertionError("a second run must be refused first")
 
-    monkeypatch.setattr("ntkrobust.workflow.examine", no_work)
+    monkeypatch.setattr("ntkrobust.workflows.verify.examine", no_work)
     stored(verdicts, tmp_path)
     with reserved(tmp_path, NAMES):
         for arguments in (["verify", claims_file, "--data", "sphere", "--out"], ["report"]):
@@ -344,7 +346,7 @@ def test_a_full_disk_ends_in_the_table_and_one_sentence(claims_file, tmp_path, c
 
 
 def test_a_disk_without_room_is_refused_before_any_work(claims_file, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("ntkrobust.workflow.examine", None)
+    monkeypatch.setattr("ntkrobust.workflows.verify.examine", None)
     with small_disk(tmp_path, 2**14):
         assert run_command(["verify", claims_file, "--data", "sphere", "--out", str(tmp_path / "out")]) == 2
         assert capsys.readouterr().err.startswith(f"ntkrobust: cannot write to {tmp_path}/out: ")
@@ -431,7 +433,7 @@ def test_links_that_were_planted_are_not_followed(verdicts, tmp_path):
     ],
 )
 def test_places_that_cannot_be_are_refused_before_any_work(out, sentence, claims_file, tmp_path, monkeypatch):
-    monkeypatch.setattr("ntkrobust.workflow.examine", None)
+    monkeypatch.setattr("ntkrobust.workflows.verify.examine", None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
@@ -453,7 +455,7 @@ def test_a_refused_run_leaves_no_folder(claims_file, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise InputError("no")
 
-    monkeypatch.setattr("ntkrobust.workflow.examine", refuse)
+    monkeypatch.setattr("ntkrobust.workflows.verify.examine", refuse)
     with pytest.raises(InputError):
         ntr.verify(claims_file, data="sphere", out=tmp_path / "a" / "b")
     assert names_in(tmp_path) == []

@@ -1,6 +1,5 @@
-"""Claims: statements of theorems in a form that can be checked, and the catalogue of those known here."""
+"""Claims: statements of theorems in a form that can be checked."""
 
-from ntkrobust.bounds.claims.catalogue import PRESETS, catalogue, default_claims, load, select
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.claims.reading import Assumption, Reading
@@ -20,7 +19,6 @@ from ntkrobust.bounds.claims.relations import (
 )
 
 __all__ = [
-    "PRESETS",
     "Assumption",
     "AtLeast",
     "AtMost",
@@ -37,8 +35,4 @@ __all__ = [
     "ScalesAs",
     "Trend",
     "Turns",
-    "catalogue",
-    "default_claims",
-    "load",
-    "select",
 ]

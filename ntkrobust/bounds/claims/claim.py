@@ -73,7 +73,7 @@ class Claim(Value):
             :class:`OrderAtLeast`, :class:`ScalesAs`, :func:`IncreasesIn`, :func:`DecreasesIn`,
             :func:`RisesThenFalls` or :func:`FallsThenRises`.
         measure: the name of the measure it speaks of; a function of a network and of points, as
-            :func:`~ntkrobust.finite.function_measures.measure_of` takes it (``def norm(jacobian)``,
+            :func:`~ntkrobust.finite.measures.functions.measure_of` takes it (``def norm(jacobian)``,
             ``def change(apply, parameters, x)``); a :class:`~ntkrobust.Measure`; or a :class:`Quantity`, for a
             statement about a formula that needs no networks.
         grid: axis → values. Axes: ``initialization``, ``depth``, ``width``, ``activation``, ``parameterization``,

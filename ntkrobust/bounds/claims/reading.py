@@ -27,7 +27,7 @@ class Reading:
 
     A time, and a loss unless steps of an optimizer are asked for, is that of gradient flow: its steps are halved until
     the measures of a few networks stand still, and what they still moved by goes into the interval
-    (:mod:`ntkrobust.bounds.time_error`). Outside the lazy regime gradient descent with η = 1/λ_max is elsewhere at
+    (:mod:`ntkrobust.studies.time_error`). Outside the lazy regime gradient descent with η = 1/λ_max is elsewhere at
     the same t, and in another place at the same loss.
 
     Attributes:

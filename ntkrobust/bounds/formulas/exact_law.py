@@ -23,9 +23,10 @@ from scipy.special import digamma, polygamma
 from ntkrobust.bounds.formulas.scaled_chi_square import LogMoments, ScaledChiSquare
 from ntkrobust.checks import check_integer, takes, whole
 from ntkrobust.errors import InputError
-from ntkrobust.initializations import Scales
-from ntkrobust.networks import MLP, Network, a_network
-from ntkrobust.special import exp_or_inf, log_chi_moment
+from ntkrobust.networks.initializations import Scales
+from ntkrobust.networks.mlp import MLP
+from ntkrobust.networks.network import Network, a_network
+from ntkrobust.numerics.special import exp_or_inf, log_chi_moment
 
 Array = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma, polygamma
 
-from ntkrobust.special import log_gamma_ratio
+from ntkrobust.numerics.special import log_gamma_ratio
 
 Array = NDArray[np.float64]
 

@@ -22,7 +22,7 @@ def look_sizes(n_max: int, count: int = 3) -> tuple[int, ...]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Looks:
+class SequentialPlan:
     """Planned looks, with the levels of a spending function.
 
     The error α·t^ρ (Kim & DeMets 1987, Biometrika 74, 149) may have been spent when a share t of the networks is there.

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ntkrobust.finite.attacks.found import Seen
+from ntkrobust.finite.attacks.balls import Ball, climb, project
+from ntkrobust.finite.attacks.found import Evaluation
 from ntkrobust.finite.attacks.gradient import Look, State, Track
-from ntkrobust.finite.balls import Ball, climb, project
 from ntkrobust.norms import Norm
 
 MOMENTUM = 0.75
@@ -35,9 +35,9 @@ class Progress(NamedTuple):
         share, gap: (), p_j and p_j − p_{j−1}.
     """
 
-    now: Seen
+    now: Evaluation
     before: jax.Array
-    best: Seen
+    best: Evaluation
     size: jax.Array
     rises: jax.Array
     best_loss: jax.Array
@@ -58,7 +58,7 @@ def _steps_until(share: jax.Array, steps: jax.Array) -> jax.Array:
     return jnp.ceil(share * steps - 1e-3).astype(jnp.int32)
 
 
-def _start(ball: Ball, seen: Seen, steps: jax.Array) -> Progress:
+def _start(ball: Ball, seen: Evaluation, steps: jax.Array) -> Progress:
     none = jnp.zeros(seen.loss.shape, bool)
     share = jnp.float32(FIRST_CHECKPOINT)
     return Progress(

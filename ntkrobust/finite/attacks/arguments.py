@@ -17,8 +17,8 @@ from ntkrobust.finite.arrays import as_radius, single_precision
 from ntkrobust.finite.attacks.objectives import TARGETED_OUTPUTS
 from ntkrobust.finite.attacks.programs import METHODS, Method
 from ntkrobust.finite.attacks.square import ImageShape
-from ntkrobust.finite.parameters import Parameters
-from ntkrobust.finite.run import Run
+from ntkrobust.finite.training.run import Run
+from ntkrobust.networks.parameters import Parameters
 from ntkrobust.norms import Norm
 
 WITHOUT_L1 = ("apgd-ce", "apgd-dlr", "apgd-t", "square")

@@ -18,14 +18,15 @@ from ntkrobust.errors import InputError
 from ntkrobust.finite.attacks import arguments, strength
 from ntkrobust.finite.attacks.programs import SCORE_BASED, Attack, Inputs, Method
 from ntkrobust.finite.attacks.square import ImageShape
-from ntkrobust.finite.models import Model, model_of
-from ntkrobust.finite.parameters import Parameters, layer_scales
-from ntkrobust.finite.plan import Plan, choose_plan, run_over_seeds
 from ntkrobust.finite.representable import check_representable
-from ntkrobust.finite.run import Run, a_run
-from ntkrobust.finite.seeds import RawKeys, fold_in, seed_keys
-from ntkrobust.machine import available_bytes, resident_bytes
+from ntkrobust.finite.training.run import Run, a_run
+from ntkrobust.networks.models import Model, model_of
+from ntkrobust.networks.parameters import Parameters, layer_scales
+from ntkrobust.networks.plans import choose_plan
 from ntkrobust.norms import Norm, check_norm
+from ntkrobust.runtime.layout import Plan, run_over_seeds
+from ntkrobust.runtime.machine import available_bytes, resident_bytes
+from ntkrobust.runtime.seeds import RawKeys, fold_in, seed_keys
 
 BATCH_BYTES = 2**28
 """Attacked points that are held at once, where they aren't to be kept."""

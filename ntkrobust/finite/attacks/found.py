@@ -17,7 +17,7 @@ Loss = Callable[[jax.Array], jax.Array]
 """Outputs (o, n) to one number per point (n,)."""
 
 
-class Seen(NamedTuple):
+class Evaluation(NamedTuple):
     """A network at points.
 
     Attributes:
@@ -33,7 +33,7 @@ class Seen(NamedTuple):
     gradient: jax.Array
 
 
-def look(f: Function, loss: Loss, x: jax.Array) -> Seen:
+def look(f: Function, loss: Loss, x: jax.Array) -> Evaluation:
     """One forward and one backward pass."""
 
     def total(x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
@@ -43,7 +43,7 @@ def look(f: Function, loss: Loss, x: jax.Array) -> Seen:
 
     # A point's loss depends on that point only, so the gradient of the sum is every point's own.
     gradient, (outputs, each) = jax.grad(total, has_aux=True)(x)
-    return Seen(x, outputs, each, jnp.where(jnp.isfinite(gradient), gradient, 0))
+    return Evaluation(x, outputs, each, jnp.where(jnp.isfinite(gradient), gradient, 0))
 
 
 class Found(NamedTuple):

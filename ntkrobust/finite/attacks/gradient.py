@@ -8,16 +8,16 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
-from ntkrobust.finite.attacks.found import Seen
-from ntkrobust.finite.balls import Ball, climb
+from ntkrobust.finite.attacks.balls import Ball, climb
+from ntkrobust.finite.attacks.found import Evaluation
 from ntkrobust.norms import Norm
 
 State = TypeVar("State")
 
-Look = Callable[[jax.Array], Seen]
+Look = Callable[[jax.Array], Evaluation]
 """What is seen at points x (d, n)."""
 
-Track = Callable[[State, Seen], State]
+Track = Callable[[State, Evaluation], State]
 """What is kept of what was seen before, and of what is seen now."""
 
 STEP = 2.5

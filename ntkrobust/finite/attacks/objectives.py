@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from ntkrobust.finite.attacks import classes
-from ntkrobust.finite.balls import TINY
-from ntkrobust.finite.scaling import unit
+from ntkrobust.finite.attacks.balls import TINY
+from ntkrobust.numerics.scaling import unit
 
 DLR_OUTPUTS = 3
 """Outputs from which the DLR is more than a sign."""

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 
 from ntkrobust.finite.attacks import classes, objectives
 from ntkrobust.finite.attacks.apgd import apgd
-from ntkrobust.finite.attacks.found import Found, Function, Loss, Seen, at_input, look, worse_of
+from ntkrobust.finite.attacks.balls import Ball, random_point
+from ntkrobust.finite.attacks.found import Evaluation, Found, Function, Loss, at_input, look, worse_of
 from ntkrobust.finite.attacks.gradient import fgsm, pgd
 from ntkrobust.finite.attacks.random_search import random_search
 from ntkrobust.finite.attacks.square import ImageShape, square
-from ntkrobust.finite.balls import Ball, random_point
-from ntkrobust.finite.models import Model
-from ntkrobust.finite.parameters import LayerScales
+from ntkrobust.networks.models import Model
+from ntkrobust.networks.parameters import LayerScales
 from ntkrobust.norms import Norm
 
 Method = Literal["fgsm", "pgd", "apgd-ce", "apgd-dlr", "apgd-t", "square", "random"]
@@ -31,7 +31,7 @@ MAX_TARGETS = 9
 """Targets of ``apgd-t`` at most: the classes with the largest outputs."""
 
 
-class Victim(NamedTuple):
+class AttackedNetwork(NamedTuple):
     """One network to be attacked at one radius.
 
     Attributes:
@@ -49,7 +49,7 @@ class Victim(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Attack:
-    """One method, for :func:`~ntkrobust.finite.plan.run_over_seeds`.
+    """One method, for :func:`~ntkrobust.runtime.layout.run_over_seeds`.
 
     Shared arrays: ``scales``; ``x`` (n, d); ``epsilon``; ``lower``, ``upper`` and perhaps ``movable`` (d,); ``steps``,
     ``restarts``, ``queries``.
@@ -74,11 +74,11 @@ class Attack:
         """The attack on one network."""
         ball = Ball.within(shared["x"], shared["epsilon"], shared)
         key = jax.random.fold_in(one["key"], METHODS.index(self.method))
-        victim = Victim(network(self.model, shared, one), one["label"], ball, key)
+        victim = AttackedNetwork(network(self.model, shared, one), one["label"], ball, key)
         found = self._found(victim, shared)
         return found._replace(x=found.x.T)._asdict()
 
-    def _found(self, victim: Victim, counts: dict) -> Found:
+    def _found(self, victim: AttackedNetwork, counts: dict) -> Found:
         f, label, ball, key = victim
         found = at_input(f, label, ball.centre)
         if self.method == "random":
@@ -86,7 +86,7 @@ class Attack:
         if self.method == "square":
             return square(self.norm, self.image_shape, f, label, ball, key, counts["queries"], found)
 
-        def track(found: Found, seen: Seen) -> Found:
+        def track(found: Found, seen: Evaluation) -> Found:
             return worse_of(found, label, seen.x, seen.outputs)
 
         if self.method == "fgsm":
@@ -108,7 +108,7 @@ class Attack:
 
         return jax.lax.fori_loop(0, runs, run, found)
 
-    def _targets(self, victim: Victim) -> jax.Array:
+    def _targets(self, victim: AttackedNetwork) -> jax.Array:
         """(targets, n): a run each; a row of no meaning for methods without targets."""
         if self.method != "apgd-t":
             return victim.label[None]
@@ -116,7 +116,7 @@ class Attack:
         count = min(len(outputs) - 1, MAX_TARGETS)
         return objectives.ranked_targets(outputs, victim.label, count)
 
-    def _loss(self, victim: Victim, target: jax.Array | None = None) -> Loss:
+    def _loss(self, victim: AttackedNetwork, target: jax.Array | None = None) -> Loss:
         label = victim.label
         if self.method == "apgd-t":
             assert target is not None

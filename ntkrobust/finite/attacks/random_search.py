@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import jax
 
+from ntkrobust.finite.attacks.balls import Ball, random_point
 from ntkrobust.finite.attacks.found import Found, Function, worse_of
-from ntkrobust.finite.balls import Ball, random_point
 from ntkrobust.norms import Norm
 
 

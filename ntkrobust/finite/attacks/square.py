@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkrobust.finite.attacks import classes
+from ntkrobust.finite.attacks.balls import TINY, Ball, project
 from ntkrobust.finite.attacks.found import Found, Function, worse_of
-from ntkrobust.finite.balls import TINY, Ball, project
-from ntkrobust.finite.scaling import unit
 from ntkrobust.norms import Norm
+from ntkrobust.numerics.scaling import unit
 
 FIRST_SHARE = 0.8
 """p: share of the coordinates in the first windows."""

@@ -1,6 +1,0 @@
-"""Wu et al. 2021: what networks show for its statements, untrained, naturally and adversarially trained."""
-
-from ntkrobust.bounds.claims.known.wu2021 import adversarial, natural
-from ntkrobust.bounds.claims.known.wu2021.natural import bounds
-
-__all__ = ["adversarial", "bounds", "natural"]

@@ -1,0 +1,136 @@
+"""Measures that users write: plain functions of a network and of points, by the names of their arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ntkrobust.errors import InputError
+from ntkrobust.finite.measures.catalogue import MEASURES, Measure, Probe, abstract_values, get
+from ntkrobust.networks.network import Network
+from ntkrobust.numerics.precision import TRAINING_DTYPE
+from ntkrobust.values import Value
+
+ARGUMENTS: dict[str, Callable[[Probe], Any]] = {
+    "apply": lambda probe: partial(probe.model.outputs, probe.scales),
+    "parameters": lambda probe: probe.parameters,
+    "initial_parameters": lambda probe: probe.initial,
+    "x": lambda probe: probe.x,
+    "y": lambda probe: probe.labels,
+    "outputs": lambda probe: probe.outputs,
+    "jacobian": lambda probe: probe.jacobian,
+    "x_train": lambda probe: probe.x_train,
+    "y_train": lambda probe: probe.y_train,
+    "epsilon": lambda probe: probe.epsilon,
+    "lower": lambda probe: probe.domain["lower"],
+    "upper": lambda probe: probe.domain["upper"],
+    "movable": lambda probe: probe.domain.get("movable", jnp.ones(probe.x.shape[1], bool)),
+    "key": lambda probe: probe.key,
+}
+"""What a measure can ask for by name.
+
+``apply(parameters, x)``: f(x) (n, o) of one network; ``parameters`` and ``initial_parameters``, with ``weights`` (W_1 …
+W_L as they are trained) and ``biases``; the test points ``x`` (n', d) and their targets ``y`` (n', o); ``outputs``
+(n', o) and ``jacobian`` ∂f/∂x (n', o, d) there; the training set ``x_train`` (n, d), ``y_train`` (n, o); the radius
+``epsilon``; the range of the data, ``lower`` and ``upper`` (d,), ∓∞ where it has none, and which of its coordinates may
+be ``movable`` (d,); and a typed ``key`` of this network, for measures that sample.
+"""
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class _Called(Value):
+    """A function of named arguments as one of a :class:`Probe`; equal for equal functions, so they share a program."""
+
+    function: Callable[..., Any]
+    names: tuple[str, ...]
+
+    def __call__(self, probe: Probe) -> jax.Array:
+        found = jnp.asarray(self.function(**{name: ARGUMENTS[name](probe) for name in self.names}))
+        if jnp.issubdtype(found.dtype, jnp.complexfloating):
+            raise InputError("must give real numbers, got complex ones")
+        found = found.astype(TRAINING_DTYPE)
+        if found.shape not in ((), (len(probe.x),)):
+            raise InputError(
+                f"must give one number, or one per test point (shape ({len(probe.x)},)), got shape {found.shape}"
+            )
+        # Over the points it is averaged, as all measures of points are.
+        return jnp.mean(found)
+
+
+def measure_of(measure: str | Measure | Callable[..., Any], name: str = "") -> Measure:
+    """A measure by name, itself, or made of a function.
+
+    The function is traced by JAX, for one network at a time, and mapped over the networks of an ensemble. It asks for
+    what it needs by the names of its arguments (:data:`ARGUMENTS`), and gives one number or one per test point. LaTeX
+    between dollar signs in the first line of its docstring is its definition. For example::
+
+        def largest_gradient(jacobian):
+            r"$\\max_x \\|J(x)\\|_F$"
+            return jnp.max(jnp.linalg.norm(jacobian, axis=(-2, -1)))
+
+    Args:
+        measure: what is asked for.
+        name: of the result, for a function; by default its own.
+
+    Raises:
+        InputError: the name is unknown, or a function asks for something that a network does not have.
+    """
+    if isinstance(measure, Measure):
+        return measure
+    if isinstance(measure, str):
+        return get(measure)
+    if not callable(measure):
+        raise InputError(f"a measure is a name, a function or a Measure, got {measure!r}")
+    name = name or getattr(measure, "__name__", "")
+    if name in MEASURES:
+        raise InputError(f"the measure {name!r} exists: give the function another name")
+    try:
+        asked = tuple(inspect.signature(measure).parameters)
+    except ValueError:
+        raise InputError(f"the arguments of the measure {name!r} have no names") from None
+    for one in asked:
+        if one not in ARGUMENTS:
+            raise InputError(f"the measure {name!r} asks for {one!r}; there are {', '.join(ARGUMENTS)}")
+    formulas = re.findall(r"\$([^$]+)\$", (inspect.getdoc(measure) or "").partition("\n")[0])
+    return Measure(
+        name,
+        formulas[0] if formulas else "",
+        _Called(measure, asked),
+        dims=(),
+        needs=tuple(need for argument, need in (("y", "y_test"), ("epsilon", "epsilon")) if argument in asked),
+        source="the claim's own",
+        needs_training_data=bool({"x_train", "y_train"} & set(asked)),
+        needs_initial="initial_parameters" in asked,
+    )
+
+
+def check_traceable(measure: Measure, net: Network, x_test: np.ndarray, n: int) -> None:
+    """See that a measure gives what it should for a network, without computing anything.
+
+    Args:
+        measure: the measure.
+        net: the network.
+        x_test: (n', d) test points.
+        n: training points.
+
+    Raises:
+        InputError: it fails, or gives something of another shape than its dims say.
+    """
+    try:
+        found = abstract_values(measure, net, x_test.shape, n)
+    except InputError as error:
+        raise InputError(f"the measure {measure.name!r} {error}") from None
+    except Exception as error:  # a user's own code
+        sentence = str(error).strip().partition("\n")[0]
+        raise InputError(f"the measure {measure.name!r} fails: {type(error).__name__}: {sentence}") from error
+    if len(getattr(found, "shape", ())) != len(measure.dims):
+        shape = getattr(found, "shape", None)
+        raise InputError(f"the measure {measure.name!r} must have the axes {measure.dims}, got shape {shape}")

@@ -1,0 +1,1 @@
+"""Training of ensembles: optimizers, losses, adversaries, runs, and what is kept of them."""

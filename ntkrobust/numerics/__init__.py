@@ -1,0 +1,1 @@
+"""Arithmetic that all rooms share: precision, sizes beyond float32, special functions, norms of matrices."""

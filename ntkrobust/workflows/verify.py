@@ -1,0 +1,360 @@
+"""``verify``: from claims, by name or as objects, to verdicts, a report and data."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import secrets
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ntkrobust.bounds.claims import Claim
+from ntkrobust.bounds.claims.python_file import claims_in_python
+from ntkrobust.bounds.claims.toml_file import claims_in_toml
+from ntkrobust.bounds.papers.catalogue import catalogue, default_claims, select
+from ntkrobust.bounds.statistics.sequential import SequentialPlan, look_sizes
+from ntkrobust.bounds.verdicts import Verdict
+from ntkrobust.checks import (
+    MOST_SEEDS,
+    check_flag,
+    check_path,
+    check_sequence,
+    check_text,
+    instance,
+    or_none,
+    shown,
+    takes,
+    whole,
+)
+from ntkrobust.data import Dataset, load
+from ntkrobust.errors import InputError, NotWrittenError
+from ntkrobust.files.atomic import reserved
+from ntkrobust.reports.notebook import verdicts_html
+from ntkrobust.reports.stored import NAMES
+from ntkrobust.reports.storing import store
+from ntkrobust.runtime.seeds import check_key
+from ntkrobust.studies.evidence import describe, evidence_tree, verdicts_document
+from ntkrobust.studies.examining import examine, measure_of_claim
+from ntkrobust.values import Value
+
+SEEDS = {"quick": 16, "standard": 32, "paper": 64}
+"""Networks per trained cell, by preset."""
+
+LOOKS = {"quick": 1, "standard": 3, "paper": 3}
+"""How often verdicts are sought, by preset: what is decided early takes no more networks."""
+
+MOST_LOOKS = 100
+"""More looks than this say nothing that fewer don't."""
+
+POINTS = 64
+"""Test points over which measures are averaged."""
+
+
+class Verdicts(Value, Sequence[Verdict]):
+    """Verdicts on claims examined together, in the order the claims were given.
+
+    Attributes:
+        evidence: everything measured, as an :class:`xarray.DataTree`.
+        document: what ``verdicts.json`` holds.
+    """
+
+    def __init__(self, verdicts: Sequence[Verdict], evidence: xr.DataTree, document: dict[str, Any]) -> None:
+        self._verdicts = tuple(verdicts)
+        self.evidence = evidence
+        self.document = document
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._verdicts[index]
+
+    def __len__(self) -> int:
+        return len(self._verdicts)
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self._verdicts))
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row per claim: label, effect with its interval, adjusted p-value, seeds, reason."""
+        return pd.DataFrame(
+            [
+                {
+                    "claim": one.claim.id,
+                    "label": one.label,
+                    "effect": one.effect.estimate if one.effect else np.nan,
+                    "low": one.effect.low if one.effect else np.nan,
+                    "high": one.effect.high if one.effect else np.nan,
+                    "p_value": np.nan if one.p_value is None else one.p_value,
+                    "seeds": one.seeds,
+                    "reading": str(one.claim.reading),
+                    "reason": one.reason,
+                }
+                for one in self
+            ]
+        )
+
+    def _repr_html_(self) -> str:
+        return verdicts_html(self.document["values"]["verdicts"], self.evidence)
+
+
+def verdict_html(verdict: Verdict) -> str:
+    """A verdict as a notebook shows it: a row, the statement, and the figure, as self-contained HTML."""
+    networks = max(1, *(len(cell.values) for cell in verdict.cells))
+    table = np.full((len(verdict.cells), networks), np.nan)
+    for row, cell in enumerate(verdict.cells):
+        table[row, : len(cell.values)] = cell.values
+    measure = measure_of_claim(verdict.claim)
+    measured = xr.Dataset({measure.name: (("cell", "seed"), table)})
+    described = describe(verdict, measure, range(len(verdict.cells)))
+    return verdicts_html([described], xr.DataTree.from_dict({"measured": measured}))
+
+
+Verdict.as_html = verdict_html
+
+
+@takes(
+    at=or_none(instance(Mapping, "axis → value")),
+    only=or_none(check_text),
+    everything=check_flag,
+    out=or_none(check_path),
+    seeds=or_none(whole(1, MOST_SEEDS)),
+    looks=or_none(whole(1, MOST_LOOKS)),
+    points=whole(1),
+)
+def verify(
+    claims: Claim | str | Sequence[Claim | str] | None = None,
+    *,
+    at: Mapping[str, Any] | None = None,
+    only: str | None = None,
+    everything: bool = False,
+    data: str | Path | Dataset = "digits",
+    preset: str = "quick",
+    seeds: int | None = None,
+    looks: int | None = None,
+    points: int = POINTS,
+    out: str | Path | None = None,
+    key: jax.Array | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    announce: Callable[[Verdicts], None] | None = None,
+) -> Verdict | Verdicts:
+    """Check claims on networks and say which hold.
+
+    Args:
+        claims: a :class:`Claim`, the id of one, a paper's name, a ``.py`` or ``.toml`` file that defines claims, or
+            several of these; by default the overview of the catalogue.
+        at: axis → value: examine a single cell instead of the grid, as a search prints it.
+        only: of several claims, the one with this id.
+        everything: of papers that are named, also what is known from recollection only; by default the whole catalogue.
+        data: a name (``digits``, ``digits-classes``, …), an ``.npz`` or ``.csv`` file, or a
+            :class:`~ntkrobust.data.Dataset`.
+        preset: ``quick`` (minutes on a laptop), ``standard`` or ``paper``: sizes of the catalogue's grids.
+        seeds: networks per trained cell; claims about untrained networks draw ``claim.draws`` times as many. By default
+            16, 32 or 64 by preset.
+        looks: verdicts are sought so many times, with ever more networks up to ``seeds``; a claim that is decided takes
+            no more of them. Error rates stay what they are. By default 1, 3 or 3 by preset.
+        points: test points that measures are averaged over (the first so many).
+        out: folder for ``report.html``, ``verdicts.json`` and ``evidence/``, which appear together or not at all; None
+            writes nothing. It is this run's alone until that ends.
+        key: a typed key, by default ``jax.random.key(0)``.
+        progress: called after each cell with its description, how many are done, and the number of cells.
+        announce: called with the verdicts before anything is written or drawn.
+
+    Returns:
+        A :class:`Verdict` for a single claim; :class:`Verdicts` for several, a file or a paper.
+
+    Raises:
+        InputError: anything about the arguments that can't work, before anything is run.
+        NotWrittenError: the results can't be written; its ``found`` are the :class:`Verdicts`.
+    """
+    single = isinstance(claims, Claim)
+    chosen = resolve(claims, preset, everything)
+    if only is not None:
+        chosen = [(claim, origin) for claim, origin in chosen if claim.id == only]
+        if not chosen:
+            raise InputError(f"there is no claim {only!r} among those given")
+    if at is not None:
+        chosen = [(claim_at(claim, at), origin) for claim, origin in chosen]
+    seeds = SEEDS[preset] if seeds is None else seeds
+    looks = LOOKS[preset] if looks is None else looks
+    loaded = data if isinstance(data, Dataset) else load(data)
+    key = check_key(key)
+    writes = out is not None and jax.process_index() == 0
+
+    with reserved(out, NAMES) if writes else contextlib.nullcontext() as folder:  # type: ignore[arg-type]
+        verdicts = _examined(
+            chosen, loaded, data, preset=preset, seeds=seeds, looks=looks, points=points, key=key, at=at,
+            progress=progress,
+        )  # fmt: skip
+        try:
+            if announce is not None:
+                announce(verdicts)
+        finally:
+            if folder is not None:
+                write(verdicts, folder)
+    return verdicts[0] if single or (isinstance(claims, str) and claims in _single_ids(preset)) else verdicts
+
+
+def write(verdicts: Verdicts, folder: Path) -> None:
+    """Write ``verdicts.json``, ``evidence/evidence.nc`` and ``report.html`` into a reserved folder.
+
+    Raises:
+        NotWrittenError: they can't be written; its ``found`` are the verdicts.
+    """
+    try:
+        verdicts.document = store(verdicts.document, verdicts.evidence, folder)
+    except NotWrittenError as error:
+        error.found = verdicts
+        raise
+
+
+def _examined(
+    chosen: Sequence[tuple[Claim, str | None]],
+    loaded: Dataset,
+    data: str | Path | Dataset,
+    *,
+    preset: str,
+    seeds: int,
+    looks: int,
+    points: int,
+    key: jax.Array,
+    at: Mapping[str, Any] | None,
+    progress: Callable[[str, int, int], None] | None,
+) -> Verdicts:
+    """Verdicts on claims that were chosen, each with what names it, and the arguments of :func:`verify`, checked."""
+    started, clock = datetime.now(UTC), time.perf_counter()
+    examination = examine(
+        [claim for claim, _ in chosen],
+        loaded,
+        looks=SequentialPlan(look_sizes(seeds, looks)),
+        key=key,
+        points=min(points, len(loaded.x_test)),
+        progress=progress or (lambda text, index, total: None),
+    )
+    commands = [
+        # As many networks as the verdict rests on, at once.
+        _command(claim, origin, data, preset=preset, seeds=used or seeds, points=points, key=key, at=at)
+        for (claim, origin), used in zip(chosen, examination.seeds, strict=True)
+    ]
+    judged = [
+        dataclasses.replace(verdict, command=command)
+        for verdict, command in zip(examination.verdicts, commands, strict=True)
+    ]
+    examination = dataclasses.replace(examination, verdicts=tuple(judged))
+    inputs = {
+        "claims": [claim.id for claim, _ in chosen],
+        "data": loaded.as_json(),
+        "preset": preset,
+        "seeds": seeds,
+        "looks": list(examination.looks.sizes),
+        "points": examination.points,
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+    }
+    timing = {
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": time.perf_counter() - clock,
+        "cells": len(examination.records),
+    }
+    document = verdicts_document(examination, inputs, timing)
+    return Verdicts(
+        examination.verdicts, evidence_tree(examination, inputs), document | {"run": {"id": secrets.token_hex(8)}}
+    )
+
+
+def _single_ids(preset: str) -> set[str]:
+    return {claim.id for claim in catalogue(preset)}
+
+
+def _command(
+    claim: Claim,
+    origin: str | None,
+    data: str | Path | Dataset,
+    *,
+    preset: str,
+    seeds: int,
+    points: int,
+    key: jax.Array,
+    at: Mapping[str, Any] | None,
+) -> str:
+    """What reproduces a verdict: a command line where names are enough, a call where objects were given."""
+    key_words = np.asarray(jax.random.key_data(key)).tolist()
+    seed = key_words[-1] if len(key_words) == 2 and key_words[0] == 0 else None
+    if origin is None or isinstance(data, Dataset) or seed is None:
+        shown = repr(data) if isinstance(data, Dataset) else repr(str(data))
+        more = "" if points == POINTS else f", points={points}"
+        more += "" if seed == 0 else f", key={f'jax.random.key({seed})' if seed is not None else key_words}"
+        more += "" if at is None else f", at={dict(at)}"
+        return f"ntkrobust.verify(<claim {claim.id}>, data={shown}, seeds={seeds}{more})"
+    more = "" if points == POINTS else f" --points {points}"
+    more += "" if seed == 0 else f" --key {seed}"
+    more += "" if LOOKS[preset] == 1 else " --looks 1"
+    if at is not None:
+        more += f" --only {claim.id}" if origin != claim.id else ""
+        more += "".join(f" --at {shlex.quote(f'{axis}={value}')}" for axis, value in at.items())
+    of = f"{shlex.quote(origin)} --preset {preset} --data {shlex.quote(str(data))} --seeds {seeds}"
+    return f"ntkrobust verify {of}{more}"
+
+
+def claim_at(claim: Claim, at: Mapping[str, Any]) -> Claim:
+    """The claim on a single cell: the axes of its grid at the values given, or at the only one they have.
+
+    Raises:
+        InputError: an axis is not one of the grid, is left open, or the relation needs more than one cell.
+    """
+    stray = [axis for axis in at if axis not in claim.grid]
+    if stray:
+        raise InputError(f"claim {claim.id}: its grid has no axis {shown(stray[0])}, only {', '.join(claim.grid)}")
+    left_open = [axis for axis, values in claim.grid.items() if axis not in at and len(values) > 1]
+    if left_open:
+        raise InputError(f"claim {claim.id}: a single cell needs values for {', '.join(left_open)} too")
+    return dataclasses.replace(claim, grid={axis: (at.get(axis, values[0]),) for axis, values in claim.grid.items()})
+
+
+def resolve(
+    claims: Claim | str | Sequence[Claim | str] | None, preset: str, everything: bool = False
+) -> list[tuple[Claim, str | None]]:
+    """The claims meant, in the order given, each with what names it on the command line (None for objects).
+
+    Raises:
+        InputError: a name means nothing, a file has no claims, or two claims share an id.
+    """
+    catalogue(preset)  # an unknown preset is refused also where no catalogued claim is asked for
+    if claims is None:
+        return [(claim, claim.id) for claim in (catalogue if everything else default_claims)(preset)]
+    chosen: list[tuple[Claim, str | None]] = []
+    for one in [claims] if isinstance(claims, str | Claim) else check_sequence(claims, "claims"):
+        if isinstance(one, Claim):
+            found: list[tuple[Claim, str | None]] = [(one, None)]
+        elif isinstance(one, str) and (one.endswith((".py", ".toml")) or (os.sep in one and Path(one).is_file())):
+            found = [(claim, one) for claim in claims_in_file(one)]
+        elif isinstance(one, str):
+            found = [(claim, claim.id) for claim in select([one], preset, everything)]
+        else:
+            raise InputError(f"a claim is a Claim, an id, a paper, a .py or a .toml file, got {shown(one)}")
+        chosen += [(claim, origin) for claim, origin in found if all(claim != other for other, _ in chosen)]
+    ids = [claim.id for claim, _ in chosen]
+    for claim_id in ids:
+        if ids.count(claim_id) > 1:
+            raise InputError(f"two claims have the id {claim_id!r}: give one of them another")
+    if not chosen:
+        raise InputError("no claims were given")
+    return chosen
+
+
+def claims_in_file(path: str) -> list[Claim]:
+    """The claims of a TOML file, or the :class:`Claim` objects that a Python file defines at its top level, in order.
+
+    A Python file is your own code and is run as such (:func:`claims_in_python`). A TOML file is data, as is all that
+    this package stores: nothing of it is ever executed.
+
+    Raises:
+        InputError: there is no such file, it fails, or it defines no claims.
+    """
+    return claims_in_toml(path) if path.endswith(".toml") else claims_in_python(path)
