@@ -12,6 +12,7 @@ the interval. It ends with status 1 if one of them exceeds a third.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Mapping
 
@@ -42,10 +43,13 @@ class HalfSteps(Networks):
 
     def _run_flow(self, cell: Cell, demand: Demand, seeds: range):
         record = self.before[cell]
-        # As many steps as the smallest tolerance would have: what says whether networks got there has to know them.
-        last = len(TOLERANCES) - 1
-        how = self._training(cell) | {"tolerance": record.tolerance / HALVED, "steps": cell.budget * 2**last}
-        return self._run_trained(cell, demand, seeds, len(seeds), how), last, record.time_error
+        how = self._training(cell) | {"tolerance": record.tolerance / HALVED, "steps": 2 * record.steps}
+        level = TOLERANCES.index(record.tolerance)
+        return self._run_trained(cell, demand, seeds, len(seeds), how), level, record.time_error
+
+    def _run(self, cell: Cell, demand: Demand) -> CellRecord:
+        # What says whether networks got there has to know how many steps they could take.
+        return dataclasses.replace(super()._run(cell, demand), steps=2 * self.before[cell].steps)
 
 
 def judged(claim: Claim, data: ntr.Dataset, seeds: int) -> verification.Examination:
