@@ -34,7 +34,7 @@ import ntkrobust as ntr
 from ntkrobust.runtime.machine import virtual_bytes
 
 SLOW = 20.0
-"""Seconds a call may take, the compilation of its programs included."""
+"""Seconds of the processor that a call may take, the compilation of its programs included; waiting, ten times that."""
 
 REFUSED, RIGHT, BARE, SLOW_CALL = "refused", "right", "bare", "slow"
 OUTCOMES = (REFUSED, RIGHT, BARE, SLOW_CALL)
@@ -260,8 +260,9 @@ def outcome_of(call: Callable[[], Any], seconds: float = SLOW) -> tuple[str, str
     def late(*_: object) -> None:
         raise _SlowError
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, late), signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, 10 * seconds)
     try:
         with np.errstate(all="ignore"):
             call()
@@ -274,8 +275,10 @@ def outcome_of(call: Callable[[], Any], seconds: float = SLOW) -> tuple[str, str
         where = traceback.extract_tb(error.__traceback__)[-1]
         return BARE, f"{type(error).__name__}: {str(error)[:120]} ({Path(where.filename).name}:{where.lineno})"
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGPROF, before[0])
+        signal.signal(signal.SIGALRM, before[1])
     return RIGHT, ""
 
 

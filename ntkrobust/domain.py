@@ -162,7 +162,8 @@ def check_bounds(bounds: object, d: int | None = None) -> Bounds | None:
     """
     if bounds is None:
         return None
-    if not isinstance(bounds, (Sequence, np.ndarray)) or isinstance(bounds, str | bytes) or len(bounds) != 2:
+    is_sequence = isinstance(bounds, Sequence | np.ndarray) and not isinstance(bounds, str | bytes)
+    if not is_sequence or getattr(bounds, "shape", None) == () or len(bounds) != 2:
         raise InputError(f"bounds must be None or a pair (lower, upper), got {shown(bounds)}")
     ends = []
     for end in bounds:
@@ -196,7 +197,10 @@ def check_bounds(bounds: object, d: int | None = None) -> Bounds | None:
 def _check_movable(movable: object, d: int) -> npt.NDArray[np.bool_] | None:
     if movable is None:
         return None
-    array = np.asarray(movable)
+    try:
+        array = np.asarray(movable)
+    except ValueError:  # rows of different lengths
+        raise InputError(f"movable must be None or {d} booleans, got {shown(movable)}") from None
     if array.dtype != bool or array.shape != (d,):
         raise InputError(
             f"movable must be None or {d} booleans, False for coordinates that may not move, got shape {array.shape} "

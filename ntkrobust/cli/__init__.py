@@ -7,10 +7,7 @@ for Ctrl-C, 141 where the reader of a pipe has gone, and leaves no half of a res
 
 from __future__ import annotations
 
-import signal
 import sys
-from types import FrameType
-from typing import NoReturn
 
 import cyclopts
 from cyclopts import Parameter
@@ -24,6 +21,7 @@ from ntkrobust.cli.law import law
 from ntkrobust.cli.output import complain, finish_output, give_up_output, prepare_streams
 from ntkrobust.cli.power import power
 from ntkrobust.cli.report import report
+from ntkrobust.cli.signals import end_on_signals
 from ntkrobust.cli.verify import verify
 from ntkrobust.errors import InputError, NotWrittenError
 
@@ -42,16 +40,9 @@ app.command(list_claims, name="claims")
 
 def main() -> None:
     """Entry point of the ``ntkrobust`` command."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _leave)
+    end_on_signals()
     prepare_streams()
     sys.exit(finish_output(run(sys.argv[1:])))
-
-
-def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    """End by an exception, so that what was begun is removed on the way out."""
-    raise SystemExit(128 + number)
 
 
 def run(arguments: list[str]) -> int:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
+import re
+import warnings
 from pathlib import Path
+from typing import Any
+
+_DAMAGED = re.compile(r"Error (?:reading|writing) persistent compilation cache entry for '([^']+)'")
+"""How JAX warns of a program that it can't store, or read back."""
 
 
 def use_compilation_cache() -> None:
@@ -21,5 +29,22 @@ def use_compilation_cache() -> None:
             return
     except (OSError, RuntimeError):  # no home
         return
+    _forget_damaged(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _forget_damaged(folder: Path) -> None:
+    """Remove programs that a kill or a full disk cut short, in silence: JAX compiles them again, but warns for ever."""
+    show = warnings.showwarning
+
+    def show_or_forget(message: Warning | str, *where: Any, **more: Any) -> None:
+        damaged = _DAMAGED.match(str(message))
+        if damaged is None:
+            show(message, *where, **more)
+            return
+        for entry in folder.glob(f"{glob.escape(damaged[1])}-*"):
+            with contextlib.suppress(OSError):
+                entry.unlink()
+
+    warnings.showwarning = show_or_forget

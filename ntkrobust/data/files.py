@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import LARGEST_SEED, check_integer
+from ntkrobust.checks import LARGEST_SEED, check_integer, shown
 from ntkrobust.data.checks import Array, as_points, check_same_rows
 from ntkrobust.data.csv_table import Kind, read_table
 from ntkrobust.data.dataset import TEST_SHARE, Dataset, split
@@ -27,6 +27,9 @@ _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 
 _COLUMN = re.compile(r"(?P<path>.+\.(?:csv|npz)):(?P<kind>label|target)(?:=(?P<name>.+))?", re.IGNORECASE | re.DOTALL)
 """A file, and what its labels are."""
+
+_RANGE = re.compile(r"(?<=.\.csv|.\.npz)(?P<before>:.+)?:range=(?P<range>[^:]*)(?=:|$)", re.IGNORECASE | re.DOTALL)
+"""The range of its inputs, before or after that."""
 
 
 def from_file(
@@ -63,14 +66,17 @@ def from_file(
       numbers or texts with more than 20 different values, most of which occur once, are refused without either.
     - Inputs are numbers, or True and False. What is missing (an empty cell, ``NA``, ``nan``, ``?``, …) is refused.
 
+    ``FILE:range=LOW..HIGH``, such as ``pixels.csv:range=0..255`` or ``pixels.csv:label=NAME:range=0..255``, states the
+    range of all inputs. One end may be left out.
+
     Without a test part, the points are shuffled and split 80/20 with ``seed``; the classes are those of the whole
     file. The task is classification for labels, and for targets that are ±1 or one-hot already.
 
     Args:
         path: the file.
         seed: of the split.
-        bounds: the range of the inputs, as in :class:`~ntkrobust.data.Dataset`; by default what an ``.npz`` states, and
-            none for a ``.csv``, which can't.
+        bounds: the range of the inputs, as in :class:`~ntkrobust.data.Dataset`; by default what ``:range`` says, or
+            what an ``.npz`` states, or none.
         movable: which coordinates may move, likewise.
 
     Raises:
@@ -80,8 +86,13 @@ def from_file(
     rng = np.random.default_rng(check_integer("seed", seed, 0, maximum=LARGEST_SEED))
     if not isinstance(path, (str, os.PathLike)):
         raise InputError(f"a data file must be given by its path, got {path!r}")
-    path, kind, name = _taken_apart(path)
+    path, kind, name, stated_range = _taken_apart(path)
     try:
+        if stated_range is not None:
+            in_words = _range_of(stated_range)
+            if bounds is not None:
+                raise InputError(f"its range is given twice, as :range={stated_range} and as bounds")
+            bounds = in_words
         if path.is_dir():
             raise InputError("expected a file, got a directory")
         if not path.exists():
@@ -122,12 +133,33 @@ _STATED = ("bounds", "movable")
 """What an ``.npz`` may state of its inputs."""
 
 
-def _taken_apart(path: str | os.PathLike[str]) -> tuple[Path, Kind | None, str | None]:
-    """The path of a file, what its label is, and the name of its column; None where nothing is said."""
-    match = _COLUMN.fullmatch(os.fsdecode(path))
-    if match is None or Path(path).exists():
-        return Path(path), None, None
-    return Path(match["path"]), cast(Kind, match["kind"].lower()), match["name"]
+def _taken_apart(path: str | os.PathLike[str]) -> tuple[Path, Kind | None, str | None, str | None]:
+    """The path of a file, what its label is, the name of its column, and the range; None where nothing is said."""
+    text, stated = os.fsdecode(path), None
+    if os.path.exists(path):
+        return Path(path), None, None, None
+    if (ranged := _RANGE.search(text)) is not None:
+        text, stated = text[: ranged.start()] + (ranged["before"] or "") + text[ranged.end() :], ranged["range"]
+    match = _COLUMN.fullmatch(text)
+    if match is None:
+        return Path(text), None, None, stated
+    return Path(match["path"]), cast(Kind, match["kind"].lower()), match["name"], stated
+
+
+def _range_of(text: str) -> tuple[float, float]:
+    """``0..1``, ``0..`` and ``..1`` as two numbers.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    ends = text.split("..")
+    try:
+        low, high = (float(end) if end.strip() else inf for end, inf in zip(ends, (-np.inf, np.inf), strict=True))
+    except ValueError:
+        low = high = np.nan
+    if not low < high or (np.isinf(low) and np.isinf(high)):
+        raise InputError(f"a range is written LOW..HIGH, such as :range=0..1 or :range=-1..1, got {shown(text)}")
+    return low, high
 
 
 class _Read(NamedTuple):

@@ -60,7 +60,9 @@ def load(spec: str | os.PathLike[str], seed: int = 0) -> Dataset:
         if not version.isdecimal():
             name, version = where, "1"
         return from_openml(name, int(version), seed=seed, **_variant(match))
-    if Path(spec).suffix or any(separator in spec for separator in (os.sep, os.altsep) if separator):
+    # Options of a file may end in dots: FILE.csv:range=0..
+    has_suffix = Path(spec).suffix or Path(spec.partition(":")[0]).suffix
+    if has_suffix or any(separator in spec for separator in (os.sep, os.altsep) if separator):
         return _from_path(spec, seed)
     if spec in _SYNTHETIC:
         return _SYNTHETIC[spec](400, 100, 16, seed=seed)

@@ -15,6 +15,7 @@ import secrets
 import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,9 +26,16 @@ from ntkrobust.files.locks import NO_FOLLOWING, held, is_at, try_lock
 LOCK = ".ntkrobust.lock"
 ROOM = 2**16
 """Bytes that must fit into a folder of results before anything is begun: fewer hold no report."""
+PATIENCE = 10.0
+"""Seconds that a process which ends waits for a disk; then it leaves what a killed one leaves."""
 
 _PARTIAL = re.compile(r"\.ntkrobust-[0-9a-f]{16}\.partial")
 _COMPLETE = re.compile(r"\.ntkrobust-[0-9a-f]{16}\.complete")
+
+_RESERVED: list[tuple[Path, contextlib.ExitStack]] = []
+"""Folders that this process has reserved, with what gives them free."""
+_CHANGING = threading.Lock()
+"""Held while files are moved into place and while a folder is given free, which nobody may cut short."""
 
 
 def named(path: str | os.PathLike[str]) -> str:
@@ -75,23 +83,38 @@ def reserved(out: str | os.PathLike[str], names: Sequence[str]) -> Iterator[Path
         InputError: it can't be written to, another run writes to it, or something else stands in a file's place.
     """
     folder = as_path("a folder for results", out)
-    made = _make(folder)
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(_remove_empty, _make(folder))
         _check_places(folder, names)
         busy = f"another run is writing to {named(folder)}: wait for it, or give another folder"
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(held(folder / LOCK, busy))
-                finish(folder, names)
-                tidy(folder, alone=True)
-                _probe(folder, ROOM)
-            except OSError as error:
-                raise InputError(f"cannot write to {named(folder)}: {_reason(error)}") from None
+        try:
+            stack.enter_context(held(folder / LOCK, busy))
+            finish(folder, names)
+            tidy(folder, alone=True)
+            _probe(folder, ROOM)
+        except OSError as error:
+            raise InputError(f"cannot write to {named(folder)}: {_reason(error)}") from None
+        mine = folder.absolute(), stack
+        _RESERVED.append(mine)
+        try:
             yield folder
-    finally:
-        for path in reversed(made):
-            with contextlib.suppress(OSError):
-                path.rmdir()
+        finally:
+            with _CHANGING:
+                _RESERVED.remove(mine)
+                stack.close()
+
+
+def give_up_folders() -> None:
+    """Remove what this process had begun in folders that it has reserved, and give them free: the last thing it does.
+
+    It is for a thread that ends the process whatever the others do; they change none of these folders any more.
+    """
+    if not _CHANGING.acquire(timeout=PATIENCE):  # and for good
+        return
+    for folder, stack in list(_RESERVED):
+        with contextlib.suppress(OSError):
+            tidy(folder, alone=True)
+        stack.close()
 
 
 def write_whole(target: str | os.PathLike[str], writer: Callable[[BinaryIO], Any]) -> None:
@@ -107,7 +130,7 @@ def write_whole(target: str | os.PathLike[str], writer: Callable[[BinaryIO], Any
     _check_file(place)
     try:
         tidy(place.parent)
-        with _own_file(place.parent) as (partial, file):
+        with _CHANGING, _own_file(place.parent) as (partial, file):
             if place.is_file() and not place.is_symlink():
                 os.fchmod(file.fileno(), stat.S_IMODE(place.stat().st_mode))
             writer(file)
@@ -132,6 +155,23 @@ def write_together(folder: Path, files: Mapping[str, bytes]) -> None:
     Raises:
         NotWrittenError: they can't be written. What stood in their places is still there.
     """
+    with _CHANGING:
+        complete = _completed(folder, files)
+        try:
+            _sync(folder)
+            finish(folder, tuple(files))
+        except OSError as error:
+            raise NotWrittenError(
+                f"files for {named(folder)} are whole in {complete.name} there but can't be moved into place: "
+                f"{_reason(error)}; the next run does so"
+            ) from None
+        except BaseException:
+            finish(folder, tuple(files))  # interrupted: there is only renaming left
+            raise
+
+
+def _completed(folder: Path, files: Mapping[str, bytes]) -> Path:
+    """The hidden folder in which all files are complete."""
     staging = folder / f".ntkrobust-{secrets.token_hex(8)}.partial"
     complete = staging.with_suffix(".complete")
     made: list[Path] = []
@@ -147,23 +187,11 @@ def write_together(folder: Path, files: Mapping[str, bytes]) -> None:
         staging.rename(complete)
     except BaseException as error:
         shutil.rmtree(staging, ignore_errors=True)
-        for path in reversed(made):
-            with contextlib.suppress(OSError):
-                path.rmdir()
+        _remove_empty(made)
         if isinstance(error, OSError | InputError):
             raise NotWrittenError(f"cannot write to {named(folder)}: {_reason(error)}") from None
         raise
-    try:
-        _sync(folder)
-        finish(folder, tuple(files))
-    except OSError as error:
-        raise NotWrittenError(
-            f"files for {named(folder)} are whole in {complete.name} there but can't be moved into place: "
-            f"{_reason(error)}; the next run does so"
-        ) from None
-    except BaseException:
-        finish(folder, tuple(files))  # interrupted: there is only renaming left
-        raise
+    return complete
 
 
 def finish(folder: Path, names: Sequence[str]) -> None:
@@ -263,11 +291,16 @@ def _make(folder: Path) -> list[Path]:
         if not folder.is_dir():
             raise NotADirectoryError("it is a link to nothing" if folder.is_symlink() else "it is not a folder")
     except OSError as error:
-        for path in reversed(missing):
-            with contextlib.suppress(OSError):
-                path.rmdir()
+        _remove_empty(missing)
         raise InputError(f"cannot write to {named(folder)}: {_reason(error)}") from None
     return missing
+
+
+def _remove_empty(made: Sequence[Path]) -> None:
+    """Remove folders that were made, outermost first, as far as they are empty."""
+    for path in reversed(made):
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 def _probe(folder: Path, room: int) -> None:

@@ -50,7 +50,7 @@ class Activation(Value):
         if self.function is not None:
             _check_function(self.name, self.slope, self.function)
             return
-        if self.name not in NAMES:
+        if not isinstance(self.name, str) or self.name not in NAMES:
             raise unknown("activation", self.name, NAMES)
         if self.name == "leaky_relu":
             slope = LEAKY_SLOPE if self.slope is None else check_number("the slope of leaky_relu", self.slope)

@@ -16,6 +16,7 @@ import pytest
 import ntkrobust as ntr
 import ntkrobust.workflows.verify  # its libraries take seconds, which are not counted below
 from ntkrobust import checks
+from ntkrobust.bounds.verdicts import planning
 from ntkrobust.checks import check_flag, check_integer, check_not_negative, check_number, shown, takes, whole
 from ntkrobust.cli import run
 from ntkrobust.errors import InputError
@@ -37,6 +38,7 @@ def wrong_calls() -> ModuleType:
     return module
 
 
+X, Y = np.eye(2), np.array([1.0, -1.0])
 GRID = {"depth": (2,), "width": (3,)}
 CLAIM = ntr.Claim("mine/bound", "", ntr.AtMost(lambda width: 1.0), "jacobian_frobenius", GRID)
 
@@ -230,6 +232,31 @@ def test_wrong_calls_end_in_one_sentence(wrong_calls: ModuleType, figure: Report
     figure("bare exceptions and hangs of 40 wrong calls", len(bad), 0, "benchmarks/wrong_calls.py counts thousands")
     assert not bad
     assert [call for call, _ in wrong_calls.wrong_calls(40, 3)] == [call for call, _ in found]
+
+
+RAGGED = [[1.0], [1.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: ntr.Activation(np.array([1.0, 2.0])), "unknown activation"),  # type: ignore[arg-type]
+        (lambda: ntr.Equals(lambda width: 1.0, margin=10**400), "a margin must be a finite number"),
+        (lambda: ntr.ScalesAs("width", 1.0, over=np.array([])), "an exponent is read over"),  # type: ignore[arg-type]
+        (lambda: ntr.train(ntr.MLP(2, 3), X, Y, learning_rate=10**400), "or a positive number, got 1000"),
+        (lambda: ntr.train(ntr.MLP(2, 3), X, Y, learning_rate=True), "or a positive number, got True"),
+        (lambda: ntr.train(ntr.MLP(2, 3), X, Y, bounds=np.ma.masked), "bounds must be None or a pair"),
+        (lambda: ntr.train(ntr.MLP(2, 3), X, Y, movable=RAGGED), "movable must be None or 2 booleans"),
+    ],
+)
+def test_what_numpy_and_floats_choke_on_is_refused(call: Callable[[], Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        call()
+
+
+def test_a_spread_beyond_all_effects_shows_none() -> None:
+    # Lognormal networks whose standard deviation is a million times their mean: no mean is ever seen.
+    assert planning.detectable_effect(ntr.DecreasesIn("width"), cv=1e6, n=16, repetitions=40) == math.inf
 
 
 def test_a_campaign_sees_bare_exceptions_and_hangs(wrong_calls: ModuleType) -> None:

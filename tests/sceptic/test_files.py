@@ -312,3 +312,47 @@ def test_archives(tmp_path):
 def test_shifted_labels_are_noticed(write):
     data = load(write(NAMED.assign(label=np.roll(Y, 1)).to_csv()))
     assert together(data) != right(X, Y)
+
+
+# --- the range of the inputs, in the name of a file
+
+
+@pytest.mark.parametrize(
+    ("more", "ends"),
+    [
+        (":range=-9..9", (-9.0, 9.0)),
+        (":range=-9.5..", (-9.5, np.inf)),
+        (":range=..1e2", (-np.inf, 100.0)),
+        (":label=label:range=-9..9", (-9.0, 9.0)),
+        (":range=-9..9:label=label", (-9.0, 9.0)),
+        (":label:range=-9..9", (-9.0, 9.0)),
+        ("", None),
+    ],
+)
+def test_a_range_is_stated_with_the_file(more, ends, write):
+    data = load(f"{write(NAMED.to_csv(index=False))}{more}")
+    assert together(data) == right(X, Y)
+    assert data.bounds is None if ends is None else [end.tolist() for end in data.bounds] == [[end] * D for end in ends]
+
+
+def test_a_range_replaces_that_of_an_archive(tmp_path):
+    np.savez(tmp_path / "mine.npz", x_train=X, y_train=Y, bounds=[-5.0, 5.0])
+    assert load(f"{tmp_path}/mine.npz").bounds.upper.tolist() == [5.0] * D
+    assert load(f"{tmp_path}/mine.npz:range=-9..9").bounds.upper.tolist() == [9.0] * D
+
+
+@pytest.mark.parametrize("text", ["", "..", "1", "1..0", "1..1", "a..b", "nan..1", "0..1..2", "-inf..inf"])
+def test_what_is_no_range_is_refused(text, write):
+    refused(f"{write(NAMED.to_csv(index=False))}:range={text}", "a range is written LOW..HIGH", repr(text))
+
+
+def test_points_outside_a_stated_range_are_refused(write, monkeypatch):
+    refused(f"{write(NAMED.to_csv(index=False))}:range=0..1", "outside")
+    monkeypatch.chdir(write(NAMED.to_csv(index=False)).parent)
+    assert load("mine.csv:range=-9..").bounds.lower.tolist() == [-9.0] * D  # a name that ends in dots
+
+
+def test_a_file_of_that_very_name_is_that_file(tmp_path):
+    path = tmp_path / "a.csv:range=0..1.csv"
+    path.write_text(NAMED.to_csv(index=False))
+    assert load(str(path)).bounds is None

@@ -150,7 +150,7 @@ class ScalesAs:
         check_text("the axis of a relation", self.axis)
         check_number("an exponent", self.power)
         _check_margin(self.flat)
-        if self.over not in OVER:
+        if not isinstance(self.over, str) or self.over not in OVER:
             raise InputError(f"an exponent is read over {' or '.join(map(repr, OVER))}, got {shown(self.over)}")
 
     def __str__(self) -> str:
@@ -258,5 +258,5 @@ def check_formula(what: str, formula: object) -> None:
 
 
 def _check_margin(margin: float) -> None:
-    if not (isinstance(margin, int | float) and math.isfinite(margin) and 0 < margin < 1):
+    if not 0 < check_number("a margin", margin) < 1:
         raise InputError(f"a margin is a relative change strictly between 0 and 1, got {margin!r}")

@@ -240,6 +240,7 @@ def _smallest(
     enough: Callable[[float], bool], low: float, high: float, largest: float, step: float = 0.0
 ) -> float | None:
     """Where a size becomes ``enough``, to 2 % or ``step``; above ``low``, from ``high`` on by doubling; or None."""
+    high = min(high, largest)
     while not enough(high):
         low, high = high, 2 * high
         if high > largest:

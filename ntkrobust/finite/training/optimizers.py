@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 import jax
@@ -12,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ntkrobust.checks import check_not_negative
+from ntkrobust.checks import check_not_negative, check_positive, shown
 from ntkrobust.errors import InputError
 from ntkrobust.networks.parameters import Parameters, Stacked
 
@@ -157,9 +156,11 @@ def check_optimizer(optimizer: object, learning_rate: object) -> tuple[Optimizer
                 f"learning_rate='auto' is for gradient descent and gradient flow: give {asked} a number or a schedule"
             )
         return Optimizer(name, own), None
-    if not (isinstance(learning_rate, Real) and 0 < float(learning_rate) < np.inf):
-        raise InputError(f"learning_rate must be an optax schedule, 'auto' or a positive number, got {learning_rate!r}")
-    return Optimizer(name, own), float(learning_rate)
+    try:
+        return Optimizer(name, own), check_positive("learning_rate", learning_rate)
+    except InputError:
+        words = f"learning_rate must be an optax schedule, 'auto' or a positive number, got {shown(learning_rate)}"
+        raise InputError(words) from None
 
 
 def check_weight_decay(weight_decay: object, optimizer: Optimizer) -> float:
