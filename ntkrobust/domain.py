@@ -162,8 +162,9 @@ def check_bounds(bounds: object, d: int | None = None) -> Bounds | None:
     """
     if bounds is None:
         return None
-    is_sequence = isinstance(bounds, Sequence | np.ndarray) and not isinstance(bounds, str | bytes)
-    if not is_sequence or getattr(bounds, "shape", None) == () or len(bounds) != 2:
+    if isinstance(bounds, np.ndarray) and bounds.ndim == 0:
+        bounds = bounds.item()
+    if not isinstance(bounds, (Sequence, np.ndarray)) or isinstance(bounds, str | bytes) or len(bounds) != 2:
         raise InputError(f"bounds must be None or a pair (lower, upper), got {shown(bounds)}")
     ends = []
     for end in bounds:
