@@ -1,5 +1,9 @@
 """What all tests share."""
 
+import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
 
 import jax
@@ -12,6 +16,25 @@ from ntkrobust.runtime.layout import PROGRAMS
 # The same examples in every run; others with --hypothesis-profile=default --hypothesis-seed=N.
 settings.register_profile("fixed", derandomize=True)
 settings.load_profile("fixed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where Python is told to leave no bytecode, processes that tests start share some in a folder of this session.
+
+    Each would compile all that it imports again: some six seconds.
+    """
+    if not sys.dont_write_bytecode or hasattr(config, "workerinput"):
+        return
+    folder, told = tempfile.mkdtemp(prefix="ntkrobust-bytecode-"), os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = folder
+
+    def undo() -> None:
+        del os.environ["PYTHONPYCACHEPREFIX"]
+        if told is not None:
+            os.environ["PYTHONDONTWRITEBYTECODE"] = told
+        shutil.rmtree(folder, ignore_errors=True)
+
+    config.add_cleanup(undo)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from ntkrobust.networks.activations import as_activation
 from ntkrobust.networks.models import Model
 from ntkrobust.networks.parameters import LayerScales, Parameters
+from ntkrobust.numerics.scaling import Scaled
 
 _STEEPEST = 1.2
 """No smooth activation of the package is steeper: gelu's slope is at most 1.13."""
@@ -55,19 +56,20 @@ def quotient_below(found: Change, away: jax.Array) -> jax.Array:
     return jnp.where(away > 0, jnp.maximum(total, 0) / jnp.maximum(away, smallest) * _KEPT, 0)
 
 
-def divergence_gradient(
+def divergence_slope(
     model: Model,
-    log_probabilities: Callable[[jax.Array], jax.Array],
     scales: LayerScales,
     parameters: Parameters,
     x: jax.Array,
     delta: jax.Array,
-) -> jax.Array:
-    """∇_{x'} KL(p(x)‖p(x')) (d, n) at x' = x + δ, rounded towards zero.
+    movable: jax.Array,
+) -> Scaled:
+    """‖∇_{x'} KL(p(x)‖p(x'))‖₁ (n,) at x' = x + δ, rounded down; p is the softmax of f, or (σ(f), σ(−f)) of one output.
 
-    ``log_probabilities`` gives log p (k, n) of outputs (o, n).
+    ``movable`` (d, n) is 1 for the coordinates of the gradient that count, 0 for others.
     """
-    return _divergence_gradient(model, log_probabilities)(scales, parameters, x, delta)
+    value, exponent = _divergence_slope(model)(scales, parameters, x, delta, movable)
+    return Scaled(value, exponent.astype(jnp.int32))
 
 
 def _in_float64(compute: Callable[..., Any]) -> Callable[..., Any]:
@@ -114,15 +116,30 @@ def _change(model: Model) -> Callable[..., Change]:
 
 
 @cache
-def _divergence_gradient(model: Model, log_probabilities: Callable[[jax.Array], jax.Array]) -> Callable[..., jax.Array]:
-    def compute(scales: Any, parameters: Any, x: Any, delta: Any) -> jax.Array:
-        clean = log_probabilities(model.outputs_in_columns(scales, parameters, x))
-
-        def divergence(moved: jax.Array) -> jax.Array:
-            outputs = log_probabilities(model.outputs_in_columns(scales, parameters, moved))
-            return jnp.sum(jnp.exp(clean) * (clean - outputs))
-
-        # log p and its exponential are themselves known to 1e-15 only, of which a small gradient is a difference.
-        return jax.grad(divergence)(x + delta) * _KEPT
+def _divergence_slope(model: Model) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    def compute(scales: Any, parameters: Any, x: Any, delta: Any, movable: Any) -> tuple[jax.Array, jax.Array]:
+        clean = model.outputs_in_columns(scales, parameters, x)
+        moved, pull_back = jax.vjp(lambda at: model.outputs_in_columns(scales, parameters, at), x + delta)
+        # ∂KL/∂f' = p' − p
+        (gradient,) = pull_back(_probability_change(clean, moved)[: len(clean)])
+        size = jnp.sum(jnp.abs(gradient) * movable, axis=0) * _KEPT
+        return jnp.frexp(size)
 
     return _in_float64(compute)
+
+
+def _probability_change(clean: jax.Array, moved: jax.Array) -> jax.Array:
+    """p' − p (max(o, 2), n) from outputs f and f' (o, n), to the digits of f' − f.
+
+    With Δ = f' − f − ⟨p, f' − f⟩, which changes no probability, p' − p = p (e^Δ − E)/E with E = ⟨p, e^Δ⟩.
+    """
+    if len(clean) == 1:
+        # σ(f) is the softmax of (f, 0).
+        clean, moved = (jnp.concatenate([f, jnp.zeros_like(f)]) for f in (clean, moved))
+    p = jax.nn.softmax(clean, axis=0)
+    change = moved - clean
+    change = change - jnp.sum(p * change, axis=0)
+    is_small = jnp.max(jnp.abs(change), axis=0) < 1
+    grown = jnp.expm1(jnp.where(is_small, change, 0))
+    mean = jnp.sum(p * grown, axis=0)
+    return jnp.where(is_small, p * (grown - mean) / (1 + mean), jax.nn.softmax(moved, axis=0) - p)

@@ -128,6 +128,11 @@ class EnsembleAt(Value):
         """E f_t(x) (n', o)."""
         return self._evaluate(_mean, self._points(x), self._mean_only)
 
+    @property
+    def _beyond_rounding(self) -> float:
+        """How many times the error of the kernels is that of their rounding: more than once for a series."""
+        return max(1.0, self._kernel_error / trained.ROUNDING / trained.SUMMANDS)
+
     def variance(self, x: npt.ArrayLike) -> Array:
         """Var f_t(x) (n',), of each output; zero where it is below its :meth:`resolution`.
 
@@ -145,7 +150,7 @@ class EnsembleAt(Value):
 
     def _variance_and_resolution(self, x: npt.ArrayLike) -> tuple[Array, Array]:
         found, resolution = self._evaluate(_variance, self._points(x), self._training).T
-        return found, resolution * max(1.0, self._kernel_error / trained.ROUNDING / trained.SUMMANDS)
+        return found, resolution * self._beyond_rounding
 
     def covariance(self, x: npt.ArrayLike) -> Array:
         """Cov(f_t(x), f_t(x')) (n', n') of each output, between all points; needs memory for all of them at once."""
@@ -158,13 +163,24 @@ class EnsembleAt(Value):
     def squared_difference(self, x: npt.ArrayLike, moved: npt.ArrayLike) -> Array:
         """E‖f_t(x̂) − f_t(x)‖² (n',) for points x̂ = ``moved``, (n', d) like ``x``: finite steps, nothing linearised.
 
-        It is a difference of kernels, so steps below about 1e-6‖x‖ drown in rounding: there, linearise.
+        It is a difference of kernels, and zero where it is below its :meth:`squared_difference_resolution`, as for
+        steps below about 1e-7‖x‖: there, linearise.
+
+        Raises:
+            InputError: points of two shapes, or one is negative by more than rounding.
         """
+        return trained.resolved(*self._squared_difference(x, moved), "squared difference")
+
+    def squared_difference_resolution(self, x: npt.ArrayLike, moved: npt.ArrayLike) -> Array:
+        """Size (n',) of the rounding error of :meth:`squared_difference`, below which that is not told from zero."""
+        return self._squared_difference(x, moved)[1]
+
+    def _squared_difference(self, x: npt.ArrayLike, moved: npt.ArrayLike) -> tuple[Array, Array]:
         points, others = self._points(x), self._points(moved)
         if points.shape != others.shape:
             raise InputError(f"x and moved must have one shape, got {points.shape} and {others.shape}")
         found = self._evaluate(_squared_difference, np.stack([points, others], axis=1), self._training)
-        return np.maximum(found, 0.0)
+        return found[:, 0], found[:, 1] * self._beyond_rounding
 
     def gradient_mean(self, x: npt.ArrayLike) -> Array:
         """E ∇f_t(x) (n', o, d)."""
@@ -199,7 +215,7 @@ class EnsembleAt(Value):
     def _gradients(self, x: npt.ArrayLike) -> tuple[Array, Array, Array]:
         """Σ_k ‖E ∇f_k‖², tr Cov ∇f as it comes out, and its rounding error, (n',) each."""
         mean_sq, found, resolution = self._evaluate(_gradient_moments, self._points(x), self._training).T
-        return mean_sq, found, resolution * max(1.0, self._kernel_error / trained.ROUNDING / trained.SUMMANDS)
+        return mean_sq, found, resolution * self._beyond_rounding
 
     def gradient_covariance(self, x: npt.ArrayLike) -> Array:
         """Cov ∇f (n', d, d), of each output: O(d n²) per point."""

@@ -207,16 +207,20 @@ def variance_and_resolution(
     return at_point + ((slope - k) * a).sum(axis=1), rounded + moved
 
 
-def resolved(found: npt.NDArray[np.float64], resolution: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Variances, or zero where they are below what is resolved.
+def resolved(
+    found: npt.NDArray[np.float64], resolution: npt.NDArray[np.float64], what: str = "variance"
+) -> npt.NDArray[np.float64]:
+    """Variances, or whatever else can't be negative, or zero where they are below what is resolved.
 
     Raises:
         InputError: one is farther below zero than rounding takes it: the kernels are not those of random functions.
     """
-    return np.where(not_negative(found, resolution) < resolution, 0.0, found)
+    return np.where(not_negative(found, resolution, what) < resolution, 0.0, found)
 
 
-def not_negative(found: npt.NDArray[np.float64], resolution: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def not_negative(
+    found: npt.NDArray[np.float64], resolution: npt.NDArray[np.float64], what: str = "variance"
+) -> npt.NDArray[np.float64]:
     """Variances, or zero where rounding made them negative; for resolutions that are far from reached.
 
     Raises:
@@ -226,7 +230,7 @@ def not_negative(found: npt.NDArray[np.float64], resolution: npt.NDArray[np.floa
     if low.size:
         row = low[0]
         raise InputError(
-            f"the variance at row {row} (from 0) comes out as {found[row]:.2g}, with {resolution[row]:.1g} resolved: "
+            f"the {what} at row {row} (from 0) comes out as {found[row]:.2g}, with {resolution[row]:.1g} resolved: "
             "the kernel is not positive semi-definite, or too nearly singular for this time"
         )
     return np.maximum(found, 0.0)
@@ -240,11 +244,30 @@ def covariance(row: Row, train: Training, at_test: jax.Array) -> jax.Array:
 
 
 def squared_difference(row: Row, moved: Row, train: Training, crossed: jax.Array) -> jax.Array:
-    """E‖f(x̂) − f(x)‖² (a,), summed over outputs, from K(x, x̂) (a,): a finite step, not its linearisation."""
+    """E‖f(x̂) − f(x)‖² and the size of its rounding error, (a, 2), from K(x, x̂) (a,); see :func:`resolved`.
+
+    A finite step, not its linearisation: summed over outputs, ‖vᵀδ_θ‖² + o·Var with δ_θ = θ(x̂) − θ(x), δ_k alike, and
+
+        Var = K(x̂, x̂) + K(x, x) − 2K(x, x̂) + aᵀKa − 2aᵀδ_k,    a = Mδ_θ,
+
+    the variance of f_0(x̂) − f_0(x) − aᵀf_0(X). What is added up is bounded as in
+    :func:`variance_and_resolution`, with √K(x̂, x̂) + √K(x, x) in place of one root. Besides, δ_θ has the rounding of
+    the rows themselves, e of about u(‖θ(x̂)‖ + ‖θ(x)‖), which changes a by ‖M‖e at most and vᵀδ_θ by ‖v‖e.
+    """
     theta, k = moved.theta - row.theta, moved.k - row.k
-    prior = moved.point.variance + row.point.variance - 2 * crossed
-    spread = prior + _forms(theta, train.n, theta) - 2 * _forms(theta, train.m, k)
-    return jnp.sum((theta @ train.v) ** 2, axis=1) + train.v.shape[1] * spread
+    drift, outputs = theta @ train.v, train.v.shape[1]
+    a = theta @ train.m
+    slope = a @ train.prior - k
+    spread = moved.point.variance + row.point.variance - 2 * crossed + jnp.sum((slope - k) * a, axis=1)
+
+    scales = jnp.sqrt(train.prior.diagonal())
+    s = jnp.sqrt(moved.point.variance) + jnp.sqrt(row.point.variance) + jnp.abs(a) @ scales
+    of_row = ROUNDING * SUMMANDS * (_lengths(moved.theta) + _lengths(row.theta))
+    error = ROUNDING * train.amplification * _lengths(a) + train.m.trace() * of_row
+    by_a = 2 * error * _lengths(slope) + error**2 * jnp.sum(scales**2)
+    by_sums = ROUNDING * (SUMMANDS + len(scales) ** 0.5) * s**2
+    by_drift = 2 * of_row * _lengths(drift) * jnp.linalg.norm(train.v) + (of_row * jnp.linalg.norm(train.v)) ** 2
+    return jnp.stack([jnp.sum(drift**2, axis=1) + outputs * spread, outputs * (by_a + by_sums) + by_drift], axis=1)
 
 
 def gradient_mean(row: Row, train: Training) -> jax.Array:
@@ -329,6 +352,11 @@ def gradient_covariance(row: Row, train: Training) -> jax.Array:
 
     # Several points at a time where d is small: products with M and N are fast for many columns only.
     return jax.lax.map(at_point, row, batch_size=max(1, COLUMNS // row.x.shape[1]))
+
+
+def _lengths(rows: jax.Array) -> jax.Array:
+    """Euclidean norms (a,) of rows (a, n)."""
+    return jnp.sqrt(jnp.sum(rows**2, axis=1))
 
 
 def _forms(left: jax.Array, matrix: jax.Array, right: jax.Array) -> jax.Array:

@@ -54,7 +54,7 @@ class SumOfSquares(NamedTuple):
 
     def scaled(self, power: int = 1) -> Scaled:
         """(Σx²)^power, as a number that float32 need not hold."""
-        return Scaled(self.value**power, 2 * power * _exponent(self.unit))
+        return Scaled(self.value**power, 2 * power * exponent_of(self.unit))
 
 
 def sum_of_squares(x: jax.Array, axis: Axes = None) -> SumOfSquares:
@@ -97,7 +97,7 @@ class Scaled(NamedTuple):
         return Scaled(self.value * factor, self.exponent)
 
 
-def _exponent(power: jax.Array) -> jax.Array:
+def exponent_of(power: jax.Array) -> jax.Array:
     """e of a power of two 2^e that is a normal float32 number."""
     return (jax.lax.bitcast_convert_type(power, jnp.int32) >> 23) - 127
 

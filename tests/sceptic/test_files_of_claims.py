@@ -24,8 +24,10 @@ CLAIM = """
 
 @pytest.fixture
 def write(tmp_path, monkeypatch):
-    # Folders and modules that files leave behind belong to one test.
+    # Folders and modules that files leave behind belong to one test; those of other tests' files are not seen.
     monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in [name for name in sys.modules if name.startswith("claims_of_")]:
+        monkeypatch.delitem(sys.modules, name)
     before = set(sys.modules)
 
     def to(text, name="mine.py", folder="a"):

@@ -9,6 +9,7 @@ import json
 import os
 import random
 import resource
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -18,6 +19,7 @@ import pytest
 import xarray as xr
 
 import ntkrobust as ntr
+from ntkrobust.cli import main
 from ntkrobust.cli import run as run_command
 from ntkrobust.errors import InputError, NotWrittenError
 from ntkrobust.files import atomic as folders
@@ -116,17 +118,20 @@ def test_a_kill_at_any_moment_leaves_one_run_whole(step, verdicts, tmp_path, fig
     assert any("not from one run" in one["seen"] for one in planted), "files moved one by one would be seen"
 
 
-def test_a_signal_ends_a_run_without_a_trace(claims_file, tmp_path):
+def test_a_signal_ends_a_run_without_a_trace(claims_file, tmp_path, monkeypatch, capsys):
     out = tmp_path / "results"
-    code = (
-        "import os, signal, sys, ntkrobust.cli as cli, ntkrobust.workflows.verify as workflow\n"
-        "workflow.examine = lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)\n"
-        f"sys.argv = ['ntkrobust', 'verify', {claims_file!r}, '--data', 'sphere', '--out', {str(out)!r}]\n"
-        "cli.main()"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr("ntkrobust.workflows.verify.examine", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(sys, "argv", ["ntkrobust", "verify", claims_file, "--data", "sphere", "--out", str(out)])
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert (ended.value.code, *capsys.readouterr()) == (143, "", "")
     assert not out.exists()
+    assert names_in(tmp_path) == []
 
 
 def test_an_interrupted_writer_leaves_what_was_there(tmp_path):

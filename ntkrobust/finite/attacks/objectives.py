@@ -33,10 +33,18 @@ def temperature(clean: jax.Array) -> jax.Array:
     s/``ORDINARY`` outside, so that networks multiplied by a number are attacked alike. With T = 1 the loss of a network
     multiplied by 1e3 saturates, and has no gradient; multiplied by 1e-8, it is a constant in float32.
     """
-    if len(clean) > 1:
-        clean = clean - jnp.mean(clean, axis=0)
-    size = jnp.max(jnp.abs(clean), axis=0)
+    size = _size(clean)
     return jnp.where((size > 0) & ((size < SMALLEST) | (size > LARGEST)), size / ORDINARY, 1)
+
+
+def temperature_into_range(clean: jax.Array) -> jax.Array:
+    """T (n,) that brings the size s of :func:`temperature` to the nearer end of ``SMALLEST`` … ``LARGEST``; 1 inside.
+
+    For a divergence of class probabilities, which is quadratic in small outputs whatever their size, and linear in
+    large ones where the class changes.
+    """
+    size = _size(clean)
+    return jnp.where(size > 0, size / jnp.clip(size, SMALLEST, LARGEST), 1)
 
 
 def cross_entropy(outputs: jax.Array, label: jax.Array, temperature: jax.Array | float = 1.0) -> jax.Array:
@@ -67,6 +75,13 @@ def targeted_dlr(outputs: jax.Array, label: jax.Array, target: jax.Array) -> jax
     first, _, third, fourth = _largest(outputs, 4)
     difference = classes.output_of(outputs, label) - classes.output_of(outputs, target)
     return -difference / jnp.maximum(first - (third + fourth) / 2, TINY)
+
+
+def _size(outputs: jax.Array) -> jax.Array:
+    """The largest |f_k| (n,), or the largest |f_k − mean f| of several."""
+    if len(outputs) > 1:
+        outputs = outputs - jnp.mean(outputs, axis=0)
+    return jnp.max(jnp.abs(outputs), axis=0)
 
 
 def _of_ordinary_size(outputs: jax.Array) -> jax.Array:

@@ -18,12 +18,13 @@ import jax
 import jax.numpy as jnp
 
 from ntkrobust.finite import differences
-from ntkrobust.finite.attacks import classes
+from ntkrobust.finite.attacks import classes, objectives
 from ntkrobust.finite.attacks.balls import TINY, Ball, length, random_point
 from ntkrobust.finite.attacks.found import Evaluation, Found, Function, at_input, look, worse_of
 from ntkrobust.finite.attacks.gradient import Track, pgd
 from ntkrobust.norms import Norm
 from ntkrobust.numerics.precision import TRAINING_DTYPE
+from ntkrobust.numerics.scaling import Scaled
 
 if TYPE_CHECKING:
     from ntkrobust.finite.measures.catalogue import Probe
@@ -146,17 +147,22 @@ def local_lipschitz(probe: Probe) -> jax.Array:
     return differences.quotient_below(found, length("linf", delta))
 
 
-def kl_gradient(probe: Probe) -> jax.Array:
+def kl_gradient(probe: Probe) -> Scaled:
     """max ‖∇_{x'} KL(p(x)‖p(x'))‖₁ over the iterates of two runs of PGD that climb it from random points, (n',).
 
     p is the softmax of f, and for one output the logistic probabilities (σ(f), σ(−f)). The gradient is that in the
     coordinates that may move.
+
+    Small outputs have a divergence that is quadratic in them, and drowns in the rounding of p; of large ones it is
+    constant but for where the class changes. The search climbs that of f/T, with
+    :func:`~ntkrobust.finite.attacks.objectives.temperature_into_range`; the number is that of f.
     """
     f, ball = probe.f_in_columns, _ball(probe)
-    clean = _log_probabilities(probe.outputs.T)
+    temperature = objectives.temperature_into_range(probe.outputs.T)
+    clean = _log_probabilities(probe.outputs.T / temperature)
 
     def divergence(outputs: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.exp(clean) * (clean - _log_probabilities(outputs)), axis=0)
+        return jnp.sum(jnp.exp(clean) * (clean - _log_probabilities(outputs / temperature)), axis=0)
 
     def track(best: Candidate, seen: Evaluation) -> Candidate:
         return best.or_larger(seen.x, length("l1", ball.moving(seen.gradient)))
@@ -165,10 +171,10 @@ def kl_gradient(probe: Probe) -> jax.Array:
     # At x itself the divergence is least and has no gradient.
     starts = (random_point("linf", ball, keys[0]), random_point("linf", ball, keys[1]))
     best = _two_runs(f, divergence, ball, starts, track, Candidate.none(ball.centre))
-    gradient = differences.divergence_gradient(
-        probe.model, _log_probabilities, probe.scales, probe.parameters, ball.centre, best.x - ball.centre
+    movable = ball.moving(jnp.ones_like(ball.centre))
+    return differences.divergence_slope(
+        probe.model, probe.scales, probe.parameters, ball.centre, best.x - ball.centre, movable
     )
-    return length("l1", ball.moving(gradient))
 
 
 def _log_probabilities(outputs: jax.Array) -> jax.Array:

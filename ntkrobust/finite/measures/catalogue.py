@@ -300,6 +300,13 @@ def _norm_product_tightness(probe: Probe) -> jax.Array:
     return jnp.exp(jnp.log(jnp.max(_jacobian_spectral(probe))) - jnp.sum(jnp.log(_layer_norms(probe))))
 
 
+def _jacobian_is_zero(probe: Probe) -> jax.Array:
+    """1[J(x) = 0] (n',); NaN where an entry is no number."""
+    jacobian = probe.jacobian
+    is_zero = jnp.all(jacobian == 0, axis=(-2, -1)).astype(TRAINING_DTYPE)
+    return jnp.where(jnp.isnan(jacobian).any(axis=(-2, -1)), jnp.nan, is_zero)
+
+
 def _linearisation_error(probe: Probe) -> jax.Array:
     """‖f_t − f_lin‖/‖f_t − f_0‖ over all outputs and points, with f_lin = f_0 + Df_0[θ_t − θ_0] by one jvp at θ_0."""
     moved = jax.tree.map(jnp.subtract, probe.parameters, probe.initial)
@@ -309,9 +316,11 @@ def _linearisation_error(probe: Probe) -> jax.Array:
     change = probe.outputs - f_0
     size, error = scaling.norm(change), scaling.norm(change - first_order)
     rounding = ROUNDING * scaling.norm(f_0)
-    # Where nothing has moved the expansion is exact; where only f hasn't, it errs by all there is.
+    # Where nothing has moved the expansion is exact; where only f hasn't, it errs by all there is. NaN is never below.
     unmoved = jnp.where(error > rounding, jnp.inf, 0.0)
-    return jnp.where(size > rounding, error / jnp.where(size > rounding, size, 1), unmoved)
+    has_moved = ~(size <= rounding)
+    found = jnp.where(has_moved, error / jnp.where(has_moved, size, 1), unmoved)
+    return jnp.where(jnp.isnan(error), jnp.nan, found)
 
 
 def _layer_changes(probe: Probe) -> jax.Array:
@@ -436,7 +445,7 @@ MEASURES: dict[str, Measure] = {
         Measure(
             "jacobian_is_zero",
             r"1[J(x) = 0]",
-            lambda probe: jnp.all(probe.jacobian == 0, axis=(-2, -1)).astype(TRAINING_DTYPE),
+            _jacobian_is_zero,
         ),
         Measure(
             "output_rms",

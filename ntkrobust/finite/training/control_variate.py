@@ -35,6 +35,7 @@ from ntkrobust.networks.drawing import run_over_draws
 from ntkrobust.networks.mlp import MLP
 from ntkrobust.networks.parameters import LayerScales, Parameters, layer_scales, pre_activations
 from ntkrobust.networks.plans import choose_plan
+from ntkrobust.numerics.scaling import Scaled, exponent_of, resolved, unit
 from ntkrobust.runtime.seeds import check_seeds, seed_keys
 
 
@@ -61,7 +62,7 @@ def jacobian_excess(
         key: a typed key, by default ``jax.random.key(0)``.
 
     Returns:
-        (seed, time), in the units of ‖J‖_F²; its mean over seeds is zero.
+        (seed, time), in the units of ‖J‖_F²; its mean over seeds is zero. Float64 where float32 can't hold it.
 
     Raises:
         InputError: arrays of the wrong shape or with NaN, no seeds.
@@ -83,7 +84,7 @@ def jacobian_excess(
     }
     plan, keys = choose_plan(net, x.shape[1], len(x)), seed_keys(key, check_seeds(seeds))
     program = _Excess(net.phi, net.bias_std is not None)
-    return run_over_draws(program, plan, shared, net, x.shape[1], {"key": keys})
+    return resolved(run_over_draws(program, plan, shared, net, x.shape[1], {"key": keys}))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,23 +94,27 @@ class _Excess:
     phi: Activation
     has_bias: bool
 
-    def __call__(self, shared: dict, one: dict) -> jax.Array:
+    def __call__(self, shared: dict, one: dict) -> Scaled:
         scales, b, parameters = shared["scales"], shared["propagators"], one["parameters"]
         w = _last_layer(scales, parameters)
         h = self._features(scales, parameters, shared["x"])[0]
+        # All is quadratic in the outputs: in units of their size, squares fit.
+        of = jnp.maximum(jnp.squeeze(unit(h)), jnp.squeeze(unit(shared["y"])))
+        h = h / of
         gram = h @ h.T
-        mean = jnp.einsum("io,ptid->ptod", shared["y"], b)
+        mean = jnp.einsum("io,ptid->ptod", shared["y"] / of, b)
         moved = jnp.einsum("ptid,ij->ptjd", b, gram)
 
         def at_point(one: tuple[jax.Array, ...]) -> jax.Array:
             x, b, mean, moved = one
-            slope = self._features(scales, parameters, x[None])[1]
+            slope = self._features(scales, parameters, x[None])[1] / of
             # ‖A‖_F² and Aᵀw by products with D: A itself, one per time, would be the largest array around.
             pulled, noise = h @ slope, w @ slope - jnp.einsum("oi,tid->tod", w @ h.T, b)
             spread = jnp.sum(slope**2) + jnp.sum(b * (moved - 2 * pulled), axis=(1, 2))
             return jnp.sum(noise * (2 * mean + noise), axis=(1, 2)) - len(w) * spread
 
-        return jnp.mean(jax.lax.map(at_point, (shared["x_test"], b, mean, moved)), axis=0)
+        value = jnp.mean(jax.lax.map(at_point, (shared["x_test"], b, mean, moved)), axis=0)
+        return Scaled(value, jnp.full(value.shape, 2 * exponent_of(of)))
 
     def _features(self, scales: LayerScales, parameters: Parameters, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """h (n, m), such that f_0 = hw with w ~ N(0, I), and D = ∂h/∂x (m, d) at the first point.
