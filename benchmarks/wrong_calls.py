@@ -129,6 +129,7 @@ def doors() -> tuple[Door, ...]:
                          "gradient_covariance", "gradient_value_covariance")
         ),
         _door("EnsembleAt.squared_difference", now.squared_difference, x=x, moved=x + 0.1),
+        _door("EnsembleAt.squared_difference_resolution", now.squared_difference_resolution, x=x, moved=x + 0.1),
         _door("EnsembleAt.perturbation_stability", now.perturbation_stability, x=x, samples=4),
         _door("EnsembleAt.worst_case", now.worst_case, x=x, samples=4),
         _door("EnsembleAt.survival_probability", now.survival_probability, x=x, epsilon=0.1, samples=4),

@@ -93,7 +93,7 @@ def test_a_machine_that_only_asks_for_its_memory_would_be_noticed(
 def test_a_limit_on_addresses_is_memory(figure: Report) -> None:
     # A process that may take 3 GiB of addresses more than it has: what is left of them counts, not what it has.
     code = (
-        "import resource, ntkrobust as ntr; from ntkrobust import machine\n"
+        "import resource, ntkrobust as ntr; from ntkrobust.runtime import machine\n"
         "limit = machine.virtual_bytes() + 3 * 2**30\n"
         "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
         "print((machine.available_bytes() - machine.resident_bytes()) / 2**30)\n"

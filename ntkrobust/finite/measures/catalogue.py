@@ -249,6 +249,14 @@ def _perturbed_differences(probe: Probe) -> jax.Array:
     return jax.lax.map(lambda delta: _change_by(probe, delta.T), probe.epsilon * radius * direction) / probe.epsilon
 
 
+def _perturbed_differences_se(probe: Probe) -> jax.Array:
+    """The standard error (n',) of their mean over samples."""
+    values = _perturbed_differences(probe)
+    squares = scaling.sum_of_squares(values - jnp.mean(values, axis=0), 0)
+    variance = squares._replace(value=squares.value / (probe.samples - 1))
+    return variance.root / np.sqrt(probe.samples)
+
+
 def _allowed_differences(probe: Probe) -> jax.Array:
     """‖f(x̂) − f(x)‖/ε (samples, n') for x̂ uniform in the ball of the coordinates that may move, cut to the range."""
     ball = Ball.within(probe.x, probe.epsilon, probe.domain)
@@ -373,7 +381,7 @@ MEASURES: dict[str, Measure] = {
         Measure(
             "finite_perturbation_stability_se",
             r"\text{standard error over draws of } E_{\hat x}\,\|f(\hat x) - f(x)\|_2/\varepsilon",
-            lambda probe: jnp.std(_perturbed_differences(probe), axis=0, ddof=1) / np.sqrt(probe.samples),
+            _perturbed_differences_se,
             needs=("epsilon",),
         ),
         Measure(
