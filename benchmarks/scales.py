@@ -9,8 +9,8 @@ networks that are homogeneous in them. Searches follow signs of gradients, and o
 so attacks and measures that attack are compared at the power of two nearest to 10^k, which changes no digit.
 
 Two losses have a size of their own. The cross entropy is climbed as it is for outputs of ordinary size, so attacks that
-climb it are compared from |k| = ``OWN_LOSS`` on. The divergence behind ``kl_gradient`` is quadratic in small outputs and
-linear in large ones: its degree is 2 for k below −``OWN_KL``, 1 above, and there is none between.
+climb it are compared from |k| = ``OWN_LOSS`` on. The divergence behind ``kl_gradient`` is quadratic in small outputs
+and linear in large ones: its degree is 2 for k below −``OWN_KL``, 1 for k above it, and there is none between.
 """
 
 from __future__ import annotations
