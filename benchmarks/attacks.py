@@ -29,10 +29,11 @@ import numpy as np
 import ntkrobust as ntr
 from ntkrobust.finite.attacks.attacking import model_of
 from ntkrobust.finite.attacks.balls import Ball
+from ntkrobust.finite.attacks.fgsm import fgsm
 from ntkrobust.finite.attacks.found import look
-from ntkrobust.finite.attacks.gradient import STEP, fgsm, pgd
 from ntkrobust.finite.attacks.objectives import cross_entropy
-from ntkrobust.finite.attacks.programs import Attack
+from ntkrobust.finite.attacks.pgd import STEP, pgd
+from ntkrobust.finite.attacks.programs import AttackProgram
 from ntkrobust.networks.parameters import Parameters, layer_scales, outputs_in_columns
 from ntkrobust.networks.plans import choose_plan
 from ntkrobust.runtime.layout import run_over_seeds
@@ -186,12 +187,13 @@ def times(x: np.ndarray, y: np.ndarray, cases: list[tuple[int, int, str, float]]
         shared = {
             "scales": layer_scales(run.net, run.d_in), "x": points, "epsilon": np.float32(epsilon),
             "lower": np.float32(0), "upper": np.float32(1),
-            "steps": np.int32(STEPS), "restarts": np.int32(1), "queries": np.int32(1),
+            "counts": ntr.attacks.PGD(STEPS).counts(),
         }  # fmt: skip
         per_seed = {
             "parameters": run.parameters, "key": seed_keys(run.key, run.seeds), "label": np.tile(label, (seeds, 1))
         }  # fmt: skip
-        ours = functools.partial(run_over_seeds, Attack(model_of(run.net), norm, "pgd"), plan, shared, per_seed)
+        program = AttackProgram(model_of(run.net), ntr.attacks.PGD(norm=norm).static())
+        ours = functools.partial(run_over_seeds, program, plan, shared, per_seed)
         networks = [torch_network(run, seed, torch.float32) for seed in range(eager)]
         attack = (foolbox.attacks.LinfPGD if norm == "linf" else foolbox.attacks.L2PGD)(steps=STEPS, random_start=False)
         theirs = functools.partial(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ntkrobust.bounds.papers import catalogue as claims
     from ntkrobust.bounds.verdicts import Verdict
     from ntkrobust.errors import InputError
+    from ntkrobust.finite.attacks import catalogue as attacks
     from ntkrobust.finite.attacks.attacking import attack
     from ntkrobust.finite.measures import catalogue as measures
     from ntkrobust.finite.measures.catalogue import Measure, measure
@@ -91,6 +92,7 @@ _HOMES = {
     "WideResNet": "ntkrobust.networks.convolutional",
     "WidthAdjustment": "ntkrobust.finite.training.width_adjusted",
     "attack": "ntkrobust.finite.attacks.attacking",
+    "attacks": "ntkrobust.finite.attacks.catalogue",
     "claim": "ntkrobust.bounds.claims.decorator",
     "claims": "ntkrobust.bounds.papers.catalogue",
     "compare": "ntkrobust.workflows.compare",
@@ -109,7 +111,7 @@ _HOMES = {
 }
 """Where each public name lives."""
 
-_MODULES = ("claims", "data", "measures")
+_MODULES = ("attacks", "claims", "data", "measures")
 """The public names that are modules themselves."""
 
 __all__ = [
@@ -146,6 +148,7 @@ __all__ = [
     "WideResNet",
     "WidthAdjustment",
     "attack",
+    "attacks",
     "claim",
     "claims",
     "compare",

@@ -8,7 +8,7 @@ from ntkrobust.errors import InputError
 
 Norm = Literal["linf", "l2", "l1"]
 
-NORMS = ("linf", "l2", "l1")
+NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
 
 
 def check_norm(norm: object) -> Norm:
@@ -19,4 +19,4 @@ def check_norm(norm: object) -> Norm:
     """
     if not isinstance(norm, str) or norm not in NORMS:
         raise InputError(f"norm must be one of {', '.join(map(repr, NORMS))}, got {norm!r}")
-    return norm  # type: ignore[return-value]
+    return norm

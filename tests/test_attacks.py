@@ -12,8 +12,9 @@ from ntkrobust import MLP, InputError, Measure, attack, data, measure, train
 from ntkrobust.domain import Domain
 from ntkrobust.finite.attacks import attacking, classes, objectives, strength
 from ntkrobust.finite.attacks.balls import Ball
+from ntkrobust.finite.attacks.fgsm import fgsm
 from ntkrobust.finite.attacks.found import at_input, look, worse_of
-from ntkrobust.finite.attacks.gradient import STEP, fgsm, pgd
+from ntkrobust.finite.attacks.pgd import STEP, pgd
 from ntkrobust.finite.measures import attacked as attack_measures
 from ntkrobust.networks.parameters import Parameters
 from ntkrobust.runtime.layout import PROGRAMS

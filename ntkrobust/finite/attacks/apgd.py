@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 
+from ntkrobust.checks import check_choice
+from ntkrobust.finite.attacks import objectives
+from ntkrobust.finite.attacks.attacked_network import AttackedNetwork
 from ntkrobust.finite.attacks.balls import Ball, climb, project
-from ntkrobust.finite.attacks.found import Evaluation
-from ntkrobust.finite.attacks.gradient import Look, State, Track
+from ntkrobust.finite.attacks.base import Attack, count, twice
+from ntkrobust.finite.attacks.found import Evaluation, Found, Loss
+from ntkrobust.finite.attacks.gradient import Look, State, Track, restarted
 from ntkrobust.norms import Norm
 
 MOMENTUM = 0.75
@@ -20,6 +24,74 @@ RISING = 0.75
 
 FIRST_CHECKPOINT = 0.22
 """p_1, as a share of the steps; then p_{j+1} = p_j + max(p_j − p_{j−1} − 0.03, 0.06)."""
+
+MAX_TARGETS = 9
+"""Targets of the targeted ratio at most: the classes with the largest outputs."""
+
+ApgdLoss = Literal["ce", "dlr", "targeted-dlr"]
+
+
+class APGD(Attack):
+    """Auto-PGD on the cross entropy, the difference of logits ratio, or its targeted form with each target in turn.
+
+    Attributes:
+        loss: ``"ce"``, ``"dlr"`` or ``"targeted-dlr"`` (at least four outputs).
+        steps: gradients in each run.
+        restarts: runs, the first from the input, others from random points; so many for each target.
+    """
+
+    loss: ApgdLoss = "ce"
+    steps: int = count(default=50)
+    restarts: int = count(default=1)
+
+    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
+
+    def __post_init__(self) -> None:
+        """Check the loss too."""
+        super().__post_init__()
+        check_choice("loss", self.loss, get_args(ApgdLoss))
+
+    def search(self, target: AttackedNetwork, found: Found) -> Found:
+        """The worst of what was found and of all iterates."""
+        targets = self._targets(target)
+
+        def run(start: jax.Array, which: jax.Array, found: Found) -> Found:
+            loss = self._loss(target, targets[which])
+            return apgd(
+                self.norm, lambda x: target.look(x, loss), target.ball, start, self.steps, target.judge_seen, found
+            )
+
+        return restarted(target, self.restarts, run, found, len(targets))
+
+    def stronger(self) -> APGD:
+        """On the ratio, with twice the steps.
+
+        Networks trained on squared loss have nearly equal class probabilities, and the cross entropy then climbs the
+        mean of the other outputs: Square beats it on networks that mask nothing. The ratio climbs the largest.
+        """
+        return APGD("dlr", twice(self.steps), self.restarts, norm=self.norm)
+
+    def lacks(self, d_in: int, d_out: int) -> str:
+        """Outputs, for targets."""
+        if self.loss == "targeted-dlr" and d_out < objectives.TARGETED_OUTPUTS:
+            return f"needs at least {objectives.TARGETED_OUTPUTS} outputs, the network has {d_out}"
+        return ""
+
+    def key_index(self) -> int:
+        """Of this package."""
+        return 2 + get_args(ApgdLoss).index(self.loss)
+
+    def _targets(self, target: AttackedNetwork) -> jax.Array:
+        """(targets, n): a run each; a row of no meaning for losses without targets."""
+        if self.loss != "targeted-dlr":
+            return target.label[None]
+        outputs = target.f(target.ball.centre)
+        return objectives.ranked_targets(outputs, target.label, min(len(outputs) - 1, MAX_TARGETS))
+
+    def _loss(self, target: AttackedNetwork, aim: jax.Array) -> Loss:
+        if self.loss == "targeted-dlr":
+            return lambda outputs: objectives.targeted_dlr(outputs, target.label, aim)
+        return target.ratio() if self.loss == "dlr" else target.cross_entropy()
 
 
 class Progress(NamedTuple):
@@ -98,9 +170,10 @@ def _at_checkpoint(progress: Progress, steps: jax.Array) -> Progress:
 
 
 def apgd(
-    norm: Norm, look: Look, ball: Ball, start: jax.Array, steps: jax.Array, track: Track[State], state: State
+    norm: Norm, look: Look, ball: Ball, start: jax.Array, steps: int | jax.Array, track: Track[State], state: State
 ) -> State:
     """``steps`` steps from ``start`` (d, n), the first of them 2ε long, every iterate tracked."""
+    number = jnp.asarray(steps, jnp.int32)
 
     def step(index: jax.Array, carry: tuple[Progress, State]) -> tuple[Progress, State]:
         progress, state = carry
@@ -116,10 +189,9 @@ def apgd(
             rises=progress.rises + (new.loss > progress.now.loss).astype(jnp.int32),
         )
         is_due = index + 1 == progress.checkpoint
-        checked = _at_checkpoint(progress, steps)
+        checked = _at_checkpoint(progress, number)
         progress = jax.tree.map(lambda a, b: jnp.where(is_due, a, b), checked, progress)
         return progress, track(state, new)
 
     seen = look(start)
-    steps = jnp.asarray(steps, jnp.int32)
-    return jax.lax.fori_loop(jnp.int32(0), steps, step, (_start(ball, seen, steps), track(state, seen)))[1]
+    return jax.lax.fori_loop(jnp.int32(0), number, step, (_start(ball, seen, number), track(state, seen)))[1]

@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import check_integer, check_not_negative, shown, unknown
+from ntkrobust.checks import check_not_negative
 from ntkrobust.data.checks import as_numeric
 from ntkrobust.data.encoding import encode_like
 from ntkrobust.data.labels import Classes
 from ntkrobust.errors import InputError
 from ntkrobust.finite.arrays import as_radius, single_precision
-from ntkrobust.finite.attacks.objectives import TARGETED_OUTPUTS
-from ntkrobust.finite.attacks.programs import METHODS, Method
-from ntkrobust.finite.attacks.square import ImageShape
 from ntkrobust.finite.training.run import Run
 from ntkrobust.networks.parameters import Parameters
-from ntkrobust.norms import Norm
-
-WITHOUT_L1 = ("apgd-ce", "apgd-dlr", "apgd-t", "square")
-"""Methods whose steps are made for ℓ∞ and ℓ2."""
-
-
-def check_methods(methods: str | Sequence[str], norm: Norm, d_out: int) -> tuple[Method, ...]:
-    """The methods.
-
-    Raises:
-        InputError: there are none, one is unknown or repeated, or does not work for this norm or so few outputs.
-    """
-    if not isinstance(methods, str | Sequence) or not all(isinstance(one, str) for one in methods):
-        raise InputError(f"methods must be names out of {', '.join(METHODS)}, got {shown(methods)}")
-    chosen = (methods,) if isinstance(methods, str) else tuple(methods)
-    if not chosen:
-        raise InputError(f"at least one method is needed, out of {', '.join(METHODS)}")
-    for method in chosen:
-        if method not in METHODS:
-            raise unknown("method", method, METHODS)
-        if norm == "l1" and method in WITHOUT_L1:
-            raise InputError(f"the method {method!r} works in linf and l2: for l1 take fgsm, pgd or random")
-        if method == "apgd-t" and d_out < TARGETED_OUTPUTS:
-            raise InputError(f"the method 'apgd-t' needs at least {TARGETED_OUTPUTS} outputs, the network has {d_out}")
-    if len(set(chosen)) != len(chosen):
-        raise InputError(f"methods must be different from each other, got {chosen!r}")
-    return chosen  # type: ignore[return-value]
 
 
 def check_radii(epsilon: float | Sequence[float], x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -90,22 +59,6 @@ def check_labels(
         row = int(np.argmin(one_hot))
         raise InputError(f"y must hold one-hot rows or integer labels, but row {row} (from 0) is {targets[row]}")
     return np.argmax(targets, axis=1).astype(np.int32)
-
-
-def check_image_shape(image_shape: Sequence[int] | None, d: int) -> ImageShape:
-    """(rows, columns) or (rows, columns, channels) of d numbers; () for None.
-
-    Raises:
-        InputError: it is something else.
-    """
-    if image_shape is None:
-        return ()
-    if not isinstance(image_shape, Sequence) or isinstance(image_shape, str):
-        raise InputError(f"image_shape must be (rows, columns[, channels]), got {shown(image_shape)}")
-    shape = tuple(check_integer("each entry of image_shape", size, 1) for size in image_shape)
-    if len(shape) not in (2, 3) or math.prod(shape) != d:
-        raise InputError(f"image_shape must be (rows, columns[, channels]) of {d} numbers, got {tuple(image_shape)!r}")
-    return shape
 
 
 def check_points(x: npt.ArrayLike, d: int) -> npt.NDArray[np.float32]:

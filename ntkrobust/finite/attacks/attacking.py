@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -16,14 +16,17 @@ from ntkrobust.checks import MOST_BYTES, MOST_STEPS, check_flag, check_integer, 
 from ntkrobust.data.checks import check_same_index
 from ntkrobust.errors import InputError
 from ntkrobust.finite.attacks import arguments, strength
-from ntkrobust.finite.attacks.programs import SCORE_BASED, Attack, Inputs, Method
-from ntkrobust.finite.attacks.square import ImageShape
+from ntkrobust.finite.attacks.base import Attack
+from ntkrobust.finite.attacks.catalogue import NAMES
+from ntkrobust.finite.attacks.programs import AttackProgram, Inputs
+from ntkrobust.finite.attacks.square import check_image_shape
+from ntkrobust.finite.attacks.suite import Suite
 from ntkrobust.finite.representable import check_representable
 from ntkrobust.finite.training.run import Run, a_run
 from ntkrobust.networks.models import Model, model_of
 from ntkrobust.networks.parameters import Parameters, layer_scales
 from ntkrobust.networks.plans import choose_plan
-from ntkrobust.norms import Norm, check_norm
+from ntkrobust.norms import Norm
 from ntkrobust.runtime.layout import Plan, run_over_seeds
 from ntkrobust.runtime.machine import available_bytes, resident_bytes
 from ntkrobust.runtime.seeds import RawKeys, fold_in, seed_keys
@@ -34,7 +37,7 @@ BATCH_BYTES = 2**28
 KEY_INDEX = 2**32 - 2
 """What a network's own key is folded with, so that attacks are independent of its weights and of measures."""
 
-NAMES = {"true": "robust_accuracy", "predicted": "prediction_stability"}
+SHARES = {"true": "robust_accuracy", "predicted": "prediction_stability"}
 """What the share of points that keep their class is called, by the class that is attacked."""
 
 
@@ -51,8 +54,8 @@ def attack(
     y: npt.ArrayLike | None = None,
     *,
     epsilon: float | Sequence[float],
-    norm: Norm = "linf",
-    methods: str | Sequence[str] = ("fgsm", "pgd", "apgd-ce", "apgd-dlr", "square"),
+    norm: Norm | None = None,
+    methods: str | Attack | Sequence[str | Attack] = ("fgsm", "pgd", "apgd-ce", "apgd-dlr", "square"),
     steps: int = 50,
     restarts: int = 1,
     queries: int = 500,
@@ -78,16 +81,18 @@ def attack(
         y: (n,) labels, which are those of training (``run.classes``), or (n, o) targets ±1 or one-hot; needed against
             true classes. For one output the class is the sign.
         epsilon: radius in the units of x, or several.
-        norm: ``"linf"``, ``"l2"`` or ``"l1"`` (FGSM, PGD and random search only).
-        methods: out of ``"fgsm"``, ``"pgd"``, ``"apgd-ce"``, ``"apgd-dlr"``, ``"apgd-t"`` (targeted DLR, at least four
-            outputs), ``"square"`` and ``"random"``.
-        steps: gradients that PGD and APGD take in each run.
-        restarts: runs of PGD and APGD, the first from the input, others from random points.
-        queries: forward passes of Square and random search.
+        norm: ``"linf"``, ``"l2"`` or ``"l1"`` (FGSM, PGD and random search only); by default that of the objects among
+            ``methods``, which are all in one norm, or ``"linf"``.
+        methods: names out of ``"fgsm"``, ``"pgd"``, ``"apgd-ce"``, ``"apgd-dlr"``, ``"apgd-t"`` (targeted DLR, at least
+            four outputs), ``"square"`` and ``"random"``, and objects of :mod:`ntkrobust.attacks`, or of one's own
+            (:class:`ntkrobust.attacks.Attack`), with parameters of their own.
+        steps: gradients that PGD and APGD take in each run, if they are given by name.
+        restarts: their runs, the first from the input, others from random points.
+        queries: forward passes of Square and random search, if they are given by name.
         against: the classes that are to be lost: the true ones, or those the network predicts at x.
         bounds: the range in which attacked points stay, numbers or (d,) arrays: by default the run's, never beyond it.
         movable: (d,) booleans, False for coordinates that attacks leave alone; by default the run's.
-        image_shape: (rows, columns) or (rows, columns, channels), the last index fastest: Square then has square
+        image_shape: (rows, columns) or (rows, columns, channels), the last index fastest: ``"square"`` then has square
             windows.
         key: a typed key, by default the run's own; seed i uses ``fold_in(key, i)``.
         record: which of the run's recorded times.
@@ -96,7 +101,7 @@ def attack(
 
     Returns:
         A dataset with dimensions ``seed``, ``epsilon`` (a scalar coordinate for a single radius), ``point``, ``attack``
-        (the methods) and ``loss``. Networks that diverged are NaN, and −1 in ``masks_gradients``.
+        (the names, and what objects print) and ``loss``. Networks that diverged are NaN, and −1 in ``masks_gradients``.
 
         - ``robust_accuracy``, or ``prediction_stability`` against predicted classes: (seed, epsilon) share of points
           that keep their class.
@@ -106,49 +111,48 @@ def attack(
         - ``natural_accuracy`` (seed): the share at x itself; 1 against predicted classes unless an output is 0.
         - ``zero_gradient`` (seed, loss), ``doubling_gain``, ``random_gain``, ``square_gain``, ``monotonicity`` (seed,
           epsilon): the checks.
-        - ``outside`` (seed, epsilon): points that left their ball or the range, or moved in a coordinate that may not,
-          0; ``excess`` (seed, epsilon): the largest ‖x' − x‖ − ε in float64.
+        - ``outside`` (seed, epsilon): points that left their ball or the range, or moved in a coordinate that may not:
+          0, or an attack is wrong; they count for nothing. ``excess`` (seed, epsilon): the largest ‖x' − x‖ − ε in
+          float64.
         - ``masks_gradients`` (seed): 1 if a check says so, and ``masking_reasons`` (seed) why, in words.
 
     Raises:
         InputError: an argument is not what it should be, a label is one that training never saw, an input is outside
             the range of the run's data or of ``bounds``, these reach beyond it, all networks have diverged, examples
-            do not fit into memory, or gradients and outputs of the networks into single precision.
+            do not fit into memory, or gradients and outputs of the networks into single precision, or an attack of
+            one's own fails.
     """
-    norm = check_norm(norm)
     points = arguments.check_points(x, run.d_in)
-    chosen = arguments.check_methods(methods, norm, run.net.d_out)
+    counts = {"steps": steps, "restarts": restarts, "queries": queries}
+    shape = check_image_shape(image_shape, run.d_in)
+    suite = Suite.of(methods, norm, run.d_in, run.net.d_out, image_shape=shape, **counts)
     radii = arguments.check_radii(epsilon, points)
     domain = run.domain.narrowed(bounds, movable)
     run.domain.check_points("x", points)
     domain.check_points("x", points, "bounds")
-    if not isinstance(against, str) or against not in NAMES:
+    if not isinstance(against, str) or against not in SHARES:
         raise InputError(f"against must be 'true' or 'predicted', got {shown(against)}")
     shared: dict[str, Any] = {
         "scales": layer_scales(run.net, run.d_in),
         "x": points,
         **domain.arrays(),
-        "steps": np.int32(steps),
-        "restarts": np.int32(restarts),
-        "queries": np.int32(queries),
-    }  # fmt: skip
+    }
     if against == "true":
         if y is None:
             raise InputError("attacks against true classes need y")
         shared["label"] = arguments.check_labels(y, len(points), run.y_train, run.classes)
         check_same_index("x", x, "y", y)
-    shape = arguments.check_image_shape(image_shape, run.d_in)
     keys = seed_keys(run.key if key is None else key, run.seeds)
     parameters, is_sound = arguments.snapshot(run, record)
     check_representable(run.net, shared["scales"], points, parameters, is_sound)
     _check_memory(len(run.seeds), len(radii), points, keep_examples, memory_limit)
 
     plan = choose_plan(run.net, run.d_in, len(points), inputs_move=True)
-    battle = _Battle(model_of(run.net), norm, shape, chosen, plan, shared, radii)
-    outcomes = [battle.fight(*batch) for batch in _batches(parameters, keys, radii, points)]
+    attacked = _Attacked(model_of(run.net), suite, plan, shared, radii)
+    outcomes = [attacked.outcome(*batch) for batch in _batches(parameters, keys, radii, points)]
     outcome = _Outcome(*(np.concatenate(parts) for parts in zip(*outcomes, strict=True)))
-    found = _labelled(run, outcome, battle, against, is_sound, keep_examples, np.ndim(epsilon) == 0, record)
-    return found.assign_attrs(domain=domain.in_words())
+    found = _labelled(run, outcome, attacked, against, is_sound, keep_examples, np.ndim(epsilon) == 0, record)
+    return found.assign_attrs(**counts, domain=domain.in_words())
 
 
 def _check_memory(
@@ -178,7 +182,7 @@ def _batches(
 
 
 class _Outcome(NamedTuple):
-    """What a battle came to; axes seed, E radii, M methods, n points.
+    """What the attacks came to; axes seed, E radii, M methods, n points.
 
     Attributes:
         x: (seed, E, n, d) the worst points.
@@ -204,43 +208,37 @@ class _Outcome(NamedTuple):
 
 
 @dataclasses.dataclass
-class _Battle:
-    """All methods against some seeds."""
+class _Attacked:
+    """All attacks on some seeds."""
 
     model: Model
-    norm: Norm
-    image_shape: ImageShape
-    methods: tuple[Method, ...]
+    suite: Suite
     plan: Plan
     shared: dict[str, Any]
     radii: npt.NDArray[np.float64]
 
-    def fight(self, parameters: Parameters, keys: RawKeys) -> _Outcome:
+    def outcome(self, parameters: Parameters, keys: RawKeys) -> _Outcome:
         """The outcome for these seeds."""
         known = {name: self.shared[name] for name in ("scales", "x", "label", "movable") if name in self.shared}
         inputs = run_over_seeds(Inputs(self.model), self.plan, known, {"parameters": parameters})
         per_seed = {"parameters": parameters, "key": fold_in(keys, KEY_INDEX), "label": inputs["label"]}
-        by_method = {method: self._run(method, per_seed, self.shared) for method in self.methods}
-        twice = {**self.shared, "steps": 2 * self.shared["steps"]}
-        doubled = self._run(self.doubled_method, per_seed, twice)
-        random = by_method.get("random") or self._run("random", per_seed, self.shared)
+        results = self._results(per_seed)
+        by_method = [results[one] for one in self.suite.attacks.values()]
+        random = results[self.suite.control]
 
-        is_kept_by_method = np.stack([by_method[method]["is_kept"] for method in self.methods], axis=2)
+        is_kept_by_method = np.stack([one["is_kept"] for one in by_method], axis=2)
         is_kept = np.all(is_kept_by_method, axis=2)
-        x, margin = self._worst(list(by_method.values()))
-        inside = [self._containment(one["x"]) for one in (*by_method.values(), doubled, random)]
+        x, margin = self._worst(by_method)
         natural = inputs["is_kept"]
 
         def gain(broken: np.ndarray, left: np.ndarray) -> np.ndarray:
             return strength.share(~broken & left, natural[:, None])
 
-        gradient_methods = [by_method[one]["is_kept"] for one in self.methods if one not in SCORE_BASED]
-        by_gradients = np.all([doubled["is_kept"], *gradient_methods], axis=0)
-        square_gain = (
-            gain(by_method["square"]["is_kept"], by_gradients)
-            if "square" in by_method
-            else np.full(is_kept.shape[:2], np.nan)
-        )
+        def kept_by(attacks: Iterable[Attack]) -> np.ndarray:
+            return np.all([results[one]["is_kept"] for one in attacks], axis=0)
+
+        by_gradients = kept_by(one for one in results if one.uses_gradients)
+        searches = [self.suite.attacks[name] for name in self.suite.searches]
         zero = [strength.share(inputs[name], natural) for name in ("zero_cross_entropy", "zero_margin")]
         return _Outcome(
             x=x,
@@ -248,28 +246,37 @@ class _Battle:
             is_kept=is_kept & ~strength.broken_at_smaller(is_kept, self.radii),
             is_kept_by_method=is_kept_by_method,
             is_natural=natural,
-            outside=np.sum([one.is_outside for one in inside], axis=(0, 3)),
-            excess=np.max([one.excess for one in inside], axis=(0, 3)),
+            outside=np.sum([one["outside"] for one in results.values()], axis=0),
+            excess=np.max([one["excess"] for one in results.values()], axis=0),
             zero_gradient=np.stack(zero, axis=-1),
-            doubling_gain=gain(doubled["is_kept"], is_kept),
+            doubling_gain=gain(kept_by(self.suite.stronger), is_kept),
             random_gain=gain(random["is_kept"], by_gradients),
-            square_gain=square_gain,
+            square_gain=gain(kept_by(searches), by_gradients) if searches else np.full(is_kept.shape[:2], np.nan),
             monotonicity=strength.share(strength.broken_at_smaller(is_kept, self.radii) & is_kept, natural[:, None]),
         )
 
-    @property
-    def doubled_method(self) -> Method:
-        """The gradient method that is given twice the steps, whichever were asked for.
+    def _results(self, per_seed: dict[str, Any]) -> dict[Attack, dict[str, np.ndarray]]:
+        """What each attack found, with ``outside`` and ``excess`` (seed, E); points outside count for nothing."""
+        suite = self.suite
+        # Those of one's own first: what is wrong with them is said before long work.
+        asked = sorted(suite.attacks.values(), key=lambda one: one.key_index() < len(NAMES))
+        results = {}
+        for attack in dict.fromkeys((*asked, *suite.stronger, suite.control)):
+            found = self._run(attack, per_seed)
+            where = self._containment(found["x"])
+            if where.is_outside.any():
+                # No query: the inputs themselves.
+                inputs = self._run(suite.control.with_counts({"queries": 0}), per_seed)
+                x = np.where(where.is_outside[..., None], inputs["x"], found["x"])
+                found = {name: np.where(where.is_outside, inputs[name], found[name]) for name in ("margin", "is_kept")}
+                found["x"] = x
+            results[attack] = found | {"outside": where.is_outside.sum(axis=-1), "excess": where.excess.max(axis=-1)}
+        return results
 
-        Networks trained on squared loss have nearly equal class probabilities, and the cross entropy then climbs the
-        mean of the other outputs: Square beats it on networks that mask nothing. The DLR climbs the largest.
-        """
-        return "pgd" if self.norm == "l1" else "apgd-dlr"
-
-    def _run(self, method: Method, per_seed: dict[str, Any], shared: dict[str, Any]) -> dict[str, np.ndarray]:
+    def _run(self, attack: Attack, per_seed: dict[str, Any]) -> dict[str, np.ndarray]:
         """Arrays (seed, E, …). Radius after radius, so that other numbers of them need no other program."""
-        program = Attack(self.model, self.norm, method, self.image_shape if method == "square" else ())
-        given = {name: value for name, value in shared.items() if name != "label"}
+        program = AttackProgram(self.model, attack.static())
+        given = {name: value for name, value in self.shared.items() if name != "label"} | {"counts": attack.counts()}
         each = [
             run_over_seeds(program, self.plan, given | {"epsilon": np.float32(radius)}, per_seed)
             for radius in self.radii
@@ -298,14 +305,16 @@ class _Battle:
 
     def _containment(self, x: np.ndarray) -> strength.Containment:
         """Of points (seed, E, n, d), one seed after the other: float64 takes twice the memory."""
-        each = [strength.containment(self.norm, one, self.shared["x"], self.radii[:, None], self.shared) for one in x]
+        each = [
+            strength.containment(self.suite.norm, one, self.shared["x"], self.radii[:, None], self.shared) for one in x
+        ]
         return strength.Containment(*(np.stack(parts) for parts in zip(*each, strict=True)))
 
 
 def _labelled(
     run: Run,
     outcome: _Outcome,
-    battle: _Battle,
+    attacked: _Attacked,
     against: str,
     is_sound: npt.NDArray[np.bool_],
     keep_examples: bool,
@@ -317,11 +326,14 @@ def _labelled(
         return np.where(is_sound.reshape(-1, *[1] * (values.ndim - 1)), values, np.nan).astype(np.float32)
 
     checks = strength.Strength(*(getattr(outcome, name) for name in strength.Strength._fields))
-    reasons = ["; ".join(checks.reasons(seed)) if is_sound[seed] else "" for seed in range(len(run.seeds))]
+    reasons = [
+        "; ".join(checks.reasons(seed, attacked.suite.searches)) if is_sound[seed] else ""
+        for seed in range(len(run.seeds))
+    ]
     masks = [int(bool(reason)) if sound else -1 for reason, sound in zip(reasons, is_sound, strict=True)]
     upper = {"side": "upper"}
     variables: dict[str, Any] = {
-        NAMES[against]: (("seed", "epsilon"), numbers(outcome.is_kept.mean(axis=-1)), upper),
+        SHARES[against]: (("seed", "epsilon"), numbers(outcome.is_kept.mean(axis=-1)), upper),
         "natural_accuracy": ("seed", numbers(outcome.is_natural.mean(axis=-1)), {"side": "exact"}),
         "is_robust": (("seed", "epsilon", "point"), numbers(outcome.is_kept), upper),
         "margin": (("seed", "epsilon", "point"), numbers(outcome.margin), upper),
@@ -338,14 +350,13 @@ def _labelled(
     if keep_examples:
         variables["example"] = (("seed", "epsilon", "point", "feature"), numbers(outcome.x))
     attributes = {
-        "network": repr(run.net), "norm": battle.norm, "against": against, "record": record,
-        "doubled_method": battle.doubled_method, "plan": str(battle.plan),
-        **{name: int(battle.shared[name]) for name in ("steps", "restarts", "queries")},
+        "network": repr(run.net), "norm": attacked.suite.norm, "against": against, "record": record,
+        "doubled_method": attacked.suite.stronger_names, "plan": str(attacked.plan),
     }  # fmt: skip
     result = xr.Dataset(variables, attrs=attributes).assign_coords(
         seed=list(run.seeds),
-        epsilon=battle.radii,
-        attack=list(battle.methods),
+        epsilon=attacked.radii,
+        attack=list(attacked.suite.attacks),
         loss=["cross_entropy", "margin"],
         status=("seed", run.status),
     )

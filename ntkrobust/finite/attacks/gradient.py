@@ -1,4 +1,4 @@
-"""Steps along the steepest direction: FGSM (Goodfellow et al., arXiv 1412.6572) and PGD (Madry et al., 1706.06083)."""
+"""What attacks along gradients share: how they look, what they keep, and their restarts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import jax
-import jax.numpy as jnp
 
-from ntkrobust.finite.attacks.balls import Ball, climb
-from ntkrobust.finite.attacks.found import Evaluation
-from ntkrobust.norms import Norm
+from ntkrobust.finite.attacks.attacked_network import AttackedNetwork
+from ntkrobust.finite.attacks.found import Evaluation, Found
 
 State = TypeVar("State")
 
@@ -20,30 +18,21 @@ Look = Callable[[jax.Array], Evaluation]
 Track = Callable[[State, Evaluation], State]
 """What is kept of what was seen before, and of what is seen now."""
 
-STEP = 2.5
-"""Steps of PGD are this times ε over their number, so that they reach the boundary from anywhere in the ball."""
+Run = Callable[[jax.Array, jax.Array, Found], Found]
+"""One run: from a start (d, n), climbing the loss of this number (), the worst of what was found and is seen."""
 
 
-def fgsm(norm: Norm, look: Look, ball: Ball, track: Track[State], state: State) -> State:
-    """One step of length ε from the input."""
-    return track(state, look(climb(norm, ball, ball.centre, look(ball.centre).gradient, ball.radius)))
+def restarted(target: AttackedNetwork, restarts: int | jax.Array, run: Run, found: Found, losses: int = 1) -> Found:
+    """So many runs with each of ``losses`` losses: the first of each from the inputs, the others from random points."""
 
+    def once(index: jax.Array, found: Found) -> Found:
+        restart, which = index // losses, index % losses
+        # The first run starts at the input, so that one run alone is free of chance.
+        start = jax.lax.cond(
+            restart == 0,
+            lambda: target.ball.centre,
+            lambda: target.random_point(jax.random.fold_in(target.key, index)),
+        )
+        return run(start, which, found)
 
-def pgd(
-    norm: Norm,
-    look: Look,
-    ball: Ball,
-    start: jax.Array,
-    steps: int | jax.Array,
-    track: Track[State],
-    state: State,
-) -> State:
-    """``steps`` steps of length 2.5 ε/``steps`` from ``start`` (d, n), every iterate tracked, the last one too."""
-    size = STEP * ball.radius / jnp.asarray(steps, ball.radius.dtype)
-
-    def step(_: jax.Array, carry: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
-        seen = look(carry[0])
-        return climb(norm, ball, seen.x, seen.gradient, size), track(carry[1], seen)
-
-    x, state = jax.lax.fori_loop(0, steps, step, (start, state))
-    return track(state, look(x))
+    return jax.lax.fori_loop(0, restarts * losses, once, found)

@@ -1,58 +1,26 @@
-"""One method against one network, at every radius, as a compiled program; and what gradients there are to follow."""
+"""One attack against one network, at one radius, as a compiled program; and what gradients there are to follow."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from ntkrobust.finite.attacks import classes, objectives
-from ntkrobust.finite.attacks.apgd import apgd
-from ntkrobust.finite.attacks.balls import Ball, random_point
-from ntkrobust.finite.attacks.found import Evaluation, Found, Function, Loss, at_input, look, worse_of
-from ntkrobust.finite.attacks.gradient import fgsm, pgd
-from ntkrobust.finite.attacks.random_search import random_search
-from ntkrobust.finite.attacks.square import ImageShape, square
+from ntkrobust.finite.attacks.balls import Ball
+from ntkrobust.finite.attacks.base import Attack
+from ntkrobust.finite.attacks.found import Function, Loss, look
 from ntkrobust.networks.models import Model
 from ntkrobust.networks.parameters import LayerScales
-from ntkrobust.norms import Norm
-
-Method = Literal["fgsm", "pgd", "apgd-ce", "apgd-dlr", "apgd-t", "square", "random"]
-
-METHODS: tuple[Method, ...] = ("fgsm", "pgd", "apgd-ce", "apgd-dlr", "apgd-t", "square", "random")
-"""In this order each has randomness of its own: new ones go to the end."""
-
-SCORE_BASED: tuple[Method, ...] = ("square", "random")
-"""Methods that look at outputs only."""
-
-MAX_TARGETS = 9
-"""Targets of ``apgd-t`` at most: the classes with the largest outputs."""
-
-
-class AttackedNetwork(NamedTuple):
-    """One network to be attacked at one radius.
-
-    Attributes:
-        f: the network.
-        label: (n,) classes to be lost.
-        ball: around each input.
-        key: of this method and network, the same at every radius.
-    """
-
-    f: Function
-    label: jax.Array
-    ball: Ball
-    key: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
-class Attack:
-    """One method, for :func:`~ntkrobust.runtime.layout.run_over_seeds`.
+class AttackProgram:
+    """One attack, for :func:`~ntkrobust.runtime.layout.run_over_seeds`.
 
-    Shared arrays: ``scales``; ``x`` (n, d); ``epsilon``; ``lower``, ``upper`` and perhaps ``movable`` (d,); ``steps``,
-    ``restarts``, ``queries``.
+    Shared arrays: ``scales``; ``x`` (n, d); ``epsilon``; ``lower``, ``upper`` and perhaps ``movable`` (d,); ``counts``,
+    those of the attack.
     Of each network: ``parameters``; ``key``; ``label`` (n,), the classes to be lost.
 
     Results: ``x`` (n, d), ``margin`` and ``is_kept`` (n,): the worst points, their margins, and whether every candidate
@@ -60,72 +28,19 @@ class Attack:
 
     Attributes:
         model: the network's function.
-        norm: of the ball.
-        method: which.
-        image_shape: of the windows of the Square attack; () for vectors.
+        attack: without its counts, see :meth:`~ntkrobust.finite.attacks.base.Attack.static`.
     """
 
     model: Model
-    norm: Norm
-    method: Method
-    image_shape: ImageShape = ()
+    attack: Attack
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
         """The attack on one network."""
         ball = Ball.within(shared["x"], shared["epsilon"], shared)
-        key = jax.random.fold_in(one["key"], METHODS.index(self.method))
-        victim = AttackedNetwork(network(self.model, shared, one), one["label"], ball, key)
-        found = self._found(victim, shared)
+        key = jax.random.fold_in(one["key"], self.attack.key_index())
+        attack = self.attack.with_counts(shared["counts"])
+        found = attack.against(network(self.model, shared, one), one["label"], ball, key)
         return found._replace(x=found.x.T)._asdict()
-
-    def _found(self, victim: AttackedNetwork, counts: dict) -> Found:
-        f, label, ball, key = victim
-        found = at_input(f, label, ball.centre)
-        if self.method == "random":
-            return random_search(self.norm, f, label, ball, key, counts["queries"], found)
-        if self.method == "square":
-            return square(self.norm, self.image_shape, f, label, ball, key, counts["queries"], found)
-
-        def track(found: Found, seen: Evaluation) -> Found:
-            return worse_of(found, label, seen.x, seen.outputs)
-
-        if self.method == "fgsm":
-            return fgsm(self.norm, lambda x: look(f, self._loss(victim), x), ball, track, found)
-        climb = pgd if self.method == "pgd" else apgd
-        targets = self._targets(victim)
-        runs = counts["restarts"] * len(targets)
-
-        def run(index: jax.Array, found: Found) -> Found:
-            restart, target = index // len(targets), index % len(targets)
-            loss = self._loss(victim, targets[target])
-            # The first run starts at the input, so that one run alone is free of chance.
-            start = jax.lax.cond(
-                restart == 0,
-                lambda: ball.centre,
-                lambda: random_point(self.norm, ball, jax.random.fold_in(key, index)),
-            )
-            return climb(self.norm, lambda x: look(f, loss, x), ball, start, counts["steps"], track, found)
-
-        return jax.lax.fori_loop(0, runs, run, found)
-
-    def _targets(self, victim: AttackedNetwork) -> jax.Array:
-        """(targets, n): a run each; a row of no meaning for methods without targets."""
-        if self.method != "apgd-t":
-            return victim.label[None]
-        outputs = victim.f(victim.ball.centre)
-        count = min(len(outputs) - 1, MAX_TARGETS)
-        return objectives.ranked_targets(outputs, victim.label, count)
-
-    def _loss(self, victim: AttackedNetwork, target: jax.Array | None = None) -> Loss:
-        label = victim.label
-        if self.method == "apgd-t":
-            assert target is not None
-            return lambda outputs: objectives.targeted_dlr(outputs, label, target)
-        if self.method == "apgd-dlr":
-            clean = classes.margin(victim.f(victim.ball.centre), label)
-            return lambda outputs: objectives.dlr(outputs, label, clean)
-        temperature = objectives.temperature(victim.f(victim.ball.centre))
-        return lambda outputs: objectives.cross_entropy(outputs, label, temperature)
 
 
 @dataclasses.dataclass(frozen=True)

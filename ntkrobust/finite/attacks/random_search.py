@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import jax
 
-from ntkrobust.finite.attacks.balls import Ball, random_point
-from ntkrobust.finite.attacks.found import Found, Function, worse_of
-from ntkrobust.norms import Norm
+from ntkrobust.finite.attacks.attacked_network import AttackedNetwork
+from ntkrobust.finite.attacks.base import Attack, count
+from ntkrobust.finite.attacks.found import Found
 
 
-def random_search(
-    norm: Norm, f: Function, label: jax.Array, ball: Ball, key: jax.Array, queries: jax.Array, found: Found
-) -> Found:
-    """The worst of ``queries`` points around each input, and of what was found before."""
+class RandomSearch(Attack):
+    """Uniform points of the ball.
 
-    def query(index: jax.Array, found: Found) -> Found:
-        x = random_point(norm, ball, jax.random.fold_in(key, index))
-        return worse_of(found, label, x, f(x))
+    Attributes:
+        queries: points around each input.
+    """
 
-    return jax.lax.fori_loop(0, queries, query, found)
+    queries: int = count(default=500)
+
+    uses_gradients = False
+
+    def search(self, target: AttackedNetwork, found: Found) -> Found:
+        """The worst of what was found and of all points."""
+
+        def query(index: jax.Array, found: Found) -> Found:
+            return target.judge(found, target.random_point(jax.random.fold_in(target.key, index)))
+
+        return jax.lax.fori_loop(0, self.queries, query, found)
+
+    def key_index(self) -> int:
+        """Of this package."""
+        return 6

@@ -7,15 +7,19 @@ a proposal that leaves the margin as it is is taken, so that the search crosses 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ntkrobust.finite.attacks import classes
-from ntkrobust.finite.attacks.balls import TINY, Ball, project
-from ntkrobust.finite.attacks.found import Found, Function, worse_of
+from ntkrobust.checks import check_integer, shown
+from ntkrobust.errors import InputError
+from ntkrobust.finite.attacks.attacked_network import AttackedNetwork
+from ntkrobust.finite.attacks.balls import TINY
+from ntkrobust.finite.attacks.base import Attack, count
+from ntkrobust.finite.attacks.found import Found
 from ntkrobust.norms import Norm
 from ntkrobust.numerics.scaling import unit
 
@@ -29,7 +33,93 @@ TILE = 5
 """Side of the bumps that the ℓ2 attack starts from."""
 
 ImageShape = tuple[int, ...]
-"""(rows, columns) or (rows, columns, channels); () for vectors without a shape."""
+"""(rows, columns) or (rows, columns, channels)."""
+
+
+class Square(Attack):
+    """Random search by windows, from outputs alone.
+
+    Attributes:
+        queries: forward passes.
+        image_shape: (rows, columns) or (rows, columns, channels) of the inputs, the last index fastest, for square
+            windows; None for runs of neighbouring coordinates.
+    """
+
+    queries: int = count(default=500)
+    image_shape: ImageShape | None = None
+
+    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
+    uses_gradients = False
+
+    def __post_init__(self) -> None:
+        """Check the shape too."""
+        super().__post_init__()
+        self._set("image_shape", check_image_shape(self.image_shape))
+
+    def lacks(self, d_in: int, d_out: int) -> str:
+        """Inputs of that shape."""
+        if self.image_shape is not None and math.prod(self.image_shape) != d_in:
+            return f"is for inputs of {math.prod(self.image_shape)} numbers, the network's have {d_in}"
+        return ""
+
+    def key_index(self) -> int:
+        """Of this package."""
+        return 5
+
+    def search(self, target: AttackedNetwork, found: Found) -> Found:
+        """The worst of what was found and of ``queries`` points around each input."""
+        ball, key = target.ball, target.key
+        d, n = ball.centre.shape
+        grid = Grid.of(self.image_shape, d)
+        radius = jnp.reshape(ball.radius, (-1, 1, 1, 1))
+
+        def place(change: jax.Array) -> jax.Array:
+            return target.project(ball.centre + change.reshape(n, d).T)
+
+        def proposal(x: jax.Array, index: jax.Array, key: jax.Array) -> jax.Array:
+            change = grid.unflatten((x - ball.centre).T)
+            size = _window_size(grid, index, self.queries)
+            if self.norm == "l2":
+                return place(_moved_l2(grid, change, radius, key, size))
+            key_window, key_sign = jax.random.split(key)
+            window = _draw_window(grid, n, key_window, size)
+            return place(jnp.where(window.inside, radius * _signs(key_sign, (n, 1, 1, grid.channels)), change))
+
+        def query(index: jax.Array, carry: tuple[jax.Array, jax.Array, Found]) -> tuple[jax.Array, jax.Array, Found]:
+            x, margin, found = carry
+            new = proposal(x, index, jax.random.fold_in(key, index))
+            outputs = target.f(new)
+            new_margin = target.margin(outputs)
+            is_taken = new_margin <= margin
+            return (
+                jnp.where(is_taken, new, x),
+                jnp.where(is_taken, new_margin, margin),
+                target.judge_outputs(found, new, outputs),
+            )
+
+        first = _first_l2 if self.norm == "l2" else _first_linf
+        x = place(radius * first(grid, n, jax.random.fold_in(key, 0)))
+        outputs = target.f(x)
+        carry = (x, target.margin(outputs), target.judge_outputs(found, x, outputs))
+        # The start is the first query.
+        return jax.lax.fori_loop(1, self.queries, query, carry)[2]
+
+
+def check_image_shape(image_shape: Sequence[int] | None, d: int | None = None) -> ImageShape | None:
+    """(rows, columns) or (rows, columns, channels), of d numbers where that is known; None for None.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if image_shape is None:
+        return None
+    if not isinstance(image_shape, Sequence) or isinstance(image_shape, str):
+        raise InputError(f"image_shape must be (rows, columns[, channels]), got {shown(image_shape)}")
+    shape = tuple(check_integer("each entry of image_shape", size, 1) for size in image_shape)
+    if len(shape) not in (2, 3) or d not in (None, math.prod(shape)):
+        of = "" if d is None else f" of {d} numbers"
+        raise InputError(f"image_shape must be (rows, columns[, channels]){of}, got {tuple(image_shape)!r}")
+    return shape
 
 
 class Grid(NamedTuple):
@@ -46,9 +136,9 @@ class Grid(NamedTuple):
     is_image: bool
 
     @classmethod
-    def of(cls, image_shape: ImageShape, d: int) -> Grid:
+    def of(cls, image_shape: ImageShape | None, d: int) -> Grid:
         """The grid of images, or of vectors of length d."""
-        if not image_shape:
+        if image_shape is None:
             return cls(1, d, 1, False)
         rows, columns, channels = (*image_shape, 1)[:3]
         return cls(rows, columns, channels, True)
@@ -74,7 +164,7 @@ class Window(NamedTuple):
     width: jax.Array
 
 
-def _window_size(grid: Grid, index: jax.Array, queries: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _window_size(grid: Grid, index: jax.Array, queries: int | jax.Array) -> tuple[jax.Array, jax.Array]:
     """Height and width after ``index`` of ``queries`` queries."""
     passed = jnp.sum(index * 10_000 > jnp.asarray(HALVINGS, jnp.float32) * queries, dtype=jnp.float32)
     share = FIRST_SHARE * 2.0**-passed
@@ -171,50 +261,3 @@ def _moved_l2(
     added = sign * _two_bumps(grid, to, key_turn) + there / _size(there)
     added = added / _size(added) * jnp.sqrt(either + unused / grid.channels)
     return of * jnp.where(to.inside, added, jnp.where(away.inside, 0, change))
-
-
-def square(
-    norm: Norm,
-    image_shape: ImageShape,
-    f: Function,
-    label: jax.Array,
-    ball: Ball,
-    key: jax.Array,
-    queries: jax.Array,
-    found: Found,
-) -> Found:
-    """The worst of ``queries`` points around each input, and of what was found before; ℓ∞ and ℓ2."""
-    d, n = ball.centre.shape
-    grid = Grid.of(image_shape, d)
-    radius = jnp.reshape(ball.radius, (-1, 1, 1, 1))
-
-    def place(change: jax.Array) -> jax.Array:
-        return project(norm, ball, ball.centre + change.reshape(n, d).T)
-
-    def proposal(x: jax.Array, index: jax.Array, key: jax.Array) -> jax.Array:
-        change = grid.unflatten((x - ball.centre).T)
-        size = _window_size(grid, index, queries)
-        if norm == "l2":
-            return place(_moved_l2(grid, change, radius, key, size))
-        key_window, key_sign = jax.random.split(key)
-        window = _draw_window(grid, n, key_window, size)
-        return place(jnp.where(window.inside, radius * _signs(key_sign, (n, 1, 1, grid.channels)), change))
-
-    def query(index: jax.Array, carry: tuple[jax.Array, jax.Array, Found]) -> tuple[jax.Array, jax.Array, Found]:
-        x, margin, found = carry
-        new = proposal(x, index, jax.random.fold_in(key, index))
-        outputs = f(new)
-        new_margin = classes.margin(outputs, label)
-        is_taken = new_margin <= margin
-        return (
-            jnp.where(is_taken, new, x),
-            jnp.where(is_taken, new_margin, margin),
-            worse_of(found, label, new, outputs),
-        )
-
-    first = _first_l2 if norm == "l2" else _first_linf
-    x = place(radius * first(grid, n, jax.random.fold_in(key, 0)))
-    outputs = f(x)
-    carry = (x, classes.margin(outputs, label), worse_of(found, label, x, outputs))
-    # The start is the first query.
-    return jax.lax.fori_loop(1, queries, query, carry)[2]

@@ -4,7 +4,7 @@ al., arXiv 1802.00420).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,8 +72,8 @@ class Strength(NamedTuple):
     Attributes:
         zero_gradient: (seed, 2) share whose input gradient is zero, of the cross entropy and of the margin.
         doubling_gain: (seed, E) share that all methods left and a gradient method with twice the steps breaks.
-        random_gain, square_gain: (seed, E) share that random search, or the Square attack, breaks and no gradient
-            method does; NaN for Square where it was not asked for.
+        random_gain, square_gain: (seed, E) share that random search, or Square and attacks of one's own that use no
+            gradients, break and no gradient method does; NaN for Square where none of these was asked for.
         monotonicity: (seed, E) share that was broken at a smaller radius and not at this one.
     """
 
@@ -83,14 +83,18 @@ class Strength(NamedTuple):
     square_gain: Array
     monotonicity: Array
 
-    def reasons(self, seed: int) -> list[str]:
-        """In words, what says that this network masks its gradients; empty if nothing does."""
+    def reasons(self, seed: int, searches: Sequence[str] = ("square",)) -> list[str]:
+        """In words, what says that this network masks its gradients; empty if nothing does.
+
+        ``searches`` are the names of the attacks that ``square_gain`` is about.
+        """
+        by_search = " or ".join("the Square attack" if one == "square" else one for one in searches)
         cross_entropy, margin = self.zero_gradient[seed]
         found = []
         if cross_entropy > ZERO_GRADIENT:
             what = "the margin" if margin > ZERO_GRADIENT else "the cross entropy, not of the margin,"
             found.append(f"the gradient of {what} is zero at {cross_entropy:.0%} of the points")
-        for values, who in ((self.random_gain, "random search"), (self.square_gain, "the Square attack")):
+        for values, who in ((self.random_gain, "random search"), (self.square_gain, by_search)):
             largest = np.max(values[seed])
             if largest > GAIN:
                 found.append(f"{who} breaks {largest:.0%} of the points that gradient methods leave")

@@ -21,7 +21,8 @@ from ntkrobust.finite import differences
 from ntkrobust.finite.attacks import classes, objectives
 from ntkrobust.finite.attacks.balls import TINY, Ball, length, random_point
 from ntkrobust.finite.attacks.found import Evaluation, Found, Function, at_input, look, worse_of
-from ntkrobust.finite.attacks.gradient import Track, pgd
+from ntkrobust.finite.attacks.gradient import Track
+from ntkrobust.finite.attacks.pgd import pgd
 from ntkrobust.norms import Norm
 from ntkrobust.numerics.precision import TRAINING_DTYPE
 from ntkrobust.numerics.scaling import Scaled
