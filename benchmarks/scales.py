@@ -27,7 +27,7 @@ import jax
 import numpy as np
 
 from ntkrobust import MLP, ConvNet, InputError, Run, WideResNet, attack, measure, train
-from ntkrobust.finite.attacks.programs import METHODS
+from ntkrobust.finite.attacks.catalogue import NAMES
 from ntkrobust.finite.measures.catalogue import MEASURES
 from ntkrobust.finite.training.control_variate import jacobian_excess
 
@@ -64,7 +64,7 @@ DEGREE = ({name: 1 for name in MEASURES if name not in OF_ITS_OWN} | dict.fromke
 SEARCHING = tuple(
     name for name in MEASURES if name.startswith(("robust", "prediction", "stability_given", "local", "kl_gradient"))
 )
-METHODS_OF = {"linf": METHODS, "l2": METHODS, "l1": ("fgsm", "pgd", "random")}
+METHODS_OF = {norm: tuple(name for name, one in NAMES.items() if norm in one.norms) for norm in ("linf", "l2", "l1")}
 CLIMB_CROSS_ENTROPY = ("fgsm", "pgd", "apgd-ce")
 OWN_LOSS, OWN_KL = 4.0, 6.0
 CONTROL = "jacobian_excess"
