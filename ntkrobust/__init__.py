@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from ntkrobust.finite.attacks import catalogue as attacks
     from ntkrobust.finite.attacks.attacking import attack
     from ntkrobust.finite.measures import catalogue as measures
-    from ntkrobust.finite.measures.catalogue import Measure, measure
+    from ntkrobust.finite.measures.base import Measure
     from ntkrobust.finite.measures.empirical_kernel import empirical_ntk
+    from ntkrobust.finite.measures.measuring import measure
     from ntkrobust.finite.training.held_out import ObjectiveParts, objective_parts
     from ntkrobust.finite.training.run import Run
     from ntkrobust.finite.training.train import train
@@ -77,7 +78,7 @@ _HOMES = {
     "Initialization": "ntkrobust.networks.initializations",
     "InputError": "ntkrobust.errors",
     "MLP": "ntkrobust.networks.mlp",
-    "Measure": "ntkrobust.finite.measures.catalogue",
+    "Measure": "ntkrobust.finite.measures.base",
     "ObjectiveParts": "ntkrobust.finite.training.held_out",
     "OrderAtLeast": "ntkrobust.bounds.claims",
     "OrderAtMost": "ntkrobust.bounds.claims",
@@ -99,7 +100,7 @@ _HOMES = {
     "data": "ntkrobust.data",
     "empirical_ntk": "ntkrobust.finite.measures.empirical_kernel",
     "exact_law": "ntkrobust.bounds.formulas.exact_law",
-    "measure": "ntkrobust.finite.measures.catalogue",
+    "measure": "ntkrobust.finite.measures.measuring",
     "measures": "ntkrobust.finite.measures.catalogue",
     "objective_parts": "ntkrobust.finite.training.held_out",
     "power": "ntkrobust.workflows.power",

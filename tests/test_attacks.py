@@ -15,7 +15,7 @@ from ntkrobust.finite.attacks.balls import Ball
 from ntkrobust.finite.attacks.fgsm import fgsm
 from ntkrobust.finite.attacks.found import at_input, look, worse_of
 from ntkrobust.finite.attacks.pgd import STEP, pgd
-from ntkrobust.finite.measures import attacked as attack_measures
+from ntkrobust.finite.measures.attacked import points
 from ntkrobust.networks.parameters import Parameters
 from ntkrobust.runtime.layout import PROGRAMS
 
@@ -512,10 +512,10 @@ def of_points(name, compute):
 
 def test_measured_shares_obey_the_identity_point_by_point(trained, digits):
     _, _, x, y = digits
-    pairs = (("", attack_measures.points_linf), ("_l2", attack_measures.points_l2))
+    pairs = (("", "linf"), ("_l2", "l2"))
     per_point = [
-        of_points(f"{field}{suffix}", lambda probe, points=points, field=field: getattr(points(probe), field) * 1.0)
-        for suffix, points in pairs
+        of_points(f"{field}{suffix}", lambda probe, norm=norm, field=field: getattr(points(probe, norm), field) * 1.0)
+        for suffix, norm in pairs
         for field in ("is_natural", "is_stable", "is_robust")
     ]
     names = (

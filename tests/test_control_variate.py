@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ntkrobust.errors import InputError
-from ntkrobust.finite.measures.catalogue import measure_untrained
+from ntkrobust.finite.measures.measuring import measure_untrained
 from ntkrobust.finite.training.control_variate import jacobian_excess
 from ntkrobust.networks.derivatives import input_jacobian
 from ntkrobust.networks.drawing import initialize

@@ -12,7 +12,7 @@ import ntkrobust as ntr
 import ntkrobust.finite.training.train as training
 from ntkrobust import ConvNet, Initialization, InputError, WideResNet
 from ntkrobust.finite.measures import empirical_kernel
-from ntkrobust.finite.measures.catalogue import measure_untrained
+from ntkrobust.finite.measures.measuring import measure_untrained
 from ntkrobust.finite.training.checkpoints import Checkpoint
 from ntkrobust.kernels import GeneralEnsemble, stax, stax_parameters
 from ntkrobust.networks.drawing import initialize

@@ -12,7 +12,8 @@ from jax.extend.random import threefry_2x32
 
 import ntkrobust as ntr
 from ntkrobust import MLP
-from ntkrobust.finite.measures.catalogue import Measure, abstract_values
+from ntkrobust.finite.measures.base import Measure
+from ntkrobust.finite.measures.programs import abstract_values
 from ntkrobust.finite.training.train import largest_kernel_eigenvalue
 from ntkrobust.networks.convolutional import ConvNet
 from ntkrobust.networks.drawing import initialize, run_over_draws

@@ -12,7 +12,9 @@ from scipy import special, stats
 
 from ntkrobust import MLP, InputError, Measure, Run, measure, train
 from ntkrobust.bounds.formulas.exact_law import exact_law
-from ntkrobust.finite.measures.catalogue import KERNEL_POINTS, MEASURES, measure_untrained
+from ntkrobust.finite.measures.catalogue import MEASURES
+from ntkrobust.finite.measures.lazy import KERNEL_POINTS
+from ntkrobust.finite.measures.measuring import measure_untrained
 from ntkrobust.finite.measures.stability import ball_stability, mean_root, squared_singular_values
 from ntkrobust.networks.derivatives import empirical_ntk
 from ntkrobust.networks.parameters import Parameters, layer_scales

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import ntkrobust.finite.measures.catalogue
+import ntkrobust.finite.measures.measuring
 import ntkrobust.finite.training.attempts
 import ntkrobust.finite.training.train
 import ntkrobust.runtime.layout
@@ -41,7 +41,7 @@ def train_and_measure(seeds: int) -> tuple[Run, np.ndarray]:
 
 
 def use_plan(monkeypatch, plan: Plan) -> None:
-    for module in (ntkrobust.finite.training.train, ntkrobust.finite.measures.catalogue):
+    for module in (ntkrobust.finite.training.train, ntkrobust.finite.measures.measuring):
         monkeypatch.setattr(module, "choose_plan", lambda *_: plan)
 
 

@@ -15,7 +15,8 @@ from ntkrobust.bounds.formulas import bubeck2021_two_layers, luo2021
 from ntkrobust.bounds.papers.catalogue import catalogue
 from ntkrobust.bounds.papers.shared import LAZY, NOT_LAZY, is_lazy
 from ntkrobust.bounds.verdicts import CellSample, Verdict, decide
-from ntkrobust.finite.measures.catalogue import ROUNDING, measure_untrained
+from ntkrobust.finite.measures.lazy import ROUNDING
+from ntkrobust.finite.measures.measuring import measure_untrained
 from ntkrobust.networks.initializations import as_initialization
 from ntkrobust.reports import words
 from ntkrobust.studies.cells import cells_of

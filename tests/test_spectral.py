@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from ntkrobust import MLP, InputError, measure, train
-from ntkrobust.finite.measures.catalogue import LAYER_ERROR, measure_untrained
+from ntkrobust.finite.measures.lipschitz import LAYER_ERROR
+from ntkrobust.finite.measures.measuring import measure_untrained
 from ntkrobust.networks.drawing import initialize
 from ntkrobust.networks.parameters import layer_scales
 from ntkrobust.numerics import spectral

@@ -19,8 +19,8 @@ from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.statistics.turning import TurningPoint
 from ntkrobust.bounds.verdicts import LEVEL, CellSample, Effect, Verdict
-from ntkrobust.finite.measures import catalogue as measures
-from ntkrobust.finite.measures.catalogue import Measure
+from ntkrobust.finite.measures.base import Measure
+from ntkrobust.finite.measures.catalogue import MEASURES
 from ntkrobust.studies.cells import coordinates
 from ntkrobust.studies.examining import Examination
 
@@ -94,7 +94,7 @@ def evidence_tree(examination: Examination, inputs: Mapping[str, Any]) -> xr.Dat
         },
         coords={**along_cells, "cell": np.arange(len(cells)), "seed": np.arange(networks)},
     )
-    by_name = measures.MEASURES | {one.name: one for one in examination.measures.values()}
+    by_name = MEASURES | {one.name: one for one in examination.measures.values()}
     for name in names:
         described_measure = by_name[name]
         measured[name].attrs = {

@@ -19,9 +19,10 @@ from ntkrobust.bounds.statistics.sequential import SequentialPlan
 from ntkrobust.bounds.verdicts import CellSample, Examined, Verdict, decide_sequentially, enough_cells
 from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError
-from ntkrobust.finite.measures import catalogue as measures
-from ntkrobust.finite.measures.catalogue import Measure
+from ntkrobust.finite.measures.base import Computed, Measure
+from ntkrobust.finite.measures.catalogue import MEASURES
 from ntkrobust.finite.measures.functions import check_traceable, measure_of
+from ntkrobust.finite.measures.probe import Probe
 from ntkrobust.studies.arithmetic import check_relation, decide_arithmetic
 from ntkrobust.studies.cells import Cell, cells_of, coordinates, shown_as
 from ntkrobust.studies.predictions import InfiniteWidth, law_mean
@@ -272,14 +273,14 @@ def measure_of_claim(claim: Claim) -> Measure:
         InputError: the name is unknown, or the function is none of a network.
     """
     if isinstance(claim.measure, Quantity):
-        return Measure(claim.measure.name, claim.measure.definition, _no_networks, dims=(), source=claim.source)
+        return Computed(claim.measure.name, claim.measure.definition, _no_networks, dims=(), source=claim.source)
     try:
         return measure_of(claim.measure, claim.measure_name)
     except InputError as error:
         raise InputError(f"claim {claim.id}: {error}") from None
 
 
-def _no_networks(probe: measures.Probe) -> jax.Array:
+def _no_networks(probe: Probe) -> jax.Array:
     raise NotImplementedError("a formula is not measured on networks")
 
 
@@ -377,7 +378,7 @@ def _check_cell(claim: Claim, shown: Mapping[str, Any], cell: Cell, known: _Know
                 cell.adversary.check_inputs(name, cell.scale * x, domain)
     for measure in chosen:
         # Ours are tested; tracing all of them for every cell would take longer than running some.
-        if measures.MEASURES.get(measure.name) is not measure:
+        if MEASURES.get(measure.name) != measure:
             with _blaming(f"claim {claim.id}: at {shown_as(shown)}"):
                 check_traceable(measure, cell.net, known.data.x_test[: cell.points or known.infinite.points], cell.n)
 

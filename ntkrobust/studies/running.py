@@ -17,8 +17,8 @@ import xarray as xr
 from ntkrobust.bounds.claims.reading import FLOW_TIMES
 from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError
-from ntkrobust.finite.measures import catalogue as measures
-from ntkrobust.finite.measures.catalogue import Measure
+from ntkrobust.finite.measures.base import Measure
+from ntkrobust.finite.measures.measuring import measure, measure_untrained
 from ntkrobust.finite.training.train import largest_kernel_eigenvalue, train
 from ntkrobust.networks.plans import choose_plan
 from ntkrobust.studies.cells import Cell
@@ -147,7 +147,7 @@ class Networks:
         )
 
     def _run_untrained(self, cell: Cell, demand: Demand, seeds: range) -> list[_Part]:
-        measured = measures.measure_untrained(
+        measured = measure_untrained(
             cell.net,
             self._points_of(cell),
             list(demand.measures.values()),
@@ -202,7 +202,7 @@ class Networks:
                 "gradient_flow_time": run.time[:, -1],
                 "learning_rate": run.learning_rate,
             }
-            measured = measures.measure(
+            measured = measure(
                 run,
                 x_test,
                 list(demand.measures.values()),

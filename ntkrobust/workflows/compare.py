@@ -38,7 +38,7 @@ from ntkrobust.checks import (
 from ntkrobust.data import Dataset, load
 from ntkrobust.errors import InputError, NotWrittenError
 from ntkrobust.files.atomic import reserved, write_together
-from ntkrobust.finite.measures.catalogue import measure
+from ntkrobust.finite.measures.measuring import measure
 from ntkrobust.finite.training.control_variate import jacobian_excess
 from ntkrobust.finite.training.train import check_schedule, train
 from ntkrobust.kernels.duals import is_kinked

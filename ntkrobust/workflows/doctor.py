@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkrobust.bounds.formulas.exact_law import exact_law
-from ntkrobust.finite.measures.catalogue import measure
+from ntkrobust.finite.measures.measuring import measure
 from ntkrobust.finite.training.train import train
 from ntkrobust.kernels import adapter_state, stax
 from ntkrobust.networks.mlp import MLP

@@ -15,7 +15,7 @@ import ntkrobust as ntr
 from ntkrobust.data import Dataset, targets
 from ntkrobust.errors import InputError
 from ntkrobust.finite.attacks import arguments
-from ntkrobust.finite.measures import catalogue as finite_measures
+from ntkrobust.finite.measures import measuring
 
 N, D, SEEDS = 24, 5, 2
 RNG = np.random.default_rng(19)
@@ -124,7 +124,7 @@ def test_reading_a_batch_by_what_it_holds_is_noticed(runs, monkeypatch):
     mixed = np.array(named)[TWO]
     with monkeypatch.context() as planted:
         planted.setattr(
-            finite_measures,
+            measuring,
             "encode_like",
             lambda name, y, *_, **__: np.where(np.asarray(y) == min(y), -1.0, 1.0)[:, None],
         )

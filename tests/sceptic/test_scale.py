@@ -16,8 +16,9 @@ from ntkrobust import MLP, ConvNet, InputError, WideResNet, attack, measure, tra
 from ntkrobust.finite.attacks import objectives
 from ntkrobust.finite.attacks.found import look
 from ntkrobust.finite.measures import stability
-from ntkrobust.finite.measures.catalogue import MEASURES, measure_untrained
+from ntkrobust.finite.measures.catalogue import MEASURES
 from ntkrobust.finite.measures.empirical_kernel import empirical_ntk
+from ntkrobust.finite.measures.measuring import measure_untrained
 from ntkrobust.numerics import scaling
 
 RNG = np.random.default_rng(0)

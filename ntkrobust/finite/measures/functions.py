@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,7 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkrobust.errors import InputError
-from ntkrobust.finite.measures.catalogue import MEASURES, Measure, Probe, abstract_values, get
+from ntkrobust.finite.measures.base import Computed, Measure, formula_in
+from ntkrobust.finite.measures.catalogue import MEASURES, get
+from ntkrobust.finite.measures.probe import Probe
+from ntkrobust.finite.measures.programs import abstract_values
 from ntkrobust.networks.network import Network
 from ntkrobust.numerics.precision import TRAINING_DTYPE
 from ntkrobust.values import Value
@@ -99,10 +101,9 @@ def measure_of(measure: str | Measure | Callable[..., Any], name: str = "") -> M
     for one in asked:
         if one not in ARGUMENTS:
             raise InputError(f"the measure {name!r} asks for {one!r}; there are {', '.join(ARGUMENTS)}")
-    formulas = re.findall(r"\$([^$]+)\$", (inspect.getdoc(measure) or "").partition("\n")[0])
-    return Measure(
+    return Computed(
         name,
-        formulas[0] if formulas else "",
+        formula_in(measure),
         _Called(measure, asked),
         dims=(),
         needs=tuple(need for argument, need in (("y", "y_test"), ("epsilon", "epsilon")) if argument in asked),
@@ -131,6 +132,6 @@ def check_traceable(measure: Measure, net: Network, x_test: np.ndarray, n: int) 
     except Exception as error:  # a user's own code
         sentence = str(error).strip().partition("\n")[0]
         raise InputError(f"the measure {measure.name!r} fails: {type(error).__name__}: {sentence}") from error
-    if len(getattr(found, "shape", ())) != len(measure.dims):
+    if measure.dims is not None and len(getattr(found, "shape", ())) != len(measure.dims):
         shape = getattr(found, "shape", None)
         raise InputError(f"the measure {measure.name!r} must have the axes {measure.dims}, got shape {shape}")
