@@ -43,13 +43,13 @@ class HalfSteps(Networks):
 
     def _run_flow(self, cell: Cell, demand: Demand, seeds: range):
         record = self.before[cell]
-        how = self._training(cell) | {"tolerance": record.tolerance / HALVED, "steps": 2 * record.steps}
+        how = self._training(cell) | {"tolerance": record.tolerance / HALVED, "steps": HALVED * record.steps}
         level = TOLERANCES.index(record.tolerance)
         return self._run_trained(cell, demand, seeds, len(seeds), how), level, record.time_error
 
     def _run(self, cell: Cell, demand: Demand) -> CellRecord:
         # What says whether networks got there has to know how many steps they could take.
-        return dataclasses.replace(super()._run(cell, demand), steps=2 * self.before[cell].steps)
+        return dataclasses.replace(super()._run(cell, demand), steps=HALVED * self.before[cell].steps)
 
 
 def judged(claim: Claim, data: ntr.Dataset, seeds: int) -> verification.Examination:
