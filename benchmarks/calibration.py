@@ -1,6 +1,6 @@
 """How often verdicts err: every relation on simulated networks whose truth is known. Writes docs/calibration.md.
 
-    python benchmarks/calibration.py [--repetitions 10000] [--quick] [--seed 0] [--workers 2]
+    python benchmarks/calibration.py [--repetitions 10000] [--quick] [--flat] [--seed 0] [--workers 2]
 
 What is simulated is the code that judges (`ntkrobust.bounds.verdicts.statement`), on batches of samples. Statements
 are put on their boundary, where both errors are most likely ("barely true", "barely false"), and well off it.
@@ -29,12 +29,15 @@ from ntkrobust.bounds.claims.relations import (
     ScalesAs,
 )
 from ntkrobust.bounds.statistics.sequential import SequentialPlan, look_sizes
-from ntkrobust.bounds.verdicts import LEVEL, planning, statement
+from ntkrobust.bounds.verdicts import LEVEL, flatness, planning, statement
 from ntkrobust.bounds.verdicts.planning import Law, Outcome
 
 PAGE = Path(__file__).parents[1] / "docs" / "calibration.md"
-BEGIN, END = "<!-- calibration: begin -->", "<!-- calibration: end -->"
+BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
 TOLERANCE = 0.01
+COVERED = 0.05
+"""What intervals of 95 % leave out."""
+
 SIZES = (12, 16, 64)
 
 
@@ -273,6 +276,40 @@ def unseen(law: str, n: int, repetitions: int, rng: np.random.Generator) -> list
     return [Row("unseen", (law, str(n)), count, repetitions, ((1 - share) ** n,))]
 
 
+FLAT_MARGIN = 0.1
+FLAT_SIZES = (64, 256)
+FLAT: Mapping[str, Relation] = {
+    "trend": DecreasesIn("width", flat=FLAT_MARGIN),
+    "exponent": ScalesAs("width", -0.5, 0.2, flat=FLAT_MARGIN),
+}
+FLAT_WORLDS = {"no change": 1.0, "the margin": 1 + FLAT_MARGIN, "twice the margin": 1 + 2 * FLAT_MARGIN}
+"""Name → the change from the first of three cells to the last, in equal steps: of all pairs only the ends differ by so
+much, which is where "flat" is most likely said of what is not."""
+
+
+def flat(kind: str, law: str, n: int, repetitions: int, rng: np.random.Generator) -> list[Row]:
+    """How often "flat" is said, and how often the 95 % interval of the change over the range holds the true one."""
+    draw, claim, rows = LAWS[law](), planning.simulated_claim(FLAT[kind], 3), []
+    for world, change in FLAT_WORLDS.items():
+        means = change ** (np.arange(3) / 2)
+        cells = planning.simulated_cells(means, draw, (repetitions, n), rng)
+        stated = flatness(claim, cells)
+        assert stated is not None
+        said = stated.p_support(np.array([part.p_holds() for part in stated.parts])) <= LEVEL
+        rows.append(Row("flat", (kind, law, str(n), world), int(np.sum(said)), repetitions))
+        # The interval inverts two one-sided tests: it holds what neither rejects.
+        of = next(part.comparison for part in stated.parts if part.whole)
+        true = change if kind == "trend" else math.exp(math.log(change) / math.log(4))  # as a factor: e to the power
+        inside = (of.p_above(true) > COVERED / 2) & (of.p_below(true) > COVERED / 2)
+        rows.append(Row("coverage", (kind, law, str(n), world), int(np.sum(inside)), repetitions))
+    return rows
+
+
+def flat_tasks(quick: bool) -> list[tuple[str, tuple]]:
+    laws, sizes = (list(LAWS)[:1], FLAT_SIZES[:1]) if quick else (list(LAWS), FLAT_SIZES)
+    return [("flat", (kind, law, n)) for kind in FLAT for law in laws for n in sizes]
+
+
 def tasks(quick: bool) -> list[tuple[str, tuple]]:
     laws = list(LAWS)[1:3] if quick else list(LAWS)
     sizes = SIZES[:1] if quick else SIZES
@@ -298,10 +335,10 @@ def work(job: tuple[str, tuple, int, int]) -> list[Row]:
     return globals()[kind](*arguments, repetitions, np.random.default_rng(seed))
 
 
-def calibrate(repetitions: int, quick: bool, seed: int, workers: int) -> list[Row]:
+def calibrate(todo: list[tuple[str, tuple]], repetitions: int, seed: int, workers: int) -> list[Row]:
     """All rows; each task has its own stream, so they don't depend on the number of workers."""
-    seeds = np.random.SeedSequence(seed).generate_state(len(tasks(quick)))
-    jobs = [(kind, arguments, repetitions, int(s)) for (kind, arguments), s in zip(tasks(quick), seeds, strict=True)]
+    seeds = np.random.SeedSequence(seed).generate_state(len(todo))
+    jobs = [(kind, arguments, repetitions, int(s)) for (kind, arguments), s in zip(todo, seeds, strict=True)]
     if workers == 1:
         return [row for job in jobs for row in work(job)]
     with ProcessPoolExecutor(workers) as pool:
@@ -316,10 +353,13 @@ def problems(rows: list[Row]) -> list[str]:
     """What is worse than promised."""
     found = []
     for row in rows:
-        if row.table in ("errors", "sequential") and row.end(+1) > LEVEL + TOLERANCE:
+        is_false = row.table == "flat" and row.labels[-1] != "no change"
+        if (row.table in ("errors", "sequential") or is_false) and row.end(+1) > LEVEL + TOLERANCE:
             found.append(f"{row.table} {', '.join(row.labels)}: {row.rate:.4f}, up to {row.end(+1):.4f}")
         if row.table == "power" and row.repetitions and row.end(+1) < 0.9:
             found.append(f"power {', '.join(row.labels)}: {row.rate:.4f} at ×{row.figures[0]:.3f}")
+        if row.table == "coverage" and row.end(+1) < 1 - COVERED - TOLERANCE:
+            found.append(f"coverage {', '.join(row.labels)}: {row.rate:.4f}")
         if row.table == "savings" and row.labels[-1] == "2×" and row.figures[0] > 0.7:
             found.append(f"savings {', '.join(row.labels)}: {row.figures[0]:.3f} of the networks")
     return found
@@ -397,28 +437,67 @@ def page(rows: list[Row], repetitions: int, seed: int, seconds: float) -> str:
         f"\nWorse than promised: {len(problems(rows))} of {sum(map(_is_promised, rows))} figures "
         "(dead networks that no sample shows are not among them)."
     )
-    return "\n\n".join([BEGIN, summary, *(f"## {title}\n\n{table(*rest)}" for title, *rest in sections), END])
+    return "\n\n".join([summary, *(f"## {title}\n\n{table(*rest)}" for title, *rest in sections)])
+
+
+def flat_page(rows: list[Row], repetitions: int, seed: int, seconds: float) -> str:
+    """The table about the label ``flat`` in Markdown."""
+    found = {(row.table, *row.labels): row for row in rows}
+
+    def cell(name: str, labels: tuple[str, ...], world: str) -> str:
+        row = found[name, *labels, world]
+        return f"{100 * row.rate:.2f} ({100 * row.end(+1 if name == 'flat' else -1):.2f})"
+
+    groups = dict.fromkeys(row.labels[:3] for row in rows)
+    lines = [
+        [
+            *labels,
+            *(cell("flat", labels, world) for world in FLAT_WORLDS),
+            *(cell("coverage", labels, world) for world in list(FLAT_WORLDS)[:2]),
+        ]
+        for labels in groups
+    ]
+    header = ["said of", "law", "networks", *(f"{world}: flat" for world in FLAT_WORLDS)]
+    header += [f"{world}: covered" for world in list(FLAT_WORLDS)[:2]]
+    false = [row.rate for row in rows if row.table == "flat" and row.labels[-1] != "no change"]
+    covered = [row.rate for row in rows if row.table == "coverage"]
+    summary = (
+        f"`python benchmarks/calibration.py --flat --repetitions {repetitions} --seed {seed}`: {repetitions} "
+        f"repetitions per figure, {seconds:.0f} s.\nLargest rate of a false `flat`: {100 * max(false):.2f} %. Lowest "
+        f"coverage of the 95 % intervals beside it: {100 * min(covered):.2f} %.\nWorse than promised: "
+        f"{len(problems(rows))} of {len(false) + len(covered)} figures."
+    )
+    title = '## The label "flat", in percent (upper end of the 95 % interval; of coverages the lower end)'
+    return "\n\n".join([summary, title, table(header, lines)])
+
+
+def written(text: str, name: str, block: str) -> str:
+    """A page with another block of this name."""
+    begin, end = BEGIN.format(name), END.format(name)
+    return f"{text[: text.index(begin)]}{begin}\n\n{block}\n\n{text[text.index(end) :]}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=10_000)
     parser.add_argument("--quick", action="store_true", help="few laws and sizes; prints, writes nothing")
+    parser.add_argument("--flat", action="store_true", help="the label flat alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    started = time.perf_counter()
-    rows = calibrate(options.repetitions, options.quick, options.seed, options.workers)
-    text = page(rows, options.repetitions, options.seed, time.perf_counter() - started)
-    for problem in problems(rows):
-        print(problem)
-    if options.quick:
-        print(text)
-    else:
-        old = PAGE.read_text(encoding="utf-8")
-        before, after = old[: old.index(BEGIN)], old[old.index(END) + len(END) :]
-        PAGE.write_text(before + text + after, encoding="utf-8")
-        print(f"wrote {PAGE.relative_to(Path.cwd())}" if PAGE.is_relative_to(Path.cwd()) else f"wrote {PAGE}")
+    blocks = {"calibration": (tasks, page), "flat": (flat_tasks, flat_page)}
+    for name in ("flat",) if options.flat else blocks:
+        todo, in_words = blocks[name]
+        started = time.perf_counter()
+        rows = calibrate(todo(options.quick), options.repetitions, options.seed, options.workers)
+        block = in_words(rows, options.repetitions, options.seed, time.perf_counter() - started)
+        for problem in problems(rows):
+            print(problem)
+        if options.quick:
+            print(block)
+        else:
+            PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), name, block), encoding="utf-8")
+            print(f"wrote {PAGE.relative_to(Path.cwd())}" if PAGE.is_relative_to(Path.cwd()) else f"wrote {PAGE}")
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ def targets(net: Any) -> np.ndarray:
 def trained(name: str) -> Run:
     """Two networks of an architecture, a few steps from where they started."""
     net = ARCHITECTURES[name]
-    return train(net, X, targets(net), seeds=2, steps=8, record_steps=[8])
+    return train(net, X, targets(net), seeds=2, steps=8, learning_rate=0.02, record_steps=[8])
 
 
 def measured(run: Run, names: Sequence[str], c: float) -> dict[str, np.ndarray]:
@@ -260,7 +260,7 @@ def campaign(architectures: Sequence[str], draws: int, seed: int) -> tuple[dict[
                 for norm in METHODS_OF:
                     for method, outcome in outcomes_of_attacks(name, norm, times).items():
                         note(f"attack in {norm}: {method}", name, times, outcome)
-        print(f"{name}: done", file=sys.stderr, flush=True)
+        print(f"{name}: done, {len(wrong)} wrong so far", file=sys.stderr, flush=True)
         jax.clear_caches()
     return table, wrong
 

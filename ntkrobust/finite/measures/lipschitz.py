@@ -159,7 +159,8 @@ class KlGradient(Attacking):
     def source(self) -> str:
         """The attack."""
         return self.meant(
-            f"the local Lipschitz constant in the public code of {WU}; two runs of {STEPS} steps, {INSIDE}"
+            f"the formula of the local Lipschitz constant in the public code of {WU}, which takes it over ten points on "
+            f"the way of each training input; here test points, two runs of {STEPS} steps, {INSIDE}"
         )
 
     def compute(self, probe: Probe) -> Scaled:

@@ -85,7 +85,7 @@ STATEMENTS = (
               "robust_accuracy_by_pgd"),
     Statement("local-lipschitz", "wider networks have larger local Lipschitz constants, "
               r"$\max_{x'} \|f(x) - f(x')\|_1/\|x - x'\|_\infty$", IncreasesIn("width"), "local_lipschitz_by_pgd"),
-    Statement("kl-gradient", "wider networks have larger local Lipschitz constants, as in the paper's public code, "
+    Statement("kl-gradient", "wider networks have larger local Lipschitz constants, by the formula of the public code, "
               r"$\max_{x'} \|\nabla_{x'} \mathrm{KL}(f(x)\|f(x'))\|_1$", IncreasesIn("width"), "kl_gradient_by_pgd"),
 )  # fmt: skip
 
