@@ -159,8 +159,8 @@ class KlGradient(Attacking):
     def source(self) -> str:
         """The attack."""
         return self.meant(
-            f"the formula of the local Lipschitz constant in the public code of {WU}, which takes it over ten points on "
-            f"the way of each training input; here test points, two runs of {STEPS} steps, {INSIDE}"
+            f"the formula of the local Lipschitz constant in the public code of {WU}, which takes it over ten points "
+            f"on the way of each training input; here test points, two runs of {STEPS} steps, {INSIDE}"
         )
 
     def compute(self, probe: Probe) -> Scaled:
