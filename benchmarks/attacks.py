@@ -36,7 +36,7 @@ from ntkrobust.finite.attacks.pgd import STEP, pgd
 from ntkrobust.finite.attacks.programs import AttackProgram
 from ntkrobust.networks.parameters import Parameters, layer_scales, outputs_in_columns
 from ntkrobust.networks.plans import choose_plan
-from ntkrobust.runtime.layout import run_over_seeds
+from ntkrobust.runtime.executor import run_over_seeds
 from ntkrobust.runtime.seeds import seed_keys
 
 try:

@@ -24,8 +24,8 @@ import numpy as np
 from training import hardware
 
 import ntkrobust as ntr
-from ntkrobust.runtime import core_clients as streams
-from ntkrobust.runtime import layout as plan
+from ntkrobust.runtime import core_clients, plain
+from ntkrobust.runtime.compiling import PROGRAMS
 
 DEPTHS = (4, 20, 50)
 DEPTH_WIDTHS = (33, 37, 41)
@@ -43,15 +43,15 @@ class Watch:
 
     def __init__(self) -> None:
         self.seconds, self.programs = 0.0, 0
-        self._compile, self._carry_over = plan._compile, streams.deserialize_and_load
+        self._compile, self._carry_over = plain.find_program, core_clients.carried_to
         self._counting = threading.Lock()
-        plan._compile = self  # type: ignore[assignment]
-        streams.deserialize_and_load = self.carry_over
+        plain.find_program = self
+        core_clients.carried_to = self.carry_over
 
     def __call__(self, *arguments: Any) -> Callable[..., Any]:
-        started, before = time.perf_counter(), len(plan.PROGRAMS)
+        started, before = time.perf_counter(), len(PROGRAMS)
         program = self._compile(*arguments)
-        if len(plan.PROGRAMS) > before:
+        if len(PROGRAMS) > before:
             self.seconds += time.perf_counter() - started
             self.programs += 1
         return program

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from ntkrobust.runtime.layout import PROGRAMS
+from ntkrobust.runtime.compiling import PROGRAMS
 
 # The same examples in every run; others with --hypothesis-profile=default --hypothesis-seed=N.
 settings.register_profile("fixed", derandomize=True)

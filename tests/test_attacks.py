@@ -17,7 +17,7 @@ from ntkrobust.finite.attacks.found import at_input, look, worse_of
 from ntkrobust.finite.attacks.pgd import STEP, pgd
 from ntkrobust.finite.measures.attacked import points
 from ntkrobust.networks.parameters import Parameters
-from ntkrobust.runtime.layout import PROGRAMS
+from ntkrobust.runtime.compiling import PROGRAMS
 
 RNG = np.random.default_rng(0)
 DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from jax.stages import Compiled
 
+from ntkrobust.runtime.compiling import PROGRAMS
 from ntkrobust.runtime.core_clients import StreamProgram
-from ntkrobust.runtime.layout import PROGRAMS, Plan, run_over_seeds
+from ntkrobust.runtime.executor import run_over_seeds
+from ntkrobust.runtime.layout import Plan
 from ntkrobust.runtime.programs import KEPT_EXECUTABLES, Programs
 
 

@@ -11,7 +11,7 @@ from ntkrobust.networks import parameters as of
 from ntkrobust.networks.derivatives import empirical_ntk, input_jacobian
 from ntkrobust.networks.drawing import initialize
 from ntkrobust.networks.mlp import MLP
-from ntkrobust.runtime import layout as plan
+from ntkrobust.runtime import compiling
 from ntkrobust.runtime.core_clients import StreamProgram
 from ntkrobust.runtime.programs import Program, Programs
 from ntkrobust.runtime.seeds import seed_keys
@@ -92,21 +92,21 @@ def _text(program: Program) -> str:
 
 def compiled_instructions(depth: int, optimizer: object) -> int:
     """Instructions of the largest program that training compiles."""
-    plan.PROGRAMS.clear()
+    compiling.PROGRAMS.clear()
     how = {"record_times": [1e-9]} if optimizer == "gradient_flow" else {"record_steps": [1]}
     train(MLP(depth, 6), X, X[:, :1], seeds=4, steps=1, learning_rate=1e-3, optimizer=optimizer, **how)
-    texts = [_text(program) for _, program in plan.PROGRAMS.items()]
+    texts = [_text(program) for _, program in compiling.PROGRAMS.items()]
     return max(text.count(" = ") for text in texts)
 
 
 @pytest.mark.parametrize("optimizer", ["gd", "momentum", "adam", "gradient_flow"])
 def test_what_is_compiled_does_not_grow_with_depth(optimizer, monkeypatch):
-    monkeypatch.setattr(plan, "PROGRAMS", Programs())
+    monkeypatch.setattr(compiling, "PROGRAMS", Programs())
     assert compiled_instructions(24, optimizer) == compiled_instructions(12, optimizer)
 
 
 def test_a_transformation_of_ones_own_is_given_every_layer(monkeypatch):
     # So its programs grow: that shows what the test before would see.
-    monkeypatch.setattr(plan, "PROGRAMS", Programs())
+    monkeypatch.setattr(compiling, "PROGRAMS", Programs())
     own = optax.chain(optax.clip_by_block_rms(1.0), optax.sgd(1.0))
     assert compiled_instructions(24, own) > 1.3 * compiled_instructions(12, own)

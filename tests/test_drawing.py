@@ -18,7 +18,9 @@ from ntkrobust.finite.training.train import largest_kernel_eigenvalue
 from ntkrobust.networks.convolutional import ConvNet
 from ntkrobust.networks.drawing import initialize, run_over_draws
 from ntkrobust.networks.parameters import layer_scales
-from ntkrobust.runtime.layout import PROGRAMS, Plan
+from ntkrobust.runtime.accelerated import THREEFRY_FROM
+from ntkrobust.runtime.compiling import PROGRAMS
+from ntkrobust.runtime.layout import Plan
 from ntkrobust.runtime.random_normals import BLOCK, _block, _from_positions, normals
 from ntkrobust.runtime.seeds import seed_keys, typed_keys
 
@@ -56,7 +58,7 @@ def test_runs_with_keys_of_other_generators_are_refused(tmp_path: Path) -> None:
 def test_positions_beyond_32_bits() -> None:
     """No array of this size fits: by the hash that JAX's partitionable bits are made of."""
     key, position = np.array([5, 9], dtype=np.uint32), 2**33 + 3 * BLOCK
-    keys = typed_keys(_from_positions(key[None], np.array([position, position % 2**32])))
+    keys = typed_keys(_from_positions(key[None], np.array([position, position % 2**32]), THREEFRY_FROM.found()))
     there, low_word_alone = (jax.random.bits(one, (4,)) for one in keys)
     hashed = threefry_2x32(key, np.array([2] * 4 + list(range(3 * BLOCK, 3 * BLOCK + 4)), dtype=np.uint32))
     np.testing.assert_array_equal(there, hashed[:4] ^ hashed[4:])

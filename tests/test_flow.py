@@ -11,7 +11,7 @@ import ntkrobust.networks.parameters as of
 from ntkrobust import MLP, Run, data, measure, train
 from ntkrobust.networks.derivatives import empirical_ntk
 from ntkrobust.networks.parameters import Parameters, forward, layer_scales
-from ntkrobust.runtime import layout as plan
+from ntkrobust.runtime import compiling
 from ntkrobust.runtime.programs import Programs
 
 N, D, OUT = 10, 3, 2
@@ -78,7 +78,7 @@ def test_a_deep_network_is_carried_stacked_and_flows_the_same(monkeypatch):
     times = [0.01, 0.1, 1.0]
     stacked = go(net, record_times=times)
     monkeypatch.setattr(of, "SHALLOW", net.depth)
-    monkeypatch.setattr(plan, "PROGRAMS", Programs())
+    monkeypatch.setattr(compiling, "PROGRAMS", Programs())
     written_out = go(net, record_times=times)
     np.testing.assert_array_equal(stacked.time, written_out.time)
 

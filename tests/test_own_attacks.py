@@ -16,7 +16,7 @@ import pytest
 import ntkrobust as ntr
 from ntkrobust.finite.attacks.balls import Ball
 from ntkrobust.networks.parameters import Parameters
-from ntkrobust.runtime.layout import PROGRAMS
+from ntkrobust.runtime.compiling import PROGRAMS
 
 HERE = Path(__file__).parent
 D, N, F = 6, 10, 0.3

@@ -22,8 +22,11 @@ import ntkrobust.finite.training.train
 import ntkrobust.runtime.layout
 from ntkrobust import MLP, Run, measure, train
 from ntkrobust.networks.plans import choose_plan
-from ntkrobust.runtime import core_clients as streams
-from ntkrobust.runtime.layout import MAX_CHUNK, PROGRAMS, Plan, _over_streams, run_over_seeds, run_over_times
+from ntkrobust.runtime import accelerated
+from ntkrobust.runtime.compiling import PROGRAMS
+from ntkrobust.runtime.core_clients import over_streams
+from ntkrobust.runtime.executor import run_over_seeds, run_over_times
+from ntkrobust.runtime.layout import MAX_CHUNK, Plan
 from ntkrobust.runtime.machine import cores
 from ntkrobust.runtime.seeds import RawKeys
 
@@ -107,7 +110,8 @@ with pytest.MonkeyPatch.context() as patch:
     few, few_measured = train_and_measure(3)
     use_plan(patch, Plan(1, 8, 1, 4))
     copied, _ = train_and_measure(3)
-from ntkrobust.runtime.layout import PROGRAMS, Plan
+from ntkrobust.runtime.compiling import PROGRAMS
+from ntkrobust.runtime.layout import Plan
 layouts = {signature[2] for signature in PROGRAMS}
 assert (4, 8, 1) in layouts and (4, 0, 1) in layouts, layouts
 np.savez(
@@ -248,12 +252,12 @@ def test_training_holds_parameters_and_memory_once(optimizer, arrays, monkeypatc
     use_plan(monkeypatch, Plan(4, 4))
 
     def aliased() -> list[int]:
-        ntkrobust.runtime.layout.PROGRAMS.clear()
+        ntkrobust.runtime.compiling.PROGRAMS.clear()
         run = train(net, X, Y, seeds=4, steps=2, learning_rate=0.02, record_steps=[1, 2], optimizer=optimizer)
         assert not np.array_equal(run.snapshots[0].weights[0], run.snapshots[1].weights[0])
         return [
             program.memory_analysis().alias_size_in_bytes
-            for (function, *_), program in ntkrobust.runtime.layout.PROGRAMS.items()
+            for (function, *_), program in ntkrobust.runtime.compiling.PROGRAMS.items()
             if hasattr(function, "loss")
         ]
 
@@ -312,10 +316,10 @@ def test_plans(monkeypatch):
 
 
 def test_programs_run_side_by_side_on_cpus_only(monkeypatch):
-    monkeypatch.setattr(streams, "cores", lambda: 3)
+    monkeypatch.setattr(accelerated, "cores", lambda: 3)
     for backend, expected in (("cpu", 3), ("gpu", 1)):
         monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
-        assert streams.side_by_side() == expected
+        assert accelerated.side_by_side() == expected
 
 
 THREADS = """
@@ -334,7 +338,7 @@ def threads():
 jax.numpy.zeros(3).block_until_ready()
 before = threads()
 run = ntr.train(ntr.MLP(2, 16), np.eye(4), np.ones(4), seeds=8, steps=3, learning_rate=0.1)
-from ntkrobust.runtime.core_clients import side_by_side
+from ntkrobust.runtime.accelerated import side_by_side
 print(json.dumps([before, threads(), side_by_side(), run.plan, os.environ.get("PJRT_NPROC")]))
 """
 
@@ -373,7 +377,7 @@ SEEN: list = []
 
 @pytest.mark.skipif(jax.default_backend() != "cpu" or jax.local_device_count() > 1, reason="no streams there")
 def test_streams_compute_the_same_to_the_bit(monkeypatch):
-    monkeypatch.setattr(streams, "cores", lambda: 2)
+    monkeypatch.setattr(accelerated, "cores", lambda: 2)
     x = np.random.default_rng(0).standard_normal((8, 5, 7)).astype(np.float32)
     shared = np.random.default_rng(1).standard_normal((7, 3)).astype(np.float32)
     alone = run_over_seeds(scaled, Plan(2, 2), shared, {"x": x})
@@ -445,7 +449,7 @@ def test_every_task_is_done_once_by_threads_that_are_kept(streams):
     number, done = 0, []
     for _ in range(5):
         done.clear()
-        _over_streams(lambda *task_and_stream: done.append(task_and_stream), list(range(50)), OnAnyStream(), streams)
+        over_streams(lambda *task_and_stream: done.append(task_and_stream), list(range(50)), OnAnyStream(), streams)
         assert sorted(task for task, _ in done) == list(range(50))
         assert {stream for _, stream in done} <= set(range(streams))
         number = number or threading.active_count()
@@ -466,7 +470,7 @@ def test_where_one_stream_fails_the_others_begin_nothing_more(broken):
         done.append(task)
 
     with pytest.raises(queue.Empty):
-        _over_streams(run, list(range(50)), OnAnyStream(), 2)
+        over_streams(run, list(range(50)), OnAnyStream(), 2)
     assert len(done) == 1
 
 
@@ -504,15 +508,15 @@ for name, value in (
 ):
     jax.config.update(name, value)
 import ntkrobust as ntr
-from ntkrobust.finite import streams
-from ntkrobust.runtime.layout import PROGRAMS
-streams.cores = lambda: 2
+from ntkrobust.runtime import accelerated
+from ntkrobust.runtime.compiling import PROGRAMS
+accelerated.cores = lambda: 2
 x = np.linspace(-1, 1, 30).reshape(10, 3)
 losses = []
 for _ in range(2):
-    hits = streams._from_cache.count
+    hits = accelerated.CACHE_EVENTS.found().hits
     losses.append(ntr.train(ntr.MLP(2, 16), x, x[:, 0], seeds=8, steps=3, learning_rate=0.01).loss.tolist())
-    hits = streams._from_cache.count - hits
+    hits = accelerated.CACHE_EVENTS.found().hits - hits
     PROGRAMS.clear()
     jax.clear_caches()
 print(json.dumps([hits, *losses]))

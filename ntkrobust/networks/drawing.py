@@ -14,7 +14,8 @@ import numpy as np
 
 from ntkrobust.networks.network import Network
 from ntkrobust.networks.parameters import Parameters, is_square, layer_scales
-from ntkrobust.runtime.layout import Plan, run_over_seeds
+from ntkrobust.runtime.executor import run_over_seeds
+from ntkrobust.runtime.layout import Plan
 from ntkrobust.runtime.random_normals import normals
 from ntkrobust.runtime.seeds import RawKeys, own_keys
 
@@ -61,7 +62,7 @@ def run_over_draws(
     per_seed: dict[str, Any],
     name: str = "parameters",
 ) -> Any:
-    """:func:`~ntkrobust.runtime.layout.run_over_seeds` on networks as they are drawn, as many at a time as worked on.
+    """:func:`~ntkrobust.runtime.executor.run_over_seeds` on networks as they are drawn, as many at a time as worked on.
 
     Args:
         function, plan, shared: as there.

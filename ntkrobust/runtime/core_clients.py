@@ -1,93 +1,46 @@
-"""Programs side by side on CPU cores, each on a client of XLA of its own with one thread.
-
-Programs of one client share its threads. What comes next in a loop may then run on another thread, far from the cache
-that holds its arrays, and a program that holds threads while it waits for others could wait forever. A client with a
-single thread, which JAX makes on a machine with one core, knows neither. Here it computes on the thread that asks, too.
-"""
+"""Programs side by side on CPU cores, each on a client of XLA of its own with one thread, by threads that are kept."""
 
 from __future__ import annotations
 
+import functools
 import os
-import pickle
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from queue import SimpleQueue
 from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental.serialize_executable import deserialize_and_load, serialize
 from jax.stages import Compiled
 
-from ntkrobust.runtime.machine import cores
-
-_POOL_SIZE = "PJRT_NPROC"
-"""Environment variable that XLA reads the number of threads of a new client from."""
-
-
-def side_by_side() -> int:
-    """Programs that may run at once on the cores of this machine: one for each."""
-    return cores() if jax.default_backend() == "cpu" else 1
-
-
-_DEVICES: list[jax.Device] = []
-_MAKING = threading.Lock()
+from ntkrobust.runtime.accelerated import CORE_CLIENTS, carried_to, compiled_or_read, side_by_side, written_out
+from ntkrobust.runtime.compiling import CompiledFor, is_double
+from ntkrobust.runtime.plain import PlainExecutor, Run, Task
+from ntkrobust.runtime.programs import Copied, Program
 
 
 def device(stream: int) -> jax.Device:
     """The only device of a stream's client."""
-    with _MAKING:
-        if stream >= len(_DEVICES):
-            # All at once: the environment, which other threads read too, is changed for a moment only.
-            _DEVICES.extend(_new_devices(max(stream + 1, side_by_side()) - len(_DEVICES)))
-        return _DEVICES[stream]
+    clients = CORE_CLIENTS.found()
+    assert clients is not None, "streams are planned only where cores have clients"
+    return clients.device(stream)
 
 
-def _new_devices(number: int) -> list[jax.Device]:
-    # Imported here, as it is no public part of JAX: where there are accelerators nothing depends on it.
-    from jaxlib import xla_client
-
-    before = os.environ.get(_POOL_SIZE)
-    os.environ[_POOL_SIZE] = "1"
-    try:
-        # What runs on one is computed by the thread that asks: another would have to be woken up first.
-        clients: list[Any] = [xla_client.make_cpu_client(num_devices=1, asynchronous=False) for _ in range(number)]
-    finally:
-        del os.environ[_POOL_SIZE]
-        if before is not None:
-            os.environ[_POOL_SIZE] = before
-    return [client.devices()[0] for client in clients]
-
-
-class _FromCache(threading.local):
-    """Programs that this thread has read from JAX's persistent cache instead of compiling them."""
-
-    count = 0
-
-    def __call__(self, event: str, **_: object) -> None:
-        self.count += event == "/jax/compilation_cache/cache_hits"
-
-
-_from_cache = _FromCache()
-jax.monitoring.register_event_listener(_from_cache)
-
-
-class StreamProgram:
+class StreamProgram(Copied):
     """A program on streams: compiled for the first, and carried over to each other that needs it.
 
     Args:
         compiled_for: compiles the program for a device.
     """
 
-    def __init__(self, compiled_for: Callable[[jax.Device], Compiled]) -> None:
-        before = _from_cache.count
-        first = compiled_for(device(0))
-        self._on = {0: first}
+    def __init__(self, compiled_for: CompiledFor) -> None:
+        first, may_be_carried = compiled_or_read(lambda: compiled_for(device(0)))
+        self._on: dict[int, Compiled] = {0: first}
         self._compiled_for = compiled_for
-        # XLA does not write out a second time what it has read: the cache has it for the other streams too.
-        self._portable = _written_out(first) if _from_cache.count == before else None
+        self._portable = written_out(first) if may_be_carried else None
 
     def __len__(self) -> int:
-        """Streams that have it."""
         return len(self._on)
 
     def make_ready(self, streams: int) -> None:
@@ -101,10 +54,7 @@ class StreamProgram:
         """The program of a stream that is ready, for arrays on the host or on any other client."""
         program = self._on.get(stream)
         if program is None:
-            assert self._portable is not None
-            content, in_tree, out_tree = self._portable
-            place = device(stream)
-            program = self._on[stream] = deserialize_and_load(content, in_tree, out_tree, place.client, [place])
+            program = self._on[stream] = carried_to(device(stream), self._portable)
         return lambda *arguments: program(*jax.tree.map(np.asarray, arguments))
 
     def let_go(self) -> None:
@@ -113,9 +63,65 @@ class StreamProgram:
             self._on = {0: self._on[0]}
 
 
-def _written_out(program: Compiled) -> tuple[bytes, Any, Any] | None:
-    """What another client loads; None for a program that calls back into Python, to print for instance."""
+class CoreExecutor(PlainExecutor):
+    """A core for each program, which has its share of the seeds, where the plan wants several side by side."""
+
+    def streams(self, plan_has: int) -> int:
+        """Programs side by side, of as many as the plan has."""
+        return plan_has
+
+    def on_streams(self, compiled_for: CompiledFor) -> Program:
+        """A program that several streams run."""
+        return StreamProgram(compiled_for)
+
+    def work_through(self, run: Run, tasks: list[Task], program: Program, streams: int) -> None:
+        """Do all tasks."""
+        if isinstance(program, StreamProgram):
+            over_streams(run, tasks, program, streams)
+        else:
+            super().work_through(run, tasks, program, streams)
+
+
+def over_streams(run: Run, tasks: list[Task], program: StreamProgram, streams: int) -> None:
+    """Each task on the next stream that is free."""
+    streams = min(streams, len(tasks))
+    program.make_ready(streams)
+    waiting: SimpleQueue[Any] = SimpleQueue()
+    for task in (*tasks, *[None] * streams):  # one end for each stream
+        waiting.put(task)
+    failed = threading.Event()
+    # Threads don't inherit it.
+    double = is_double()
+
+    def work(stream: int) -> None:
+        try:
+            with jax.enable_x64(double):
+                for task in iter(waiting.get, None):
+                    if not failed.is_set():  # nothing more begins
+                        run(task, program.on(stream))
+        except BaseException:
+            failed.set()
+            raise
+
+    others: list[Future[None]] = []
     try:
-        return serialize(program)
-    except (AttributeError, TypeError, ValueError, NotImplementedError, pickle.PicklingError):
-        return None
+        for stream in range(1, streams):
+            others.append(_threads().submit(work, stream))
+        work(0)
+    except BaseException:
+        failed.set()
+        raise
+    finally:
+        wait(others)
+    for other in others:
+        other.result()
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads of all streams but the first, which the caller's is for. Kept: calls of a few milliseconds are many."""
+    return ThreadPoolExecutor(side_by_side())
+
+
+if hasattr(os, "register_at_fork"):  # a process that is forked has the pool, but not its threads
+    os.register_at_fork(after_in_child=_threads.cache_clear)

@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 OverSeeds = Callable[[Any, Any, jax.Array], Any]
@@ -55,5 +54,14 @@ def over_processes(run: Callable[[Any], Any], per_seed: Any) -> Any:
     # All have equally many, so that results can be gathered; the last seed stands in for those that are missing.
     mine = np.minimum(np.arange(share) + share * jax.process_index(), n_seeds - 1)
     found = run(jax.tree.map(lambda leaf: leaf[mine], per_seed))
-    everything = multihost_utils.process_allgather(found, tiled=True)
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[:n_seeds], everything)
+    return jax.tree.map(lambda leaf: leaf[:n_seeds], _from_all(found))
+
+
+def _from_all(here: Any) -> Any:
+    """Arrays of all processes, one after the other along their first axis."""
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    mesh = Mesh(np.array(devices).reshape(jax.process_count(), -1), ("process", "device"))
+    split, copied = (NamedSharding(mesh, spec) for spec in (PartitionSpec("process"), PartitionSpec()))
+    parts = jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(split, np.asarray(leaf)), here)
+    together = jax.jit(lambda arrays: arrays, out_shardings=copied)(parts)
+    return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_data(0)), together)

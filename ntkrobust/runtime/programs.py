@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
@@ -10,13 +11,24 @@ from typing import Any
 
 from jax.stages import Compiled
 
-from ntkrobust.runtime.core_clients import StreamProgram
-
 KEPT_EXECUTABLES = 384
 """Executables kept at most; a program has one on each stream that it has run on. Each lies in some 70 mappings of
 memory, and Linux allows a process 65 530: with a thousand it would die in the compiler."""
 
-Program = Compiled | StreamProgram
+
+class Copied(abc.ABC):
+    """A program that has an executable in each of several places."""
+
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """How many it has."""
+
+    @abc.abstractmethod
+    def let_go(self) -> None:
+        """Keep only what can't be had again in a moment."""
+
+
+Program = Compiled | Copied
 
 
 class Programs:
@@ -55,7 +67,7 @@ class Programs:
             if self._executables() <= self._most:
                 return
             program = _done(found)
-            if isinstance(program, StreamProgram):
+            if isinstance(program, Copied):
                 program.let_go()
         for signature, _ in old:
             if self._executables() <= self._most:
@@ -64,7 +76,7 @@ class Programs:
 
     def _executables(self) -> int:
         programs = map(_done, self._programs.values())
-        return sum(len(program) if isinstance(program, StreamProgram) else 1 for program in programs)
+        return sum(len(program) if isinstance(program, Copied) else 1 for program in programs)
 
     def clear(self) -> None:
         """Keep none."""

@@ -27,7 +27,8 @@ from ntkrobust.networks.models import Model, model_of
 from ntkrobust.networks.parameters import Parameters, layer_scales
 from ntkrobust.networks.plans import choose_plan
 from ntkrobust.norms import Norm
-from ntkrobust.runtime.layout import Plan, run_over_seeds
+from ntkrobust.runtime.executor import run_over_seeds
+from ntkrobust.runtime.layout import Plan
 from ntkrobust.runtime.machine import available_bytes, resident_bytes
 from ntkrobust.runtime.seeds import RawKeys, fold_in, seed_keys
 

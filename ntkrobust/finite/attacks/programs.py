@@ -17,7 +17,7 @@ from ntkrobust.networks.parameters import LayerScales
 
 @dataclasses.dataclass(frozen=True)
 class AttackProgram:
-    """One attack, for :func:`~ntkrobust.runtime.layout.run_over_seeds`.
+    """One attack, for :func:`~ntkrobust.runtime.executor.run_over_seeds`.
 
     Shared arrays: ``scales``; ``x`` (n, d); ``epsilon``; ``lower``, ``upper`` and perhaps ``movable`` (d,); ``counts``,
     those of the attack.

@@ -18,7 +18,8 @@ from ntkrobust.networks.models import Model, model_of
 from ntkrobust.networks.network import Network
 from ntkrobust.networks.parameters import Parameters, layer_scales
 from ntkrobust.networks.plans import choose_plan
-from ntkrobust.runtime.layout import CHUNK_BYTES, Plan, run_over_seeds
+from ntkrobust.runtime.executor import run_over_seeds
+from ntkrobust.runtime.layout import CHUNK_BYTES, Plan
 from ntkrobust.runtime.machine import available_bytes
 
 _COPIES = 3

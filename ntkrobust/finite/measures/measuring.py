@@ -27,7 +27,8 @@ from ntkrobust.networks.network import Network, a_network
 from ntkrobust.networks.parameters import layer_scales
 from ntkrobust.networks.plans import choose_plan
 from ntkrobust.numerics.scaling import Scaled, resolved
-from ntkrobust.runtime.layout import Plan, run_over_times
+from ntkrobust.runtime.executor import run_over_times
+from ntkrobust.runtime.layout import Plan
 from ntkrobust.runtime.seeds import check_seeds, seed_keys
 
 DRAWN_ONCE_BYTES = 2**26

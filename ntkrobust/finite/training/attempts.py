@@ -15,7 +15,8 @@ from ntkrobust.finite.training.optimizers import Optimizer, Start
 from ntkrobust.finite.training.schedules import Schedule
 from ntkrobust.finite.training.segments import FullBatch, GradientDescent, MiniBatches
 from ntkrobust.networks.parameters import Parameters, Stacked
-from ntkrobust.runtime.layout import Plan, run_over_seeds
+from ntkrobust.runtime.executor import run_over_seeds
+from ntkrobust.runtime.layout import Plan
 from ntkrobust.runtime.seeds import RawKeys
 
 Program = GradientDescent | FullBatch | MiniBatches | GradientFlow

@@ -18,7 +18,7 @@ from ntkrobust.finite.training.run import Run, a_run
 from ntkrobust.networks.models import model_of
 from ntkrobust.networks.parameters import layer_scales
 from ntkrobust.networks.plans import choose_plan
-from ntkrobust.runtime.layout import run_over_times
+from ntkrobust.runtime.executor import run_over_times
 from ntkrobust.runtime.seeds import attack_keys, seed_keys
 from ntkrobust.values import equal_tuples, hash_of_tuple
 

@@ -45,7 +45,8 @@ from ntkrobust.networks.network import Network, a_network
 from ntkrobust.networks.parameters import LayerScales, Parameters, Stacked, layer_scales, packed, unpacked
 from ntkrobust.networks.plans import choose_plan
 from ntkrobust.numerics.precision import TRAINING_DTYPE
-from ntkrobust.runtime.layout import Plan, run_over_seeds
+from ntkrobust.runtime.executor import run_over_seeds
+from ntkrobust.runtime.layout import Plan
 from ntkrobust.runtime.random_normals import normals
 from ntkrobust.runtime.seeds import RawKeys, attack_keys, check_key, check_seeds, order_keys, seed_keys
 
