@@ -170,7 +170,9 @@ class KlGradient(Attacking):
         clean = _log_probabilities(probe.outputs.T / temperature)
 
         def divergence(outputs: jax.Array) -> jax.Array:
-            return jnp.sum(jnp.exp(clean) * (clean - _log_probabilities(outputs / temperature)), axis=0)
+            each = jnp.exp(clean) * (clean - _log_probabilities(outputs / temperature))
+            # Else the derivative by large outputs, (p' − p)/T, could vanish before it meets their weights.
+            return jnp.maximum(temperature, 1) * jnp.sum(each, axis=0)
 
         def track(best: Candidate, seen: Evaluation) -> Candidate:
             return best.or_larger(seen.x, length("l1", ball.moving(seen.gradient)))
