@@ -15,6 +15,7 @@ import pytest
 
 import ntkrobust as ntr
 from ntkrobust.finite.attacks.balls import Ball
+from ntkrobust.finite.attacks.suite import Suite
 from ntkrobust.networks.parameters import Parameters
 from ntkrobust.runtime.compiling import PROGRAMS
 
@@ -52,6 +53,29 @@ class Nothing(ntr.attacks.Attack):
 
     def search(self, target, found):
         return found
+
+
+class Misled(Nothing):
+    """Says that an attack in another norm is stronger."""
+
+    def stronger(self):
+        return ntr.attacks.FGSM(norm="l2")
+
+
+class Ordering(Nothing):
+    """Puts its parameter in order after the base class has checked it."""
+
+    among: object = ()
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "among", tuple(sorted(self.among)))
+
+
+class Choosing(Nothing):
+    """With a parameter that is no value."""
+
+    among: object = frozenset()
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +118,7 @@ def test_attacks_are_values_and_print_as_the_code_that_makes_them(attack):
     assert hash(again) == hash(attack)
     assert copy.deepcopy(attack) == attack
     assert [one == attack for one in ALL].count(True) == 1
+    assert again.static() is attack.static()
     if type(attack).__module__.startswith("ntkrobust"):
         assert pickle.loads(pickle.dumps(attack)) == attack
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -104,6 +129,7 @@ def test_what_attacks_are_made_of():
     assert repr(ntr.attacks.PGD(20)) == "PGD(steps=20, restarts=1, norm='linf')"
     assert type(ntr.attacks.PGD(np.int64(20)).steps) is int
     assert ntr.attacks.Square(image_shape=[2, 3]) == ntr.attacks.Square(image_shape=(2, 3))
+    assert hash(Ordering((2, 1))) == hash(Ordering((1, 2)))
     assert ntr.attacks.named("apgd-ce", "l2", steps=3, queries=9) == ntr.attacks.APGD("ce", 3, norm="l2")
 
 
@@ -117,6 +143,7 @@ def test_what_attacks_are_made_of():
         (lambda: ntr.attacks.APGD("hinge"), "loss must be one of ce, dlr, targeted-dlr, got 'hinge'"),
         (lambda: ntr.attacks.Square(image_shape=8), r"image_shape must be \(rows, columns\[, channels\]\), got 8"),
         (lambda: Corners(norm="l2"), "Corners works in linf, got norm='l2'"),
+        (lambda: Choosing({1, 2}), "the parameters of Choosing must have a hash: unhashable type: 'set'"),
         (lambda: Corners(True), "queries must be an integer of at least 1, got True"),
     ],
 )
@@ -129,8 +156,8 @@ def test_parameters_are_checked_when_an_attack_is_made(make, sentence):
 
 
 def test_names_are_short_forms_of_objects(linear):
-    by_name = struck(linear, ("pgd", "square"), epsilon=0.1, restarts=2, norm="l2")
-    objects = ntr.attacks.PGD(5, 2, norm="l2"), ntr.attacks.Square(5, norm="l2")
+    by_name = struck(linear, ("pgd", "square"), epsilon=0.1, restarts=2)
+    objects = ntr.attacks.PGD(5, 2), ntr.attacks.Square(5)
     by_object = struck(linear, objects, epsilon=0.1, steps=50)
     mixed = struck(linear, ("pgd", objects[1]), epsilon=0.1, restarts=2)
     assert by_object.attack.to_numpy().tolist() == [repr(one) for one in objects]
@@ -139,7 +166,20 @@ def test_names_are_short_forms_of_objects(linear):
         for name in by_name.data_vars:
             np.testing.assert_array_equal(other[name], by_name[name], err_msg=name)
     # another number of steps is another attack
-    assert not np.array_equal(struck(linear, ntr.attacks.PGD(2, norm="l2"), epsilon=0.1).margin, by_name.margin)
+    assert not np.array_equal(struck(linear, ntr.attacks.PGD(1), epsilon=0.1).margin, by_name.margin)
+
+
+def test_the_norm_of_a_call_is_that_of_its_objects():
+    given = {"d_in": 6, "d_out": 1, "steps": 5, "restarts": 2, "queries": 7, "image_shape": (2, 3)}
+    suite = Suite.of(("fgsm", "square", ntr.attacks.PGD(norm="l2")), None, **given)
+    assert suite.norm == "l2"
+    assert list(suite.attacks.values()) == [
+        ntr.attacks.FGSM(norm="l2"), ntr.attacks.Square(7, (2, 3), norm="l2"), ntr.attacks.PGD(norm="l2")
+    ]  # fmt: skip
+    assert suite.stronger == (ntr.attacks.APGD("dlr", 100, norm="l2"),)
+    assert suite.control == ntr.attacks.RandomSearch(7, norm="l2")
+    assert Suite.of("random", None, **given).norm == "linf"
+    assert Suite.of("fgsm", "l1", **given).stronger == (ntr.attacks.PGD(10, 2, norm="l1"),)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +194,10 @@ def test_names_are_short_forms_of_objects(linear):
             r"attacks of one call are in one norm, but Square\(.*norm='l2'\) is not in 'linf'",
         ),
         ({"methods": ("pgd", ntr.attacks.PGD(5))}, "methods must be different from each other, got 'pgd', PGD"),
+        (
+            {"methods": Misled()},
+            r"stronger\(\) of Misled\(norm='linf'\) must give an attack in 'linf' or None, got FGSM\(norm='l2'\)",
+        ),
         ({"methods": ntr.attacks.PGD}, "methods must be names out of fgsm, .*, or attacks, got <class"),
         (
             {"methods": ntr.attacks.Square(image_shape=(2, 2))},
@@ -239,10 +283,10 @@ def test_a_search_that_beats_gradients_says_that_they_are_masked():
         run, snapshots=(Parameters(tuple(1e4 * one for one in run.parameters.weights), run.parameters.biases),)
     )
     arguments = {"epsilon": 0.8, "against": "predicted", "steps": 5, "queries": 5}
-    found = ntr.attack(saturated, x, methods=("pgd", Corners(60)), **arguments)
+    found = ntr.attack(saturated, x, methods=Corners(60), **arguments)
     assert found.square_gain > 0.05
     assert f"{Corners(60)!r} breaks" in found.masking_reasons.item()
-    plain = ntr.attack(run, x, methods=("pgd", Corners(60)), **arguments)
+    plain = ntr.attack(run, x, methods=Corners(60), **arguments)
     assert plain.masks_gradients == 0
 
 
@@ -286,6 +330,13 @@ class GivesPoints(ntr.attacks.Attack):
         return target.ball.centre
 
 
+class GivesNumbers(ntr.attacks.Attack):
+    """Gives what can't be compared."""
+
+    def search(self, target, found):
+        return found._replace(margin=None)
+
+
 class OnePoint(ntr.attacks.Attack):
     """Gives what was found of one point."""
 
@@ -313,6 +364,7 @@ def test_points_outside_are_counted_and_count_for_nothing(linear):
         (NeverTraced(), "the attack NeverTraced fails: TracerBoolConversionError: "),
         (InRows(), "the attack InRows fails: "),
         (GivesPoints(), r"the search of GivesPoints must give .*: Found of float32\[6, 10\], .*, got "),
+        (GivesNumbers(), r"the search of GivesNumbers must give .*, got Found of float32\[6, 10\], NoneType\[\], "),
         (OnePoint(), r"the search of OnePoint must give .*, got Found of float32\[6, 1\], float32\[1\], bool\[1\]"),
     ],
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
 import jax
 import numpy as np
@@ -20,6 +21,8 @@ from ntkrobust.norms import NORMS, Norm, check_norm
 from ntkrobust.values import Value
 
 _COUNT = "count"
+
+_A = TypeVar("_A", bound="Attack")
 
 _OWN_KEYS = 2**16
 """Key indices from which attacks without one of their own have theirs."""
@@ -75,6 +78,10 @@ class Attack(Value, abc.ABC):
             raise InputError(f"{type(self).__name__} works in {' and '.join(self.norms)}, got norm={self.norm!r}")
         for name in self._count_names():
             self._set(name, check_integer(name, getattr(self, name), 1, maximum=MOST_STEPS))
+        try:
+            super().__hash__()  # not the one that is kept: a class may still put its fields in order
+        except TypeError as error:
+            raise InputError(f"the parameters of {type(self).__name__} must have a hash: {error}") from None
 
     @abc.abstractmethod
     def search(self, target: AttackedNetwork, found: Found) -> Found:
@@ -136,14 +143,22 @@ class Attack(Value, abc.ABC):
         return {name: np.int32(getattr(self, name)) for name in self._count_names()}
 
     def static(self) -> Self:
-        """This attack without its counts: what a program is compiled for."""
-        return self.with_counts(dict.fromkeys(self._count_names()))
+        """This attack without its counts: what a program is compiled for. Equal ones are the same object."""
+        return _only(self.with_counts(dict.fromkeys(self._count_names())))
 
     def with_counts(self, counts: Mapping[str, Any]) -> Self:
         """The same with other counts, which may be arrays of a program."""
         other = object.__new__(type(self))
         vars(other).update(self._stored() | dict(counts))
         return other
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        """Programs are found by it, several times in every call."""
+        return super().__hash__()
 
     def _count_names(self) -> tuple[str, ...]:
         return tuple(field.name for field in dataclasses.fields(self) if _COUNT in field.metadata)
@@ -157,5 +172,11 @@ class Attack(Value, abc.ABC):
         return contents | {"norm": contents.pop("norm")} if "norm" in contents else contents
 
 
+@functools.lru_cache(maxsize=256)
+def _only(attack: _A) -> _A:
+    """The first of equal attacks: comparing it to itself takes no time."""
+    return attack
+
+
 def _shapes(found: Found) -> str:
-    return ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in map(jax.numpy.asarray, found))
+    return ", ".join(f"{getattr(leaf, 'dtype', type(leaf).__name__)}{list(np.shape(leaf))}" for leaf in found)

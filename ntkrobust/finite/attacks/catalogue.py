@@ -15,7 +15,7 @@ from ntkrobust.finite.attacks.found import Evaluation, Found
 from ntkrobust.finite.attacks.pgd import PGD
 from ntkrobust.finite.attacks.random_search import RandomSearch
 from ntkrobust.finite.attacks.square import Square
-from ntkrobust.norms import Norm
+from ntkrobust.norms import Norm, check_norm
 
 __all__ = [
     "APGD",
@@ -50,9 +50,9 @@ def named(name: str, norm: Norm = "linf", **parameters: Any) -> Attack:
     Raises:
         InputError: the name is unknown, or that attack does not work in this norm.
     """
-    if name not in NAMES:
+    if not isinstance(name, str) or name not in NAMES:
         raise unknown("method", name, NAMES)
-    attack = NAMES[name]
+    attack, norm = NAMES[name], check_norm(norm)
     if norm not in attack.norms:
         *others, last = (other for other, one in NAMES.items() if norm in one.norms)
         raise InputError(

@@ -63,7 +63,7 @@ class Suite:
             (one for one in attacks if isinstance(one, RandomSearch)), RandomSearch(parameters["queries"], norm=norm)
         )
         reference = PGD(parameters["steps"], parameters["restarts"], norm=norm).stronger()
-        stronger = [one for one in (attack.stronger() for attack in attacks) if one is not None]
+        stronger = _stronger(attacks, norm)
         if not any(isinstance(one, type(reference)) for one in stronger):
             stronger.append(reference)
         return cls(norm, dict(zip(labels, attacks, strict=True)), tuple(dict.fromkeys(stronger)), control)
@@ -83,6 +83,17 @@ class Suite:
             for name, one in self.attacks.items()
             if not one.uses_gradients and not isinstance(one, RandomSearch)
         ]  # fmt: skip
+
+
+def _stronger(attacks: list[Attack], norm: Norm) -> list[Attack]:
+    """What the attacks say is stronger; InputError if it is something else, or in another norm."""
+    found = []
+    for attack in attacks:
+        one = attack.stronger()
+        if one is not None and not (isinstance(one, Attack) and one.norm == norm):
+            raise InputError(f"stronger() of {attack!r} must give an attack in {norm!r} or None, got {shown(one)}")
+        found += [] if one is None else [one]
+    return found
 
 
 def _norm(norm: Norm | None, objects: list[Attack]) -> Norm:
