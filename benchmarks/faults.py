@@ -1,12 +1,13 @@
 """A campaign of faults: kills, full disks, pairs of runs in one folder, changed results, wrong calls.
 
-``python benchmarks/faults.py --kills 100 --disks 20 --pairs 20 --mutations 500 --calls 1000`` prints a table of how
-each kind ended, with the first offences, and exits 1 if there were any. Each case must end in a right result or in one
-sentence; a folder must show one run, the same id in its three files; nothing must be left beside them, nor be left once
-the next command has run where the kernel gave no time to clean up.
+``python benchmarks/faults.py`` prints a table of how each kind ended, with the first offences, and exits 1 if there
+were any. Each case must end in a right result or in one sentence; a folder must show one run, the same id in its three
+files; nothing must be left beside them, nor be left once the next command has run where the kernel gave no time to
+clean up. A signal that can be handled must end a run within ``PROMPT`` seconds.
 
-Disks are mounted where that is allowed; elsewhere a limit on the size of files stands for them. Calls need
-``benchmarks/wrong_calls.py``.
+Runs are forked from one process that has imported everything and started nothing, which saves each of them the imports;
+some of those that are killed do them themselves. Kinds run side by side, as many as there are processors. Disks are
+mounted where that is allowed; elsewhere a limit on the size of files stands for them.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
+import dataclasses
 import io
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -32,13 +33,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import wrong_calls
 import xarray as xr
 from kills import ids_in, leftovers, moments, seen_in, together
+from small_disk import disk_of
 
+from ntkrobust import cli
+from ntkrobust.bounds.verdicts.types import LABELS
+from ntkrobust.cli.report import report
 from ntkrobust.errors import InputError, one_line
-from ntkrobust.reports import page, storing
-from ntkrobust.reports.stored import read_folder
-from ntkrobust.reports.words import LABELS
+from ntkrobust.reports import page, schema, storing, terminal  # noqa: F401  imported for those that are forked
+from ntkrobust.reports.stored import Stored, read_folder
+from ntkrobust.workflows import verify  # noqa: F401
 
 CLAIM = """
 import ntkrobust as ntr
@@ -55,14 +61,84 @@ claim = ntr.Claim(
 MOMENTS = 35
 """About as many calls change the disk while a run is written."""
 
+PROMPT = 10.0
+"""Seconds from a signal to the end, on a machine that does other things too: half a second is what it should take."""
+
 Outcome = tuple[str, str]
 """How a case ended, in a few words, and what was wrong with that; empty if nothing was."""
 
 
-def command(claim: Path, out: Path, key: int) -> list[str]:
+def words(claim: Path, out: Path, key: int) -> list[str]:
     """A run of seconds on a claim of its own."""
-    what = [str(claim), "--data", "sphere", "--key", str(key), "--out", str(out)]
-    return [sys.executable, "-m", "ntkrobust", "verify", *what]
+    return ["verify", str(claim), "--data", "sphere", "--key", str(key), "--out", str(out)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """How a command ended.
+
+    Attributes:
+        status: its exit status, or minus the signal that killed it.
+        out, err: what it printed.
+    """
+
+    status: int
+    out: str
+    err: str
+
+
+class Forked:
+    """The command line with these words, in a child of this process."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self._streams = [tempfile.TemporaryFile("w+", encoding="utf-8") for _ in range(2)]  # noqa: SIM115
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._run(arguments)
+
+    def _run(self, arguments: list[str]) -> None:
+        status = 70
+        try:
+            for number, stream in enumerate(self._streams, 1):
+                os.dup2(stream.fileno(), number)
+            sys.argv = ["ntkrobust", *arguments]
+            cli.main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        except KeyboardInterrupt:  # the command has not begun
+            status = 130
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(status)
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def ended(self) -> Ended:
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        texts = []
+        for stream in self._streams:
+            stream.seek(0)
+            texts.append(stream.read())
+            stream.close()
+        return Ended(status, *texts)
+
+
+class Started:
+    """The same in an interpreter of its own."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        command = [sys.executable, "-m", "ntkrobust", *arguments]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.send_signal = self._process.send_signal
+
+    def ended(self) -> Ended:
+        out, err = self._process.communicate()
+        return Ended(self._process.returncode, out, err)
 
 
 def one_sentence(text: str) -> bool:
@@ -80,6 +156,14 @@ def whole(folder: Path, allowed: set[str]) -> str:
     return f"left behind: {', '.join(leftovers(folder))}" if leftovers(folder) else ""
 
 
+def of_one_variable(stored: Stored) -> Stored:
+    """The same run with next to no evidence, which is read again and again."""
+    measured = stored.evidence["measured"].to_dataset()[["seconds", "diverged"]].reset_coords(drop=True)
+    evidence = xr.DataTree.from_dict({"measured": measured})
+    evidence.attrs = stored.evidence.attrs
+    return Stored(stored.document, evidence)
+
+
 class Campaign:
     """Two finished runs to start from, and a folder to work in."""
 
@@ -87,56 +171,68 @@ class Campaign:
         self.work, self.rng = work, rng
         self.old, self.new, self.claim = work / "old", work / "new", work / "claim.py"
         self.claim.write_text(CLAIM)
-        started = time.perf_counter()
-        for key, folder in enumerate((self.old, self.new)):
-            subprocess.run(command(self.claim, folder, key), check=True, capture_output=True)
-        self.seconds = (time.perf_counter() - started) / 2
+        os.environ["XDG_CACHE_HOME"] = str(work)  # programs are compiled once
+        tempfile.tempdir = os.environ["TMPDIR"] = str(work)
+        self.seconds: dict[type, float] = {}
+        for key, (folder, how) in enumerate(((self.old, Forked), (self.new, Forked), (work / "cold", Started))):
+            started = time.perf_counter()
+            ended = how(words(self.claim, folder, key)).ended()
+            if ended.status:
+                raise SystemExit(f"no run to start from: {ended.err}")
+            self.seconds[how] = time.perf_counter() - started
+        self.stored = read_folder(self.old)
         self.ids = {seen_in(self.old), seen_in(self.new)}
 
     def fresh(self, name: str) -> Path:
-        folder = self.work / name
+        folder = self.work / f"{os.getpid()}" / name
+        folder.parent.mkdir(exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         return folder
 
     def chosen_kills(self, count: int) -> Iterator[Outcome]:
         """At calls that change the disk, evenly over those there are."""
-        new = read_folder(self.new)
+        without_pages()
+        old, new = (of_one_variable(read_folder(one)) for one in (self.old, self.new))
+        together(self.work / "small", old)
         sealed = storing.sealed(new.document, new.evidence)
-        original, storing.sealed = storing.sealed, lambda document, evidence: sealed  # type: ignore[assignment]
-        try:
-            done = 0
-            while done < count:
-                for found in moments(self.work, self.old, new, together, step=max(1, MOMENTS // count)):
-                    wrong = "" if found["seen"] in self.ids else f"shows {found['seen']}"
-                    if found["repaired"] != [found["seen"]] or found["left"]:
-                        wrong = wrong or f"after repair {found['repaired']}, left {found['left']}"
-                    yield ("old run" if found["seen"] == seen_in(self.old) else "new run"), wrong
-                    done += 1
-                    if done == count:
-                        return
-        finally:
-            storing.sealed = original
+        storing.sealed = lambda document, evidence: sealed  # type: ignore[assignment]
+        done = 0
+        while done < count:
+            for found in moments(self.work, self.work / "small", new, together, step=max(1, MOMENTS // count)):
+                wrong = "" if found["seen"] in self.ids else f"shows {found['seen']}"
+                if found["repaired"] != [found["seen"]] or found["left"]:
+                    wrong = wrong or f"after repair {found['repaired']}, left {found['left']}"
+                yield ("old run" if found["seen"] == old.document["run"]["id"] else "new run"), wrong
+                done += 1
+                if done == count:
+                    return
+
+    def random_kills(self, count: int) -> Iterator[Outcome]:
+        without_pages()
+        return map(self.random_kill, range(count))
 
     def random_kill(self, index: int) -> Outcome:
         """A whole command, ended at any time, by any of three signals."""
         number = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[index % 3]
+        how: type[Forked | Started] = Started if index % 12 == 10 else Forked  # each signal in turn
         folder = self.fresh("killed")
         shutil.copytree(self.old, folder)
-        process = subprocess.Popen(
-            command(self.claim, folder, 5), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        time.sleep(self.rng.uniform(0, 1.1 * self.seconds))
-        process.send_signal(number)
-        _, complaint = process.communicate()
+        process = how(words(self.claim, folder, 5))
+        time.sleep(self.rng.uniform(0, 1.5 * self.seconds[how]))
+        sent = time.perf_counter()
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(number)
+        ended = process.ended()
+        took = time.perf_counter() - sent
         seen = seen_in(folder)
         wrong = "" if len(seen) == 16 else f"shows {seen}"
-        if number != signal.SIGKILL and process.returncode >= 0:
+        # Before a command has begun, the interpreter itself answers a signal.
+        if number != signal.SIGKILL and ended.status >= 0:
             wrong = wrong or whole(folder, {seen})
-            # Before the command has started, the interpreter itself answers a signal.
-            if process.returncode not in (0, 128 + number) or (complaint and "Traceback" not in complaint):
-                wrong = wrong or f"exit status {process.returncode}: {complaint[:200]}"
+            if ended.status not in (0, 128 + number) or ended.err or took > PROMPT:
+                wrong = wrong or f"{number.name}: exit status {ended.status} after {took:.1f} s: {ended.err}"
         page.write_report(folder)
-        return ("old run" if seen == seen_in(self.old) else "new run"), wrong or whole(folder, {seen})
+        return ("old run" if seen in self.ids else "new run"), wrong or whole(folder, {seen})
 
     def disk(self, index: int, count: int) -> Outcome:
         """Room from nothing to all that is needed, with and without an older run there."""
@@ -148,41 +244,37 @@ class Campaign:
             older = index % 2 and size > 2**18
             if older:
                 shutil.copytree(self.old, out)
-            done = subprocess.run(command(self.claim, out, 6), capture_output=True, text=True, check=False)
-            if done.returncode == 0:
+            done = Forked(words(self.claim, out, 6)).ended()
+            if done.status == 0:
                 return "whole", whole(out, {seen_in(out)})
-            wrong = "" if done.returncode == 2 and one_sentence(done.stderr) else f"{done.returncode}: {done.stderr}"
-            if "mine/lecun-falls" not in done.stdout and done.stdout:
+            wrong = "" if done.status == 2 and one_sentence(done.err) else f"{done.status}: {done.err}"
+            if "mine/lecun-falls" not in done.out and done.out:
                 wrong = wrong or "no table"
             if out.exists():
                 wrong = wrong or whole(out, {seen_in(out)})
             elif any(place.iterdir()):
                 wrong = wrong or f"left behind: {[path.name for path in place.iterdir()]}"
-            return ("refused before" if not done.stdout else "table, then one sentence"), wrong
+            return ("refused before" if not done.out else "table, then one sentence"), wrong
 
     def pair(self, index: int) -> Outcome:
         """Two runs started at once, or one a little later."""
         folder = self.fresh("pair")
         if index % 2:
             shutil.copytree(self.old, folder)
-        processes = []
+        started = []
         for key in (7, 8):
-            processes.append(
-                subprocess.Popen(
-                    command(self.claim, folder, key), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-                )
-            )
-            time.sleep(self.rng.choice((0, 0, self.rng.uniform(0, self.seconds))))
-        complaints = [process.communicate()[1] for process in processes]
-        statuses = [process.returncode for process in processes]
+            started.append(Forked(words(self.claim, folder, key)))
+            time.sleep(self.rng.choice((0, 0, self.rng.uniform(0, self.seconds[Forked]))))
+        ended = [one.ended() for one in started]
         wrong = ""
-        for status, complaint in zip(statuses, complaints, strict=True):
-            if status != 0 and not (status == 2 and one_sentence(complaint) and "another run" in complaint):
-                wrong = f"exit status {status}: {complaint}"
+        for one in ended:
+            if one.status != 0 and not (one.status == 2 and one_sentence(one.err) and "another run" in one.err):
+                wrong = f"exit status {one.status}: {one.err}"
+        statuses = [one.status for one in ended]
         if 0 not in statuses:
             wrong = wrong or "neither ended"
-        ended = "both, one after the other" if statuses == [0, 0] else "one refused"
-        return ended, wrong or whole(folder, {seen_in(folder)})
+        how = "both, one after the other" if statuses == [0, 0] else "one refused"
+        return how, wrong or whole(folder, {seen_in(folder)})
 
     def mutation(self, index: int) -> Outcome:
         """Something else in a file, with digests that no longer fit, or made to fit so that the schema must notice."""
@@ -195,8 +287,6 @@ class Campaign:
 
 def reported(folder: Path) -> Outcome:
     """``ntkrobust report``: a page of one run, or one sentence."""
-    from ntkrobust.cli.report import report
-
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             report(str(folder))
@@ -272,7 +362,7 @@ def changed_json(folder: Path, campaign: Campaign) -> None:
 
 
 def resealed_json(folder: Path, campaign: Campaign) -> None:
-    stored = read_folder(folder)
+    stored = Stored(campaign.stored.document, campaign.stored.evidence.copy())
     other = mutated(stored.document, campaign.rng)
     with contextlib.suppress(KeyError, TypeError, AttributeError, ValueError, OverflowError):
         if isinstance(other.get("inputs"), dict):
@@ -292,8 +382,7 @@ def changed_bytes(folder: Path, campaign: Campaign) -> None:
 
 def resealed_evidence(folder: Path, campaign: Campaign) -> None:
     """Evidence of another shape, or with other bytes, whose digest fits."""
-    rng = campaign.rng
-    stored = read_folder(folder)
+    rng, stored = campaign.rng, campaign.stored
     if rng.random() < 0.5:
         content = bytearray((folder / "evidence" / "evidence.nc").read_bytes())
         for _ in range(rng.choice((1, 10, 100))):
@@ -349,33 +438,43 @@ def changed_files(folder: Path, campaign: Campaign) -> None:
             path.symlink_to(campaign.work / "nowhere")
 
 
-@contextlib.contextmanager
-def disk_of(place: Path, size: int) -> Iterator[None]:
-    """A disk of that many bytes; where none can be mounted, files of at most as many."""
-    mounting = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
-    if os.geteuid() == 0 and subprocess.run(mounting, capture_output=True, check=False).returncode == 0:
-        try:
-            yield
-        finally:
-            subprocess.run(["umount", str(place)], check=True)
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def calls(count: int, seed: int) -> Iterator[Outcome]:
     """Of everything public, with something out of place."""
-    try:
-        import wrong_calls
-    except ModuleNotFoundError:
-        yield "not made", "there is no benchmarks/wrong_calls.py"
-        return
-    for call, outcome in wrong_calls.campaign(count, seed):
-        yield str(outcome), "" if outcome in ("refused", "right") else str(call)
+    with wrong_calls.bounded_memory(2**32):
+        for call, outcome, said in wrong_calls.told_campaign(count, seed):
+            right = outcome in (wrong_calls.REFUSED, wrong_calls.RIGHT)
+            yield outcome, "" if right else f"{call}: {said}"
+
+
+def side_by_side(
+    kinds: dict[str, Callable[[], Iterator[Outcome]]], work: Path
+) -> Iterator[tuple[str, list[Outcome], float]]:
+    """Name, outcomes and seconds of each kind, as they end; each in a process of its own."""
+    waiting, running = list(kinds), {}
+    while waiting or running:
+        if waiting and len(running) < (os.cpu_count() or 1):
+            name = waiting.pop(0)
+            child = os.fork()
+            if child == 0:
+                status = 1
+                try:
+                    (work / f"{os.getpid()}.json").write_text(json.dumps(list(kinds[name]())))
+                    status = 0
+                except BaseException:
+                    traceback.print_exc()
+                finally:
+                    os._exit(status)
+            running[child] = name, time.perf_counter()
+            continue
+        child, status = os.wait()
+        name, started = running.pop(child)
+        told = [["the campaign failed", name]] if status else json.loads((work / f"{child}.json").read_text())
+        yield name, [(how, wrong) for how, wrong in told], time.perf_counter() - started
+
+
+def without_pages() -> None:
+    """Pages that are written after a kill take a second to draw, and change nothing."""
+    page.render = lambda one: f'<meta name="ntkrobust-run" content="{one.document["run"]["id"]}">'  # type: ignore[assignment]
 
 
 def main() -> int:
@@ -391,25 +490,24 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=int, default=number)
     parser.add_argument("--out", type=Path, help="where to write the table too")
     options = parser.parse_args()
-    lines = [f"{'fault':<28}{'cases':>6}{'wrong':>7}   how they ended"]
+    lines = [f"{'fault':<24}{'cases':>6}{'wrong':>7}{'s':>8}   how they ended"]
     offences: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         campaign = Campaign(Path(folder), random.Random(options.seed))
-        for name, outcomes in (
-            ("kills, chosen moments", campaign.chosen_kills(options.kills - options.kills // 2)),
-            ("kills, any time", (campaign.random_kill(index) for index in range(options.kills // 2))),
-            ("full disks", (campaign.disk(index, options.disks) for index in range(options.disks))),
-            ("pairs of runs", (campaign.pair(index) for index in range(options.pairs))),
-            ("changed results", (campaign.mutation(index) for index in range(options.mutations))),
-            ("wrong calls", calls(options.calls, options.seed) if options.calls else iter(())),
-        ):
-            ended = list(outcomes)
+        kinds: dict[str, Callable[[], Iterator[Outcome]]] = {
+            "changed results": lambda: map(campaign.mutation, range(options.mutations)),
+            "kills, any time": lambda: campaign.random_kills(options.kills // 2),
+            "pairs of runs": lambda: map(campaign.pair, range(options.pairs)),
+            "wrong calls": lambda: calls(options.calls, options.seed),
+            "kills, chosen moments": lambda: campaign.chosen_kills(options.kills - options.kills // 2),
+            "full disks": lambda: (campaign.disk(index, options.disks) for index in range(options.disks)),
+        }
+        for name, ended, seconds in side_by_side(kinds, campaign.work):
             wrong = [text for _, text in ended if text]
             counts = ", ".join(f"{number} {how}" for how, number in Counter(how for how, _ in ended).most_common())
-            lines.append(f"{name:<28}{len(ended):>6}{len(wrong):>7}   {counts}")
-            print(lines[-1], flush=True)
+            lines.append(f"{name:<24}{len(ended):>6}{len(wrong):>7}{seconds:>8.0f}   {counts}")
             offences += [f"{name}: {one_line(text, 400)}" for text in wrong[:10]]
-            print("\n".join(offences[-len(wrong[:10]) :] if wrong else []), flush=True)
+            print("\n".join([lines[-1], *offences[len(offences) - len(wrong[:10]) :]]), flush=True)
     text = "\n".join([*lines, *offences, ""])
     print(text)
     if options.out is not None:

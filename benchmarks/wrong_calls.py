@@ -9,6 +9,7 @@ another exception than :class:`ntkrobust.InputError`, in a sentence of several l
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import dataclasses
 import decimal
@@ -19,6 +20,7 @@ import io
 import random
 import re
 import resource
+import shutil
 import signal
 import tempfile
 import traceback
@@ -98,6 +100,7 @@ def doors() -> tuple[Door, ...]:
     grid = {"depth": (2,), "width": (3,)}
     claim = ntr.Claim("mine/bound", "a bound", ntr.AtMost(lambda width: 1e6), "jacobian_frobenius", grid)
     folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     run.save(folder / "run.npz")
     against = ntr.Adversary(0.1, steps=2)
 

@@ -244,7 +244,7 @@ def test_command_leaves_json_and_a_figure(tmp_path: Path, capsys: pytest.Capture
     assert "theory took" in printed.out
     assert printed.err == ""
     stored = json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))
-    assert set(stored) == {"schema_version", "inputs", "values"}
+    assert set(stored) == {"schema_version", "run", "inputs", "values"}
     figure = (tmp_path / "comparison.svg").read_text(encoding="utf-8")
     assert figure.startswith("<svg")
     assert run([*asked, "--json"]) == 0

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ntkrobust.files.atomic import named
 
 
 def report(folder: str) -> None:
-    """Write the report again from stored evidence.
+    """Write the report again from stored evidence, or draw the figure of a comparison again.
 
     Parameters
     ----------
     folder
-        What `verify --out` wrote.
+        What `verify --out` or `compare --out` wrote.
     """
+    from ntkrobust.files.atomic import place_of
+    from ntkrobust.reports.comparison_files import COMPARISON, write_figure
     from ntkrobust.reports.page import write_report
+    from ntkrobust.reports.stored import VERDICTS
 
-    print(named(write_report(folder)))
+    place = Path(folder)
+    is_comparison = place.is_dir() and place_of(place, COMPARISON).is_file() and not place_of(place, VERDICTS).exists()
+    print(named(write_figure(place) if is_comparison else write_report(place)))

@@ -7,15 +7,18 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import h5py
 import numpy as np
 import xarray as xr
 
 from ntkrobust.errors import InputError, one_line
 from ntkrobust.files.atomic import named, place_of
+
+_Content = TypeVar("_Content")
 
 SCHEMA_VERSION = 1
 """The layout of ``verdicts.json`` and of the evidence that this package can show."""
@@ -68,15 +71,24 @@ def read_folder(folder: str | Path) -> Stored:
     """
     folder = Path(folder)
     check_folder(folder)
+    return read_settled(folder, (VERDICTS, EVIDENCE), _read)
+
+
+def read_settled(folder: Path, names: Sequence[str], read: Callable[[Path], _Content]) -> _Content:
+    """What ``read`` makes of a folder; tried again where files of these names are being replaced.
+
+    Raises:
+        InputError: ``read`` refuses what stays.
+    """
     for _ in range(_TRIES):
-        seen = _state(folder)
+        seen = _state(folder, names)
         try:
-            return _read(folder)
+            return read(folder)
         except InputError:
-            if _state(folder) == seen:
+            if _state(folder, names) == seen:
                 raise
             time.sleep(_PAUSE)
-    return _read(folder)
+    return read(folder)
 
 
 def digest(document: Mapping[str, Any]) -> str:
@@ -97,10 +109,10 @@ def _canonical(value: Any) -> Any:
     return value
 
 
-def _state(folder: Path) -> list[tuple[Path, int, int]]:
+def _state(folder: Path, names: Sequence[str]) -> list[tuple[Path, int, int]]:
     """Which files there are to be read."""
     found = []
-    for name in (VERDICTS, EVIDENCE):
+    for name in names:
         place = place_of(folder, name)
         try:
             status = place.stat()
@@ -113,7 +125,7 @@ def _state(folder: Path) -> list[tuple[Path, int, int]]:
 def _read(folder: Path) -> Stored:
     document = _read_verdicts(place_of(folder, VERDICTS))
     path = place_of(folder, EVIDENCE)
-    content = _bytes_of(path)
+    content = bytes_of(path)
     foreign = InputError(
         f"{VERDICTS} and {EVIDENCE} in {named(folder)} are not from one run, or one was changed since: run it again"
     )
@@ -144,8 +156,21 @@ def _read_verdicts(path: Path) -> dict[str, Any]:
     # A third of a second, which only reading costs.
     from ntkrobust.reports.schema import problem_of
 
+    document = read_json(path)
+    problem = problem_of(document)
+    if problem is not None:
+        raise InputError(f"{named(path)} {problem}")
+    return document
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A document of this layout.
+
+    Raises:
+        InputError: it can't be read, or is none.
+    """
     try:
-        document = json.loads(_bytes_of(path).decode(), parse_constant=_refused)
+        document = json.loads(bytes_of(path).decode(), parse_constant=_refused)
     except RecursionError:
         raise InputError(f"{named(path)} could not be read as JSON: it is nested too deeply") from None
     except ValueError as error:
@@ -153,9 +178,6 @@ def _read_verdicts(path: Path) -> dict[str, Any]:
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != SCHEMA_VERSION or isinstance(version, bool):
         raise InputError(f"{named(path)} must have schema_version {SCHEMA_VERSION}, got {version!r:.60}")
-    problem = problem_of(document)
-    if problem is not None:
-        raise InputError(f"{named(path)} {problem}")
     return dict(document)
 
 
@@ -163,19 +185,26 @@ def _refused(constant: str) -> None:
     raise ValueError(f"{constant} is no number of JSON")
 
 
-def _bytes_of(path: Path) -> bytes:
+def bytes_of(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        InputError: it is missing, too large, or can't be read.
+    """
     try:
         if path.is_file() and path.stat().st_size > _LARGEST:
             raise InputError(f"{named(path)} must have at most {_LARGEST >> 30} GiB, got {path.stat().st_size} bytes")
         return path.read_bytes()
     except FileNotFoundError:
-        raise InputError(f"no such file: {named(path)}; give the folder that `verify --out` wrote") from None
+        raise InputError(f"no such file: {named(path)}; give the folder that a run wrote with --out") from None
     except OSError as error:
         raise InputError(f"{named(path)} could not be read: {error.strerror or error}") from None
 
 
 def _opened(path: Path, content: bytes) -> xr.DataTree:
     try:
+        # h5netcdf complains once more of what can't be opened, on stderr, as its object is collected.
+        h5py.File(io.BytesIO(content), "r").close()
         with xr.open_datatree(io.BytesIO(content), engine="h5netcdf") as stored:
             size = sum(group.nbytes for group in stored.subtree)
             if size > _LARGEST:

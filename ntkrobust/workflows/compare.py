@@ -6,10 +6,9 @@ averaged over networks and test points: gap = measured/theory − 1, at each wid
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
 import math
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -36,8 +35,8 @@ from ntkrobust.checks import (
     whole,
 )
 from ntkrobust.data import Dataset, load
-from ntkrobust.errors import InputError, NotWrittenError
-from ntkrobust.files.atomic import reserved, write_together
+from ntkrobust.errors import InputError
+from ntkrobust.files.atomic import as_path
 from ntkrobust.finite.measures.measuring import measure
 from ntkrobust.finite.training.control_variate import jacobian_excess
 from ntkrobust.finite.training.train import check_schedule, train
@@ -45,13 +44,12 @@ from ntkrobust.kernels.duals import is_kinked
 from ntkrobust.kernels.ensemble import InfiniteEnsemble
 from ntkrobust.networks.initializations import Initialization
 from ntkrobust.networks.mlp import MLP
+from ntkrobust.reports.comparison_files import NAMES, read_comparison, store_comparison
 from ntkrobust.reports.figures import comparison_figure
 from ntkrobust.reports.undrawn import drawn
 from ntkrobust.runtime.seeds import check_key
 from ntkrobust.values import Value
-
-NAMES = ("comparison.json", "comparison.svg")
-"""What a comparison leaves in a folder."""
+from ntkrobust.workflows.delivering import delivered
 
 WIDTHS = (64, 128, 256, 512)
 SEEDS, MAX_SEEDS = 64, 512
@@ -113,11 +111,20 @@ class Comparison(Value):
     """Finite ensembles against the infinite-width prediction.
 
     Attributes:
-        document: what ``comparison.json`` holds: ``inputs`` and ``values``.
+        document: what ``comparison.json`` holds: ``inputs``, ``values`` and ``run`` with its ``id``.
     """
 
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = document
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Comparison:
+        """The comparison that a run has left in a folder.
+
+        Raises:
+            InputError: there is none, or its files are not of one run.
+        """
+        return cls(read_comparison(as_path("a folder", folder)))
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per time and width: networks, theory, measured, gap with its standard error, with and without the
@@ -208,28 +215,16 @@ def compare(
         steps = check_schedule(MOST_STEPS, record_steps=steps).steps
     key = check_key(key)
 
-    with contextlib.nullcontext() if out is None else reserved(out, NAMES) as folder:
-        comparison = _compared(
+    def work() -> Comparison:
+        return _compared(
             net, nets, loaded, steps=steps, rate=rate, seeds=seeds, half_width=half_width, max_seeds=max_seeds, key=key,
             progress=progress,
         )  # fmt: skip
-        try:
-            if announce is not None:
-                announce(comparison)
-        finally:
-            if folder is not None:
-                _write(comparison, folder)
-    return comparison
 
+    def store(comparison: Comparison, folder: Path) -> None:
+        store_comparison(comparison.document, folder)
 
-def _write(comparison: Comparison, folder: Path) -> None:
-    text = json.dumps(comparison.document, indent=1, allow_nan=False, ensure_ascii=False)
-    try:
-        contents = (f"{text}\n", f"{drawn(comparison.figure, element='svg')}\n")
-        write_together(folder, {name: one.encode() for name, one in zip(NAMES, contents, strict=True)})
-    except NotWrittenError as error:
-        error.found = comparison
-        raise
+    return delivered(work, out=out, names=NAMES, announce=announce, store=store)
 
 
 def _compared(
@@ -296,7 +291,8 @@ def _compared(
         "seconds": clocks,
         "started": started.isoformat(timespec="seconds"),
     }
-    return Comparison({"schema_version": 1, "inputs": inputs, "values": values})
+    run = {"id": secrets.token_hex(8)}
+    return Comparison({"schema_version": 1, "run": run, "inputs": inputs, "values": values})
 
 
 def scale_labels(data: Dataset, factor: float) -> Dataset:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import secrets
@@ -37,8 +36,7 @@ from ntkrobust.checks import (
     whole,
 )
 from ntkrobust.data import Dataset, load
-from ntkrobust.errors import InputError, NotWrittenError
-from ntkrobust.files.atomic import reserved
+from ntkrobust.errors import InputError
 from ntkrobust.reports.notebook import verdicts_html
 from ntkrobust.reports.stored import NAMES
 from ntkrobust.reports.storing import store
@@ -46,6 +44,7 @@ from ntkrobust.runtime.seeds import check_key
 from ntkrobust.studies.evidence import describe, evidence_tree, verdicts_document
 from ntkrobust.studies.examining import examine, measure_of_claim
 from ntkrobust.values import Value
+from ntkrobust.workflows.delivering import delivered
 
 SEEDS = {"quick": 16, "standard": 32, "paper": 64}
 """Networks per trained cell, by preset."""
@@ -186,19 +185,14 @@ def verify(
     looks = LOOKS[preset] if looks is None else looks
     loaded = data if isinstance(data, Dataset) else load(data)
     key = check_key(key)
-    writes = out is not None and jax.process_index() == 0
 
-    with reserved(out, NAMES) if writes else contextlib.nullcontext() as folder:  # type: ignore[arg-type]
-        verdicts = _examined(
+    def work() -> Verdicts:
+        return _examined(
             chosen, loaded, data, preset=preset, seeds=seeds, looks=looks, points=points, key=key, at=at,
             progress=progress,
         )  # fmt: skip
-        try:
-            if announce is not None:
-                announce(verdicts)
-        finally:
-            if folder is not None:
-                write(verdicts, folder)
+
+    verdicts = delivered(work, out=out, names=NAMES, announce=announce, store=write)
     return verdicts[0] if single or (isinstance(claims, str) and claims in _single_ids(preset)) else verdicts
 
 
@@ -206,13 +200,9 @@ def write(verdicts: Verdicts, folder: Path) -> None:
     """Write ``verdicts.json``, ``evidence/evidence.nc`` and ``report.html`` into a reserved folder.
 
     Raises:
-        NotWrittenError: they can't be written; its ``found`` are the verdicts.
+        NotWrittenError: they can't be written.
     """
-    try:
-        verdicts.document = store(verdicts.document, verdicts.evidence, folder)
-    except NotWrittenError as error:
-        error.found = verdicts
-        raise
+    verdicts.document = store(verdicts.document, verdicts.evidence, folder)
 
 
 def _examined(

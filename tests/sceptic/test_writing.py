@@ -3,12 +3,10 @@
 Nothing here trains: one claim of arithmetic stands for all. Kills are kills, of processes that do nothing but write.
 """
 
-import contextlib
 import copy
 import json
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
+from small_disk import disk_of
 
 import ntkrobust as ntr
 from ntkrobust.cli import main
@@ -26,9 +25,10 @@ from ntkrobust.files import atomic as folders
 from ntkrobust.files import locks
 from ntkrobust.files.atomic import LOCK, reserved, tidy, write_text, write_together, write_whole
 from ntkrobust.reports import page, schema, storing
+from ntkrobust.reports.comparison_files import NAMES as COMPARISON_NAMES
+from ntkrobust.reports.comparison_files import store_comparison, write_figure
 from ntkrobust.reports.page import write_report
 from ntkrobust.reports.stored import NAMES, read_folder
-from ntkrobust.workflows import compare as comparison
 from ntkrobust.workflows.verify import Verdicts, write
 
 KILLS = Path(__file__).parents[2] / "benchmarks" / "kills.py"
@@ -121,12 +121,15 @@ def test_a_kill_at_any_moment_leaves_one_run_whole(step, verdicts, tmp_path, fig
 def test_a_signal_ends_a_run_without_a_trace(claims_file, tmp_path, monkeypatch, capsys):
     out = tmp_path / "results"
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr("ntkrobust.cli.signals._watch", lambda _: None)  # it would end the process of the tests
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     monkeypatch.setattr("ntkrobust.workflows.verify.examine", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
     monkeypatch.setattr(sys, "argv", ["ntkrobust", "verify", claims_file, "--data", "sphere", "--out", str(out)])
     try:
         with pytest.raises(SystemExit) as ended:
             main()
     finally:
+        signal.set_wakeup_fd(-1)
         for number, handler in handlers.items():
             signal.signal(number, handler)
     assert (ended.value.code, *capsys.readouterr()) == (143, "", "")
@@ -317,26 +320,8 @@ def test_what_is_no_document_is_refused(text, verdicts, tmp_path):
 # Full disks
 
 
-@contextlib.contextmanager
-def small_disk(place: Path, size: int):
-    """A disk of that many bytes; where none can be mounted, files of at most as many."""
-    mounting = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
-    if os.geteuid() == 0 and subprocess.run(mounting, capture_output=True, check=False).returncode == 0:
-        try:
-            yield
-        finally:
-            subprocess.run(["umount", str(place)], check=True)
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_full_disk_ends_in_the_table_and_one_sentence(claims_file, tmp_path, capsys, figure):
-    with small_disk(tmp_path, 2**16 + 4096):  # the room that is asked for, and no more than that
+    with disk_of(tmp_path, 2**16 + 4096):  # the room that is asked for, and no more than that
         assert run_command(["verify", claims_file, "--data", "sphere", "--out", str(tmp_path / "out")]) == 2
         printed = capsys.readouterr()
         assert "mine/rises" in printed.out
@@ -352,7 +337,7 @@ def test_a_full_disk_ends_in_the_table_and_one_sentence(claims_file, tmp_path, c
 
 def test_a_disk_without_room_is_refused_before_any_work(claims_file, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("ntkrobust.workflows.verify.examine", None)
-    with small_disk(tmp_path, 2**14):
+    with disk_of(tmp_path, 2**14):
         assert run_command(["verify", claims_file, "--data", "sphere", "--out", str(tmp_path / "out")]) == 2
         assert capsys.readouterr().err.startswith(f"ntkrobust: cannot write to {tmp_path}/out: ")
         assert list(tmp_path.iterdir()) == []
@@ -361,7 +346,7 @@ def test_a_disk_without_room_is_refused_before_any_work(claims_file, tmp_path, c
 def test_runs_are_saved_whole_or_not_at_all(tmp_path):
     net = ntr.MLP(2, 64, initialization="he")
     run = ntr.train(net, [[1.0, 0.0], [0.0, 1.0]], [1.0, -1.0], seeds=64, steps=0)
-    with small_disk(tmp_path, 2**15):
+    with disk_of(tmp_path, 2**15):
         write_text(tmp_path / "run.npz", "old")
         with pytest.raises(NotWrittenError, match=r"cannot write .*run\.npz"):
             run.save(tmp_path / "run.npz")
@@ -393,12 +378,59 @@ def test_verdicts_are_printed_and_stored_even_if_no_page_is_drawn(claims_file, t
     assert read_folder(tmp_path).document["run"]["id"] in words
 
 
-def test_a_comparison_survives_its_figure(tmp_path, monkeypatch):
-    found = comparison.Comparison({"inputs": {}, "values": {}})  # from which nothing can be drawn
-    with reserved(tmp_path, comparison.NAMES) as place:
-        comparison._write(found, place)
-    assert json.loads((tmp_path / "comparison.json").read_text()) == found.document
+def compared(number: int, gap: float = 0.25) -> dict:
+    """What a comparison could have found."""
+    cells = [
+        {"width": width, "gap": gap, "gap_se": 0.01, "plain_gap": gap, "plain_gap_se": 0.02} for width in (8, 16, 32)
+    ]
+    times = [{"step": 0, "label": "closes", "cells": cells, "fits": []}]
+    inputs = {"network": "MLP(2)", "kinked": True, "widths": [8, 16, 32]}
+    run = {"id": f"{number:016x}"}
+    return {"schema_version": 1, "run": run, "inputs": inputs, "values": {"times": times}}
+
+
+def stored_comparison(document: dict, folder: Path) -> Path:
+    with reserved(folder, COMPARISON_NAMES) as place:
+        store_comparison(document, place)
+    return folder
+
+
+def test_a_comparison_survives_its_figure(tmp_path):
+    document = compared(1) | {"values": {}}  # from which nothing can be drawn
+    stored_comparison(document, tmp_path)
+    assert ntr.Comparison.load(tmp_path).document == document
     assert "could not be drawn" in ElementTree.parse(tmp_path / "comparison.svg").getroot().get("aria-label")
+    with pytest.raises(InputError, match=r"can't be drawn \(KeyError"):
+        write_figure(tmp_path)
+
+
+def test_a_comparison_carries_one_identity_that_readers_check(tmp_path, capsys):
+    one, other = (stored_comparison(compared(number), tmp_path / str(number)) for number in (1, 2))
+    figure = (one / "comparison.svg").read_bytes()
+    assert ElementTree.fromstring(figure).get("data-run") == f"{1:016x}"
+    assert ntr.Comparison.load(one).document == compared(1)
+    assert run_command(["report", str(one)]) == 0
+    assert capsys.readouterr().out == f"{one}/comparison.svg\n"
+    assert (one / "comparison.svg").read_bytes() == figure
+    # Laid out otherwise, it says the same.
+    (one / "comparison.json").write_text(json.dumps(compared(1)))
+    ntr.Comparison.load(one)
+    # Faults: another number, another run's file, no id, no figure.
+    (one / "comparison.json").write_text(json.dumps(compared(1, gap=0.26)))
+    os.replace(other / "comparison.json", other / "kept")
+    (other / "comparison.json").write_text(json.dumps(compared(1)))
+    for folder in (one, other):
+        with pytest.raises(InputError, match="are not from one run"):
+            ntr.Comparison.load(folder)
+        assert run_command(["report", str(folder)]) == 2
+    (one / "comparison.json").write_text(json.dumps({**compared(1), "run": {"id": "<b>"}}))
+    with pytest.raises(InputError, match="must hold the id of its run"):
+        ntr.Comparison.load(one)
+    os.replace(other / "kept", other / "comparison.json")
+    assert ntr.Comparison.load(other).document == compared(2)
+    (other / "comparison.svg").unlink()
+    with pytest.raises(InputError, match=r"no such file: .*comparison\.svg"):
+        ntr.Comparison.load(other)
 
 
 # Places
