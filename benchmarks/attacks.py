@@ -27,14 +27,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import ntkrobust as ntr
-from ntkrobust.finite.attacks.attacking import model_of
 from ntkrobust.finite.attacks.balls import Ball
 from ntkrobust.finite.attacks.fgsm import fgsm
 from ntkrobust.finite.attacks.found import look
 from ntkrobust.finite.attacks.objectives import cross_entropy
 from ntkrobust.finite.attacks.pgd import STEP, pgd
 from ntkrobust.finite.attacks.programs import AttackProgram
-from ntkrobust.networks.parameters import Parameters, layer_scales, outputs_in_columns
+from ntkrobust.networks.parameters import Parameters, outputs_in_columns
 from ntkrobust.networks.plans import choose_plan
 from ntkrobust.runtime.executor import run_over_seeds
 from ntkrobust.runtime.seeds import seed_keys
@@ -53,7 +52,7 @@ ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
 
 def torch_network(run: ntr.Run, seed: int, dtype: Any) -> "foolbox.PyTorchModel":
     """The same function with the same weights."""
-    gains = np.float64(layer_scales(run.net, run.d_in).weight_gain)
+    gains = np.float64(run.net.layer_scales(run.d_in).weight_gain)
     weights = [
         torch.tensor(gain * np.float64(one[seed]), dtype=dtype)
         for gain, one in zip(gains, run.parameters.weights, strict=True)
@@ -81,7 +80,7 @@ def from_start(attack_class: type, start: torch.Tensor, **arguments: Any) -> Any
 
 def agreement(run: ntr.Run, x: np.ndarray, label: np.ndarray) -> None:
     print("\nAgreement with foolbox in float64, from one start (share of coordinates; largest difference)")
-    scales = layer_scales(run.net, run.d_in)
+    scales = run.net.layer_scales(run.d_in)
     rng = np.random.default_rng(0)
     theirs = torch_network(run, 0, torch.float64)
     x = x.astype(np.float64)
@@ -185,14 +184,14 @@ def times(x: np.ndarray, y: np.ndarray, cases: list[tuple[int, int, str, float]]
         run = ntr.train(ntr.MLP(depth, width, 10), x, y, seeds=seeds, steps=0)
         plan = choose_plan(run.net, run.d_in, len(points), inputs_move=True)
         shared = {
-            "scales": layer_scales(run.net, run.d_in), "x": points, "epsilon": np.float32(epsilon),
+            "scales": run.net.layer_scales(run.d_in), "x": points, "epsilon": np.float32(epsilon),
             "lower": np.float32(0), "upper": np.float32(1),
             "counts": ntr.attacks.PGD(STEPS).counts(),
         }  # fmt: skip
         per_seed = {
             "parameters": run.parameters, "key": seed_keys(run.key, run.seeds), "label": np.tile(label, (seeds, 1))
         }  # fmt: skip
-        program = AttackProgram(model_of(run.net), ntr.attacks.PGD(norm=norm).static())
+        program = AttackProgram(run.net.model(), ntr.attacks.PGD(norm=norm).static())
         ours = functools.partial(run_over_seeds, program, plan, shared, per_seed)
         networks = [torch_network(run, seed, torch.float32) for seed in range(eager)]
         attack = (foolbox.attacks.LinfPGD if norm == "linf" else foolbox.attacks.L2PGD)(steps=STEPS, random_start=False)

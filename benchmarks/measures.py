@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import ntkrobust as ntr
-from ntkrobust.networks.parameters import forward, layer_scales
+from ntkrobust.networks.parameters import forward
 
 MEASURES = ["perturbation_stability", "jacobian_frobenius"]
 
@@ -44,7 +44,7 @@ def trained(seeds: int, width: int, depth: int, outputs: int) -> tuple[ntr.Run, 
 
 def by_vjp(run: ntr.Run, x: np.ndarray) -> Callable[[], Any]:
     """The Jacobians of every seed and time, one backward pass over the batch per output."""
-    scales = layer_scales(run.net, run.d_in)
+    scales = run.net.layer_scales(run.d_in)
 
     def norms(parameters: Any, x: jax.Array) -> jax.Array:
         f, back = jax.vjp(lambda x: forward(run.net.phi, scales, parameters, x), x)

@@ -26,7 +26,6 @@ def train(args: argparse.Namespace) -> None:
     """In a process of its own: train whenever a line comes, and say how long it took."""
     import ntkrobust as ntr
     from ntkrobust.finite.training.memory import training_memory
-    from ntkrobust.networks.parameters import layers_to_recompute
     from ntkrobust.networks.plans import choose_plan
     from ntkrobust.runtime.layout import Plan
 
@@ -35,7 +34,7 @@ def train(args: argparse.Namespace) -> None:
     ntr.train(ntr.MLP(2, 8), x[:8], y[:8], seeds=2, steps=1, learning_rate=1e-3)
     net = ntr.MLP(args.depth, args.width)
     plan = choose_plan(net, 64, args.points)
-    less = dataclasses.replace(plan, recomputed=layers_to_recompute(net))
+    less = dataclasses.replace(plan, recomputed=net.layers_to_recompute)
 
     def estimate(which: Plan) -> int:
         return training_memory(net, 64, args.points, args.seeds, 1, which).peak

@@ -51,8 +51,11 @@ if TYPE_CHECKING:
     from ntkrobust.kernels.ensemble_at import EnsembleAt
     from ntkrobust.networks.activations import Activation
     from ntkrobust.networks.convolutional import ConvNet, WideResNet
+    from ntkrobust.networks.frameworks import from_equinox, from_flax, from_stax
+    from ntkrobust.networks.functions import from_function
     from ntkrobust.networks.initializations import Initialization
     from ntkrobust.networks.mlp import MLP
+    from ntkrobust.networks.network import Network
     from ntkrobust.workflows.compare import Comparison, compare
     from ntkrobust.workflows.search import search
     from ntkrobust.workflows.verify import Verdicts, verify
@@ -101,6 +104,11 @@ _HOMES = {
     "empirical_ntk": "ntkrobust.finite.measures.empirical_kernel",
     "exact_law": "ntkrobust.bounds.formulas.exact_law",
     "measure": "ntkrobust.finite.measures.measuring",
+    "Network": "ntkrobust.networks.network",
+    "from_equinox": "ntkrobust.networks.frameworks",
+    "from_flax": "ntkrobust.networks.frameworks",
+    "from_function": "ntkrobust.networks.functions",
+    "from_stax": "ntkrobust.networks.frameworks",
     "measures": "ntkrobust.finite.measures.catalogue",
     "objective_parts": "ntkrobust.finite.training.held_out",
     "power": "ntkrobust.workflows.power",
@@ -135,6 +143,7 @@ __all__ = [
     "Initialization",
     "InputError",
     "Measure",
+    "Network",
     "ObjectiveParts",
     "OrderAtLeast",
     "OrderAtMost",
@@ -156,6 +165,10 @@ __all__ = [
     "data",
     "empirical_ntk",
     "exact_law",
+    "from_equinox",
+    "from_flax",
+    "from_function",
+    "from_stax",
     "measure",
     "measures",
     "objective_parts",

@@ -20,8 +20,7 @@ from ntkrobust.finite.training.held_out import EVALUATION
 from ntkrobust.finite.training.memory import TrainingArrays, training_memory
 from ntkrobust.finite.training.objectives import Objective, Regularizer, divergence
 from ntkrobust.finite.training.width_adjusted import next_guess
-from ntkrobust.networks.models import model_of
-from ntkrobust.networks.parameters import forward, layer_scales, outputs_in_columns
+from ntkrobust.networks.parameters import forward, outputs_in_columns
 from ntkrobust.runtime.layout import Plan
 from ntkrobust.runtime.seeds import attack_keys, seed_keys, typed_keys
 
@@ -74,7 +73,7 @@ def test_the_worst_loss_of_a_linear_network(norm, loss):
     y = np.where(X[:, :1] > 0, 1.0, -1.0) if loss == "cross_entropy" else np.full((N, 1), 9.0)
     run = ntr.train(MLP(2, 8, 1, "linear"), X, y, seeds=3, steps=0, loss=loss)
     found = ntr.objective_parts(run, X, y, adversary=Adversary(epsilon, norm=norm, steps=12, step_size=epsilon))
-    scales = layer_scales(run.net, D)
+    scales = run.net.layer_scales(D)
     w = np.einsum("sm,smd->sd", run.parameters.weights[1][:, 0], run.parameters.weights[0]) * scales.weight_gain[-1]
     f = (w @ X.T)[..., None]
 
@@ -96,10 +95,10 @@ def test_the_worst_loss_of_a_linear_network(norm, loss):
 def pieces(adversary: Adversary, net: MLP = NET, loss: str = "cross_entropy", y: np.ndarray = ONE_HOT):
     """Objective, what all networks share and what is one's own, for the first network."""
     run = go(net, y, steps=0, record_steps=None, loss=loss)
-    shared = {"scales": layer_scales(net, D), "x": X, "y": y, "adversary": adversary.numbers(Domain(D))}
+    shared = {"scales": net.layer_scales(D), "x": X, "y": y, "adversary": adversary.numbers(Domain(D))}
     key = typed_keys(attack_keys(seed_keys(run.key, run.seeds), net.layer_shapes(D)))[0]
     parameters = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), run.parameters)
-    objective = Objective(model_of(net), loss, Regularizer.of(adversary))
+    objective = Objective(net.model(), loss, Regularizer.of(adversary))
     return objective, shared, {"parameters": parameters, "attack": key}
 
 
@@ -172,7 +171,7 @@ def test_steps_are_those_of_a_plain_loop():
     """The whole of a training step by step, with attacks written here, from the same keys."""
     adversary = Adversary(0.2, 0.5, steps=3, step_size=0.1, bounds=(-3.0, 3.0))
     run = go(adversary=adversary)
-    scales = layer_scales(NET, D)
+    scales = NET.layer_scales(D)
     key = typed_keys(attack_keys(seed_keys(run.key, run.seeds), NET.layer_shapes(D)))[1]
     ball = balls.Ball.around(jnp.asarray(X), jnp.float32(0.2), jnp.float32(-3), jnp.float32(3))
 
@@ -305,7 +304,7 @@ def trained(adversary: Adversary | None, width: int = 32) -> Run:
 def attacked_shares(run: Run, norm: str, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
     """Shares (seed,) of test points that are right, and whose class stays, under projected ascent."""
     _, _, x, y = digits()
-    scales, x = layer_scales(run.net, x.shape[1]), jnp.asarray(x, jnp.float32)
+    scales, x = run.net.layer_scales(x.shape[1]), jnp.asarray(x, jnp.float32)
     ball = balls.Ball.around(x, jnp.float32(epsilon), jnp.float32(0), jnp.float32(1))
 
     def of_one(parameters):

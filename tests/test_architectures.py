@@ -9,10 +9,9 @@ import pytest
 from ntkrobust.errors import InputError
 from ntkrobust.kernels import neural_tangents as nt
 from ntkrobust.kernels import stax, stax_parameters
-from ntkrobust.networks.drawing import initialize
 from ntkrobust.networks.initializations import Initialization
 from ntkrobust.networks.mlp import MLP
-from ntkrobust.networks.parameters import forward, layer_scales
+from ntkrobust.networks.parameters import forward
 from ntkrobust.runtime.seeds import seed_keys
 
 D = 5
@@ -35,8 +34,8 @@ NETWORKS = [
 
 def one_network(net, seed=0):
     """Parameters of one network, and its function of parameters and points."""
-    parameters = jax.tree.map(lambda p: p[0], initialize(net, D, seed_keys(jax.random.key(seed), (0,))))
-    return parameters, lambda p, x: forward(net.phi, layer_scales(net, D), p, x)
+    parameters = jax.tree.map(lambda p: p[0], net.initialize(D, seed_keys(jax.random.key(seed), (0,))))
+    return parameters, lambda p, x: forward(net.phi, net.layer_scales(D), p, x)
 
 
 def ntk_of(f, parameters, x1, x2):
@@ -68,7 +67,7 @@ def test_same_law_of_parameters(net):
     keys = jax.random.split(jax.random.key(3), 400)
     described = stax(net, D)
     theirs = jax.vmap(lambda key: described.init_fn(key, X1.shape)[1])(keys)
-    ours = initialize(net, D, seed_keys(jax.random.key(3), tuple(range(400))))
+    ours = net.initialize(D, seed_keys(jax.random.key(3), tuple(range(400))))
     ours = jax.vmap(lambda p: stax_parameters(net, p))(ours)
     for a, b in zip(jax.tree.leaves(theirs), jax.tree.leaves(ours), strict=True):
         squares = [float(jnp.mean(p**2)) for p in (a, b)]
@@ -95,7 +94,7 @@ def test_same_kernels_at_initialization(net):
     def sample(parameters):
         return f(parameters, X1) @ f(parameters, X2).T / net.d_out, ntk_of(f, parameters, X1, X2)
 
-    nngp, ntk = (np.asarray(s, np.float64) for s in sample(initialize(net, D, keys)))
+    nngp, ntk = (np.asarray(s, np.float64) for s in sample(net.initialize(D, keys)))
     kernel_fn = stax(net, D).kernel_fn
     assert np.max(np.abs(reference.z_scores(nngp, kernel_fn(X1, X2, "nngp")))) < 5
     assert np.max(np.abs(reference.z_scores(ntk, kernel_fn(X1, X2, "ntk")))) < 5

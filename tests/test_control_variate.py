@@ -11,10 +11,9 @@ from ntkrobust.errors import InputError
 from ntkrobust.finite.measures.measuring import measure_untrained
 from ntkrobust.finite.training.control_variate import jacobian_excess
 from ntkrobust.networks.derivatives import input_jacobian
-from ntkrobust.networks.drawing import initialize
 from ntkrobust.networks.initializations import Initialization
 from ntkrobust.networks.mlp import MLP
-from ntkrobust.networks.parameters import Parameters, forward, layer_scales
+from ntkrobust.networks.parameters import Parameters, forward
 from ntkrobust.runtime.seeds import seed_keys
 
 RNG = np.random.default_rng(0)
@@ -30,12 +29,12 @@ NETS = [
 
 
 def drawn(net: MLP, seed: int) -> Parameters:
-    return jax.tree.map(lambda leaf: leaf[0], initialize(net, 3, seed_keys(jax.random.key(0), (seed,))))
+    return jax.tree.map(lambda leaf: leaf[0], net.initialize(3, seed_keys(jax.random.key(0), (seed,))))
 
 
 def moved_square(net: MLP, parameters: Parameters) -> jax.Array:
     """‖g_t‖_F² (time,), averaged over the test points, as its definition has it."""
-    scales = layer_scales(net, 3)
+    scales = net.layer_scales(3)
     residuals = Y - forward(net.phi, scales, parameters, jnp.asarray(X, jnp.float32))
     start = input_jacobian(net.phi, scales, parameters, jnp.asarray(TEST, jnp.float32))
     g = start + jnp.einsum("io,tpid->tpod", residuals, PROPAGATORS)
@@ -44,7 +43,7 @@ def moved_square(net: MLP, parameters: Parameters) -> jax.Array:
 
 @pytest.mark.parametrize("net", NETS, ids=repr)
 def test_excess_is_what_redrawing_the_last_layer_leaves(net: MLP) -> None:
-    parameters, scales = drawn(net, 5), layer_scales(net, 3)
+    parameters, scales = drawn(net, 5), net.layer_scales(3)
 
     def redrawn(key: jax.Array) -> jax.Array:
         weight_key, bias_key = jax.random.split(key)

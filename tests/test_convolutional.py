@@ -15,9 +15,6 @@ from ntkrobust.finite.measures import empirical_kernel
 from ntkrobust.finite.measures.measuring import measure_untrained
 from ntkrobust.finite.training.checkpoints import Checkpoint
 from ntkrobust.kernels import GeneralEnsemble, stax, stax_parameters
-from ntkrobust.networks.drawing import initialize
-from ntkrobust.networks.models import model_of
-from ntkrobust.networks.parameters import layer_scales
 from ntkrobust.networks.plans import choose_plan
 from ntkrobust.runtime.layout import Plan
 from ntkrobust.runtime.seeds import seed_keys
@@ -41,8 +38,8 @@ Y = RNG.standard_normal((4, 1)).astype(np.float32)
 
 def one_network(net, seed=0):
     """Parameters of one network, its function of points, and of its parameters and points."""
-    parameters = jax.tree.map(lambda p: p[0], initialize(net, D, seed_keys(jax.random.key(seed), (0,))))
-    model, scales = model_of(net), layer_scales(net, D)
+    parameters = jax.tree.map(lambda p: p[0], net.initialize(D, seed_keys(jax.random.key(seed), (0,))))
+    model, scales = net.model(), net.layer_scales(D)
     return parameters, lambda x: model.outputs(scales, parameters, x), model, scales
 
 
@@ -110,7 +107,7 @@ def test_trained_ensembles_have_the_mean_of_the_closed_form():
     time = 20 / infinite.conditioning.largest
     tests = RNG.standard_normal((6, D)).astype(np.float32)
     run = ntr.train(net, X, Y, seeds=64, steps=400, record_times=[time])
-    model, scales = model_of(net), layer_scales(net, D)
+    model, scales = net.model(), net.layer_scales(D)
     outputs = np.array(
         jax.jit(jax.vmap(lambda p: model.outputs(scales, p, tests)))(run.parameters)[..., 0], dtype=np.float64
     )
@@ -188,8 +185,8 @@ def test_saved_and_loaded(run, tmp_path):
         drawn.save(tmp_path / "run.npz")
         loaded = ntr.Run.load(tmp_path / "run.npz")
         assert dataclasses.replace(loaded.net, initialization="he") == dataclasses.replace(net, initialization="he")
-        assert layer_scales(loaded.net, D).weight_std.tolist() == layer_scales(net, D).weight_std.tolist()
-        assert layer_scales(loaded.net, D).weight_gain.tolist() == layer_scales(net, D).weight_gain.tolist()
+        assert loaded.net.layer_scales(D).weight_std.tolist() == net.layer_scales(D).weight_std.tolist()
+        assert loaded.net.layer_scales(D).weight_gain.tolist() == net.layer_scales(D).weight_gain.tolist()
         for one, other in zip(jax.tree.leaves(drawn.snapshots), jax.tree.leaves(loaded.snapshots), strict=True):
             np.testing.assert_array_equal(one, other)
         np.testing.assert_array_equal(loaded.initial_parameters().weights[0], drawn.snapshots[0].weights[0])
@@ -257,9 +254,9 @@ def test_lipschitz_upper_is_above_every_slope_and_needs_the_overlap_of_patches()
     # Equal weights on a large image: every entry is in nine patches, and the norm of the convolution is nearly three
     # times that of its matrix.
     net = ConvNet(2, 1, (40, 40, 1), activation="linear", pooling="flatten")
-    model, scales = model_of(net), layer_scales(net, 1600)
+    model, scales = net.model(), net.layer_scales(1600)
     ones = jax.tree.map(
-        np.ones_like, jax.tree.map(lambda p: p[0], initialize(net, 1600, seed_keys(jax.random.key(0), (0,))))
+        np.ones_like, jax.tree.map(lambda p: p[0], net.initialize(1600, seed_keys(jax.random.key(0), (0,))))
     )
     norms = jnp.array([np.linalg.norm(weight) for weight in ones.weights], jnp.float32)
     slope = np.linalg.norm(model.jacobian(scales, ones, np.ones((1, 1600), np.float32)))

@@ -9,7 +9,6 @@ import pytest
 from ntkrobust.finite.training.train import train
 from ntkrobust.networks import parameters as of
 from ntkrobust.networks.derivatives import empirical_ntk, input_jacobian
-from ntkrobust.networks.drawing import initialize
 from ntkrobust.networks.mlp import MLP
 from ntkrobust.runtime import compiling
 from ntkrobust.runtime.core_clients import StreamProgram
@@ -24,8 +23,8 @@ ROUNDING = 2e-5
 
 def network(depth: int, outputs: int, bias_std: float | None, parameterization: str) -> tuple:
     net = MLP(depth, 6, outputs, "tanh", "he", parameterization, bias_std)  # type: ignore[arg-type]
-    drawn = initialize(net, D, seed_keys(jax.random.key(1), (0,)))
-    return net.phi, of.layer_scales(net, D), jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), drawn)
+    drawn = net.initialize(D, seed_keys(jax.random.key(1), (0,)))
+    return net.phi, net.layer_scales(D), jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), drawn)
 
 
 def layer_by_layer(phi, scales, parameters, x):
@@ -73,7 +72,7 @@ def test_packing_goes_there_and_back(bias_std):
 @pytest.mark.parametrize("bias_std", [None, 0.3])
 def test_ensembles_are_packed_on_the_host(bias_std):
     net = MLP(12, 6, 2, bias_std=bias_std)
-    drawn = initialize(net, D, seed_keys(jax.random.key(1), (0, 1, 2)))
+    drawn = net.initialize(D, seed_keys(jax.random.key(1), (0, 1, 2)))
     stacked = of.packed(drawn, axis=1)
     assert isinstance(stacked, of.Stacked)
     assert all(isinstance(leaf, np.ndarray) and len(leaf) == 3 for leaf in jax.tree.leaves(stacked))
@@ -81,7 +80,7 @@ def test_ensembles_are_packed_on_the_host(bias_std):
         one, expected = (jax.tree.map(lambda leaf, seed=seed: leaf[seed], tree) for tree in (stacked, drawn))
         jax.tree.map(np.testing.assert_array_equal, one, of.packed(expected))
     jax.tree.map(np.testing.assert_array_equal, of.unpacked(stacked, axis=1), drawn)
-    without = initialize(MLP(2, 6, 2, bias_std=bias_std), D, seed_keys(jax.random.key(1), (0, 1, 2)))
+    without = MLP(2, 6, 2, bias_std=bias_std).initialize(D, seed_keys(jax.random.key(1), (0, 1, 2)))
     assert of.stack(without, axis=1).weights[1].shape == (3, 0, 6, 6)
     jax.tree.map(np.testing.assert_array_equal, of.unpacked(of.stack(without, axis=1), axis=1), without)
 

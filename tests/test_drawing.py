@@ -16,8 +16,7 @@ from ntkrobust.finite.measures.base import Measure
 from ntkrobust.finite.measures.programs import abstract_values
 from ntkrobust.finite.training.train import largest_kernel_eigenvalue
 from ntkrobust.networks.convolutional import ConvNet
-from ntkrobust.networks.drawing import initialize, run_over_draws
-from ntkrobust.networks.parameters import layer_scales
+from ntkrobust.networks.drawing import run_over_draws
 from ntkrobust.runtime.accelerated import THREEFRY_FROM
 from ntkrobust.runtime.compiling import PROGRAMS
 from ntkrobust.runtime.layout import Plan
@@ -68,8 +67,8 @@ def test_positions_beyond_32_bits() -> None:
 @pytest.mark.parametrize("net", [MLP(2, 6), MLP(5, 7, d_out=2, bias_std=0.3), MLP(11, 4, initialization="ntk")])
 def test_a_network_is_drawn_from_its_key_and_shape(net: MLP) -> None:
     """Written down once more, array by array: committed results rest on these numbers."""
-    shapes, scales = net.layer_shapes(D), layer_scales(net, D)
-    drawn = initialize(net, D, KEYS)
+    shapes, scales = net.layer_shapes(D), net.layer_scales(D)
+    drawn = net.initialize(D, KEYS)
     for seed, key in enumerate(typed_keys(KEYS)):
         own = jax.random.fold_in(key, zlib.crc32(repr(shapes).encode()))
         first, hidden, last = (
@@ -87,8 +86,8 @@ def test_a_network_is_drawn_from_its_key_and_shape(net: MLP) -> None:
 
 def test_layers_of_other_shapes_are_drawn_one_by_one() -> None:
     net = ConvNet(3, 4, d_out=2, image_shape=(4, 4, 1))
-    shapes, scales = net.layer_shapes(16), layer_scales(net, 16)
-    drawn = initialize(net, 16, KEYS)
+    shapes, scales = net.layer_shapes(16), net.layer_scales(16)
+    drawn = net.initialize(16, KEYS)
     own = jax.random.fold_in(typed_keys(KEYS)[1], zlib.crc32(repr(shapes).encode()))
     for layer, (shape, array) in enumerate(zip(shapes, drawn.weights, strict=True)):
         wanted = scales.weight_std[layer] * jax.random.normal(jax.random.fold_in(own, 8 + layer), shape)
@@ -99,7 +98,7 @@ def test_one_program_draws_every_network_and_any_number_of_seeds() -> None:
     PROGRAMS.clear()
     for net in (MLP(4, 16), MLP(2, 16), MLP(2, 40), MLP(3, 20), MLP(30, 40), MLP(4, 13, bias_std=0.1)):
         for seeds in (1, 5, 70):
-            initialize(net, D, seed_keys(jax.random.key(0), tuple(range(seeds))))
+            net.initialize(D, seed_keys(jax.random.key(0), tuple(range(seeds))))
     assert [signature[0] for signature in PROGRAMS] == [_block]
 
 
@@ -111,7 +110,7 @@ def total(shared: np.ndarray, one: dict) -> jax.Array:
 def test_draws_come_so_many_at_a_time(plan: Plan) -> None:
     net, keys = MLP(3, 8), seed_keys(jax.random.key(1), tuple(range(13)))
     found = run_over_draws(total, plan, np.float32(2), net, D, {"key": keys}, "drawn")
-    wanted = 2 * sum(weight.sum(axis=(1, 2)) for weight in initialize(net, D, keys).weights)
+    wanted = 2 * sum(weight.sum(axis=(1, 2)) for weight in net.initialize(D, keys).weights)
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
 
 

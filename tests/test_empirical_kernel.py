@@ -7,7 +7,7 @@ import pytest
 import ntkrobust as ntr
 from ntkrobust import MLP, InputError
 from ntkrobust.finite.measures import empirical_kernel
-from ntkrobust.networks.parameters import Parameters, forward, layer_scales
+from ntkrobust.networks.parameters import Parameters, forward
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(12, 3)), np.arange(12) % 3
@@ -22,7 +22,7 @@ def run() -> ntr.Run:
 def by_full_jacobian(run: ntr.Run, seed: int, time: int, x: np.ndarray) -> np.ndarray:
     with jax.enable_x64(True):
         one = jax.tree.map(lambda leaf: np.asarray(leaf[seed], np.float64), run.snapshots[time])
-        scales = jax.tree.map(lambda number: np.asarray(number, np.float64), layer_scales(run.net, run.d_in))
+        scales = jax.tree.map(lambda number: np.asarray(number, np.float64), run.net.layer_scales(run.d_in))
         jacobian = jax.jacobian(lambda parameters: forward(run.net.phi, scales, Parameters(*parameters), x))(one)
         rows = np.concatenate([np.asarray(leaf).reshape(*leaf.shape[:2], -1) for leaf in jax.tree.leaves(jacobian)], -1)
     return np.einsum("iap,jbp->iajb", rows, rows)

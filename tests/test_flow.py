@@ -10,7 +10,7 @@ import ntkrobust.finite.training.flow as flow
 import ntkrobust.networks.parameters as of
 from ntkrobust import MLP, Run, data, measure, train
 from ntkrobust.networks.derivatives import empirical_ntk
-from ntkrobust.networks.parameters import Parameters, forward, layer_scales
+from ntkrobust.networks.parameters import Parameters, forward
 from ntkrobust.runtime import compiling
 from ntkrobust.runtime.programs import Programs
 
@@ -28,7 +28,7 @@ def go(net=NET, y=Y, **changes) -> Run:
 
 def outputs(run: Run, snapshot: Parameters, seed: int) -> np.ndarray:
     one = jax.tree.map(lambda leaf: np.asarray(leaf[seed]), snapshot)
-    return np.asarray(forward(run.net.phi, layer_scales(run.net, D), one, X), np.float64)
+    return np.asarray(forward(run.net.phi, run.net.layer_scales(D), one, X), np.float64)
 
 
 # --- against the closed form of the linearised dynamics
@@ -46,7 +46,7 @@ def lazy():
     f = outputs(start, start.parameters, 0)
     y = (f - residual).astype(np.float32)
     one = jax.tree.map(lambda leaf: leaf[0], start.parameters)
-    theta = np.asarray(empirical_ntk(NET.phi, layer_scales(NET, D), one, X), np.float64).reshape(N * OUT, -1)
+    theta = np.asarray(empirical_ntk(NET.phi, NET.layer_scales(D), one, X), np.float64).reshape(N * OUT, -1)
     return y, (f - y).ravel(), *np.linalg.eigh(theta)
 
 

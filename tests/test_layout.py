@@ -74,7 +74,8 @@ def imports_of(source: str) -> list[str]:
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and MODULE.fullmatch(node.value):
             # A name in a string is imported by importlib, if by anything.
-            found.append(node.value)
+            place = PACKAGE.parent / Path(*node.value.split("."))
+            found += [node.value] * (place.is_dir() or place.with_suffix(".py").exists())
     return [name.removeprefix("ntkrobust.") for name in found if name.startswith("ntkrobust.")]
 
 

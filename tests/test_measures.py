@@ -17,7 +17,7 @@ from ntkrobust.finite.measures.lazy import KERNEL_POINTS
 from ntkrobust.finite.measures.measuring import measure_untrained
 from ntkrobust.finite.measures.stability import ball_stability, mean_root, squared_singular_values
 from ntkrobust.networks.derivatives import empirical_ntk
-from ntkrobust.networks.parameters import Parameters, layer_scales
+from ntkrobust.networks.parameters import Parameters
 
 REFERENCE = {
     entry["id"]: entry for entry in json.loads((Path(__file__).parent / "reference_values.json").read_text())["values"]
@@ -291,7 +291,7 @@ def expected_measures(run: Run, seed: int, time: int) -> dict[str, np.ndarray]:
     frobenius_sq = np.sum(jacobian**2, axis=(1, 2))
     stability = np.asarray(ball_stability(np.float32(jacobian)), np.float64)
     rms = np.sqrt(np.mean(np.sum(f**2, axis=1)))
-    scales = layer_scales(NET, D)
+    scales = NET.layer_scales(D)
 
     def kernel(t):
         one = jax.tree.map(lambda leaf: leaf[seed], run.snapshots[t])

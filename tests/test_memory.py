@@ -10,7 +10,6 @@ import pytest
 import ntkrobust as ntr
 from ntkrobust.finite.training import memory
 from ntkrobust.finite.training.optimizers import Optimizer
-from ntkrobust.networks.parameters import layers_to_recompute
 from ntkrobust.networks.plans import choose_plan
 from ntkrobust.runtime.layout import Plan
 
@@ -26,7 +25,6 @@ from ntkrobust import MLP, Adversary, train
 from ntkrobust.finite.training.memory import TrainingArrays, training_memory
 from ntkrobust.finite.training.objectives import Regularizer
 from ntkrobust.finite.training.optimizers import Optimizer
-from ntkrobust.networks.parameters import layers_to_recompute
 from ntkrobust.networks.plans import choose_plan
 seeds, depth, width, n, records, copies = map(int, sys.argv[1:7])
 optimizer = sys.argv[7]
@@ -49,7 +47,7 @@ held = TrainingArrays(copies, Optimizer(optimizer).slopes, repeats)
 estimate = training_memory(net, 64, n, seeds, records, plan, held)
 if "recomputing" in sys.argv:
     # Halfway between both ways: one fits, the other does not.
-    less = dataclasses.replace(plan, recomputed=layers_to_recompute(net))
+    less = dataclasses.replace(plan, recomputed=net.layers_to_recompute)
     plain, estimate = estimate, training_memory(net, 64, n, seeds, records, less, held)
     limit = (plain.peak + estimate.peak) // 2
 if optimizer == "gradient_flow":
@@ -143,7 +141,7 @@ def test_activations_are_computed_again_where_only_that_fits(changes: dict, monk
             "gradient_flow": memory.TrainingArrays(1, Optimizer("gradient_flow").slopes),
         }.get(optimizer, memory.NOTHING)
         plan = choose_plan(net, 3, 64, held.copies)
-        less = dataclasses.replace(plan, recomputed=layers_to_recompute(net))
+        less = dataclasses.replace(plan, recomputed=net.layers_to_recompute)
         plain, again = (memory.training_memory(net, 3, 64, 2, 1, which, held).peak for which in (plan, less))
         return plain, again
 
@@ -168,7 +166,7 @@ def test_activations_are_computed_again_where_only_that_fits(changes: dict, monk
 
 
 def test_the_layers_computed_again_at_once_take_the_least_memory() -> None:
-    assert [layers_to_recompute(ntr.MLP(depth, 8)) for depth in (2, 8, 9, 20, 30, 31, 50)] == [0, 0, 1, 3, 4, 1, 6]
+    assert [ntr.MLP(depth, 8).layers_to_recompute for depth in (2, 8, 9, 20, 30, 31, 50)] == [0, 0, 1, 3, 4, 1, 6]
 
 
 def test_what_does_not_fit_is_refused_with_what_would() -> None:

@@ -20,9 +20,8 @@ from ntkrobust import MLP, Activation, Initialization, InputError, kernels
 from ntkrobust.checks import check_number
 from ntkrobust.networks.activations import as_activation
 from ntkrobust.networks.derivatives import empirical_ntk, input_jacobian
-from ntkrobust.networks.drawing import initialize
 from ntkrobust.networks.initializations import as_initialization
-from ntkrobust.networks.parameters import forward, layer_scales
+from ntkrobust.networks.parameters import forward
 from ntkrobust.runtime.seeds import seed_keys
 
 REFERENCE = json.loads((Path(__file__).parent / "reference_values.json").read_text())["values"]
@@ -121,8 +120,8 @@ def test_finite_networks_of_functions(slope, agrees):
     found = []
     for activation in ("leaky_relu(0.2)", lambda u: jnp.where(u >= 0, u, slope * u)):
         net = MLP(depth=3, width=8, d_out=2, activation=activation)
-        parameters = jax.tree.map(lambda leaf: leaf[0], initialize(net, 5, seed_keys(jax.random.key(1), (0,))))
-        args = (net.phi, layer_scales(net, 5), parameters, jnp.linspace(-1, 1, 15).reshape(3, 5))
+        parameters = jax.tree.map(lambda leaf: leaf[0], net.initialize(5, seed_keys(jax.random.key(1), (0,))))
+        args = (net.phi, net.layer_scales(5), parameters, jnp.linspace(-1, 1, 15).reshape(3, 5))
         found.append(jax.tree.leaves((forward(*args), input_jacobian(*args), empirical_ntk(*args))))
     for named, given in zip(*found, strict=True):
         assert given.dtype == jnp.float32

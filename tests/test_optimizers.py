@@ -13,7 +13,7 @@ import pytest
 from ntkrobust import MLP, InputError, Run, train
 from ntkrobust.finite.training.losses import check_loss, total_loss, zero_loss
 from ntkrobust.finite.training.segments import epoch_order
-from ntkrobust.networks.parameters import Parameters, forward, layer_scales
+from ntkrobust.networks.parameters import Parameters, forward
 from ntkrobust.runtime.seeds import order_keys, seed_keys, typed_keys
 
 N, D, OUT = 10, 3, 2
@@ -45,7 +45,7 @@ def one(parameters: Parameters, seed: int) -> Parameters:
 
 def plain(run: Run, seed: int, transformation, steps: int = STEPS, loss=squared, batches=None) -> Parameters:
     """Parameters of one network after a loop written with optax alone."""
-    scales = layer_scales(run.net, D)
+    scales = run.net.layer_scales(D)
     x, y = jnp.asarray(run.x_train), jnp.asarray(run.y_train)
     parameters = one(run.initial_parameters(), seed)
     state = transformation.init(parameters)
@@ -176,7 +176,7 @@ def test_minibatches(size, depth):
         others = orders(run, 0, STEPS // per_epoch + 1)
         assert distance(run, 1, plain(run, 1, momentum, batches=lambda k: rows(k, others))) > 100 * FLOAT32
     # the loss is that of all samples
-    outputs = forward(net.phi, layer_scales(net, D), one(run.parameters, 1), X)
+    outputs = forward(net.phi, net.layer_scales(D), one(run.parameters, 1), X)
     assert run.loss[1, -1] == pytest.approx(float(squared(outputs, Y)), rel=FLOAT32)
 
 

@@ -14,8 +14,7 @@ from scipy import special, stats
 from ntkrobust import MLP, Initialization, InputError
 from ntkrobust.networks.activations import as_activation
 from ntkrobust.networks.derivatives import empirical_ntk, input_jacobian, ntk_largest_eigenvalue
-from ntkrobust.networks.drawing import initialize
-from ntkrobust.networks.parameters import Parameters, forward, layer_scales
+from ntkrobust.networks.parameters import Parameters, forward
 from ntkrobust.runtime.seeds import check_key, check_seeds, seed_keys, typed_keys
 
 D = 5
@@ -32,7 +31,7 @@ SHALLOW = dataclasses.replace(DEEP, depth=2)
 
 
 def draw_many(net: MLP, seed: int = 2026) -> Parameters:
-    return initialize(net, D, seed_keys(jax.random.key(seed), tuple(range(MANY))))
+    return net.initialize(D, seed_keys(jax.random.key(seed), tuple(range(MANY))))
 
 
 def draw_one(net: MLP) -> Parameters:
@@ -122,7 +121,7 @@ def test_initializations_of_one_shape_share_their_normals():
 def test_shapes_share_no_randomness():
     def leading(net, d=D):
         keys = seed_keys(jax.random.key(2026), tuple(range(MANY)))
-        weights = initialize(net, d, keys).weights
+        weights = net.initialize(d, keys).weights
         return [np.asarray(w)[:, :3, :3].ravel() for w in (weights[0], weights[-1])]
 
     reference = leading(SHALLOW)
@@ -136,7 +135,7 @@ def test_shapes_share_no_randomness():
 
 def test_more_seeds_never_change_earlier_ones():
     def draw_three(*seeds, key=2026):
-        return jax.tree.leaves(initialize(SHALLOW, D, seed_keys(jax.random.key(key), seeds)))
+        return jax.tree.leaves(SHALLOW.initialize(D, seed_keys(jax.random.key(key), seeds)))
 
     many = jax.tree.leaves(draw_many(SHALLOW))
     for found, picked in ((draw_three(0, 1, 2), [0, 1, 2]), (draw_three(4, 399, 2), [4, 399, 2])):
@@ -220,7 +219,7 @@ GAINS = Initialization(0.9, 0.4, lambda d, m, o: 2 / math.sqrt(m), alpha=1.7)
 def test_forward_pass_against_plain_numpy(activation, parameterization, bias_std):
     net = MLP(4, 16, 3, activation, GAINS, parameterization, bias_std)
     parameters = draw_one(net)
-    outputs = forward(net.phi, layer_scales(net, D), parameters, X)
+    outputs = forward(net.phi, net.layer_scales(D), parameters, X)
     assert outputs.dtype == jnp.float32
     np.testing.assert_allclose(outputs, plain_forward(net, parameters, X), atol=FORWARD)
     # an output scale a little off
@@ -234,14 +233,14 @@ def test_both_parameterizations_are_one_function(activation):
     exact = Initialization(0.5, 0.25, 2.0, alpha=4.0)
     standard = MLP(4, 16, 3, activation, exact, bias_std=0.5)
     ntk = dataclasses.replace(standard, parameterization="ntk")
-    a, b = (forward(net.phi, layer_scales(net, D), draw_one(net), X) for net in (standard, ntk))
+    a, b = (forward(net.phi, net.layer_scales(D), draw_one(net), X) for net in (standard, ntk))
     np.testing.assert_array_equal(a, b)
     assert a.any()
 
 
 def test_mean_field_divides_by_the_width_but_not_the_bias():
     net = dataclasses.replace(SHALLOW, initialization="mean_field")
-    scales, parameters = layer_scales(net, D), draw_one(net)
+    scales, parameters = net.layer_scales(D), draw_one(net)
     unbiased = parameters._replace(biases=(parameters.biases[0], jnp.zeros(3)))
     hidden = np.maximum(X @ np.asarray(parameters.weights[0]).T + np.asarray(parameters.biases[0]), 0)
     expected = hidden @ np.asarray(parameters.weights[1]).T / 16
@@ -260,7 +259,7 @@ def test_both_parameterizations_have_one_law_at_initialization():
     def outputs(first_key, **changes):
         net = dataclasses.replace(DEEP, **changes)
         keys = range(first_key, first_key + 25)
-        return np.concatenate([of_many(layer_scales(net, D), draw_many(net, key)) for key in keys])
+        return np.concatenate([of_many(net.layer_scales(D), draw_many(net, key)) for key in keys])
 
     he = Initialization.from_gains(2, 2, 2)
     standard = outputs(0, initialization=he)
@@ -287,7 +286,7 @@ def relative_error(found, expected) -> float:
 @pytest.mark.parametrize(("parameterization", "d_out"), [("standard", 3), ("ntk", 3), ("ntk", 1)])
 def test_input_jacobian_against_automatic_differentiation(activation, parameterization, d_out):
     net = MLP(4, 16, d_out, activation, GAINS, parameterization, bias_std=0.7)
-    parameters, scales = draw_one(net), layer_scales(net, D)
+    parameters, scales = draw_one(net), net.layer_scales(D)
     found = input_jacobian(net.phi, scales, parameters, X)
     assert found.shape == (6, d_out, D)
     expected = jax.vmap(jax.jacrev(lambda point: forward(net.phi, scales, parameters, point[None])[0]))(X)
@@ -303,7 +302,7 @@ def test_input_jacobian_against_automatic_differentiation(activation, parameteri
 def test_input_jacobian_against_differences_of_plain_numpy(parameterization):
     net = MLP(4, 16, 3, "tanh", GAINS, parameterization, bias_std=0.7)
     parameters = draw_one(net)
-    found = input_jacobian(net.phi, layer_scales(net, D), parameters, X)
+    found = input_jacobian(net.phi, net.layer_scales(D), parameters, X)
     # central differences: error step² = 1e-8 and rounding 1e-16/step
     steps = 1e-4 * np.eye(D)
     columns = [(plain_forward(net, parameters, X + e) - plain_forward(net, parameters, X - e)) / 2e-4 for e in steps]
@@ -335,7 +334,7 @@ def kernels(d_out: int, has_bias: bool):
 @pytest.mark.parametrize(("d_out", "bias_std"), [(3, 0.7), (3, None), (1, 0.7)])
 def test_empirical_ntk_against_the_full_jacobian(d_out, bias_std, parameterization):
     net = MLP(4, 16, d_out, "gelu", GAINS, parameterization, bias_std)
-    parameters, scales = draw_one(net), layer_scales(net, D)
+    parameters, scales = draw_one(net), net.layer_scales(D)
     compute = kernels(d_out, bias_std is not None)
     found, expected, after_12, after_100 = compute(scales, parameters)
     assert found.shape == (6, d_out, 6, d_out)
@@ -364,6 +363,6 @@ def test_largest_eigenvalue_of_a_kernel_that_is_zero():
     dead = Parameters((-jnp.ones((1, D)), jnp.ones((1, 1))), ())
 
     def outputs(parameters):
-        return forward(net.phi, layer_scales(net, D), parameters, np.abs(X))
+        return forward(net.phi, net.layer_scales(D), parameters, np.abs(X))
 
     assert ntk_largest_eigenvalue(outputs, dead, jnp.ones((6, 1))) == 0.0

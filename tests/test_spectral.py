@@ -14,8 +14,6 @@ import pytest
 from ntkrobust import MLP, InputError, measure, train
 from ntkrobust.finite.measures.lipschitz import LAYER_ERROR
 from ntkrobust.finite.measures.measuring import measure_untrained
-from ntkrobust.networks.drawing import initialize
-from ntkrobust.networks.parameters import layer_scales
 from ntkrobust.numerics import spectral
 from ntkrobust.numerics.spectral import DIRECT_SIZE, TOLERANCE, product_upper, spectral_norm, spectral_norms
 from ntkrobust.runtime.seeds import seed_keys
@@ -253,8 +251,8 @@ NAMES = ["layer_spectral_norms", "lipschitz_upper"]
 def test_measures_of_layers(net):
     seeds, d = 3, 6
     found = measure_untrained(net, RNG.standard_normal((2, d)), NAMES, seeds=seeds)
-    weights = initialize(net, d, seed_keys(jax.random.key(0), tuple(range(seeds)))).weights
-    gains = layer_scales(net, d).weight_gain
+    weights = net.initialize(d, seed_keys(jax.random.key(0), tuple(range(seeds)))).weights
+    gains = net.layer_scales(d).weight_gain
     exact = np.array([[g * exact_norm(w[i]) for g, w in zip(gains, weights, strict=True)] for i in range(seeds)])
     assert found.layer_spectral_norms.dims == ("seed", "layer")
     np.testing.assert_allclose(found.layer_spectral_norms, exact, rtol=LAYER_ERROR + 1e-6)

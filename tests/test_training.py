@@ -12,7 +12,7 @@ import ntkrobust.runtime.layout
 from ntkrobust import MLP, Initialization, InputError, measure, train
 from ntkrobust.finite.training.train import check_schedule, check_training_data, largest_kernel_eigenvalue, log_spaced
 from ntkrobust.networks.derivatives import empirical_ntk
-from ntkrobust.networks.parameters import Parameters, layer_scales
+from ntkrobust.networks.parameters import Parameters
 from ntkrobust.runtime.layout import Plan
 
 N, D, OUT, SEEDS = 10, 3, 2, 4
@@ -37,7 +37,7 @@ def assert_equal(a: Parameters, b: Parameters) -> None:
 
 def kernels(net: MLP, parameters: Parameters, x=X) -> np.ndarray:
     """Θ (seed, n·o, n·o) in float64, of an ensemble; tests/test_parameters.py checks it against full Jacobians."""
-    scales = layer_scales(net, x.shape[1])
+    scales = net.layer_scales(x.shape[1])
     theta = jax.vmap(lambda one: empirical_ntk(net.phi, scales, one, x))(jax.tree.map(np.asarray, parameters))
     return np.asarray(theta, np.float64).reshape(len(theta), x.shape[0] * net.d_out, -1)
 

@@ -11,7 +11,7 @@ from ntkrobust.data.checks import as_matrix, check_same_index, check_same_rows
 from ntkrobust.data.encoding import encode, encode_like
 from ntkrobust.data.labels import Classes
 from ntkrobust.errors import InputError
-from ntkrobust.networks.network import Network
+from ntkrobust.networks.network import Network, rows_of
 
 SMALLEST = 1e-36
 """Arrays without a larger entry lose digits in single precision, or all of them."""
@@ -66,7 +66,7 @@ def training_data(
         InputError: a shape is wrong, something is no finite number, a label is none of the classes, or the targets do
             not have ``net.d_out`` columns.
     """
-    inputs = single_precision("x_train", x_train)
+    inputs = single_precision("x_train", rows_of(net, x_train))
     (targets,), known = encode([("y_train", y_train)], classes)
     check_same_index("x_train", x_train, "y_train", y_train)
     return inputs, _fitting(net, inputs, targets, "train"), known
@@ -102,7 +102,7 @@ def check_data(
             have ``d_in`` columns, or the targets do not have ``net.d_out``.
     """
     x_name, y_name = f"x_{part}", f"y_{part}"
-    inputs = single_precision(x_name, x)
+    inputs = single_precision(x_name, rows_of(net, x))
     targets = encode_like(y_name, y, y_train, classes)
     check_same_index(x_name, x, y_name, y)
     if inputs.shape[1] != d_in:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ntkrobust.errors import InputError
 from ntkrobust.networks.activations import Activation
+from ntkrobust.networks.layered import LayeredNetwork
 from ntkrobust.networks.layers import Activate, Convolve, Dense, Layer, Residual
 from ntkrobust.networks.network import Network
 from ntkrobust.networks.parameters import LayerScales, Parameters
@@ -55,6 +56,8 @@ def check_representable(
         is_sound: (seed,) which of them count; all by default.
         squared: whether squares have to fit too, as in empirical kernels.
     """
+    if not isinstance(net, LayeredNetwork):
+        return  # what its layers multiply by is not known: a number that is not finite shows in the results
     if not (np.all(scales.weight_gain) and np.all(scales.weight_std)):
         raise InputError(f"a standard deviation or 1/α of {net!r} is zero in single precision")
     sizes = _typical_sizes(scales, parameters)
@@ -80,7 +83,7 @@ def check_representable(
             _check("a typical output", net, forward + end, spread, homogeneous, squared)
 
 
-def _check(what: str, net: Network, products: Exponents, spread: float, both: bool, squared: bool) -> None:
+def _check(what: str, net: LayeredNetwork, products: Exponents, spread: float, both: bool, squared: bool) -> None:
     """Raise InputError unless products (factor, seed) of the first few factors are in range, as exponents of 2."""
     if squared:
         # A square near the end has no room for the sum around it.

@@ -12,6 +12,7 @@ from ntkrobust.errors import InputError
 from ntkrobust.kernels._neural_tangents import load
 from ntkrobust.networks.activations import Activation
 from ntkrobust.networks.convolutional import ImageNetwork
+from ntkrobust.networks.layered import LayeredNetwork
 from ntkrobust.networks.layers import Activate, Convolve, Dense, Flatten, GlobalAverage, Layer, Residual
 from ntkrobust.networks.network import Network
 
@@ -33,7 +34,7 @@ class Stax(NamedTuple):
     kernel_fn: Callable[..., Any]
 
 
-def stax(net: Network, d_in: int) -> Stax:
+def stax(net: LayeredNetwork, d_in: int) -> Stax:
     """``net`` for inputs of dimension ``d_in``, in the terms of neural-tangents.
 
     What is tied: ``init_fn`` draws from the law that ntkrobust draws from (not the same numbers); ``apply_fn`` is the
@@ -93,6 +94,21 @@ def stax(net: Network, d_in: int) -> Stax:
     return Stax(init_fn, apply_fn, _of_independent_branches(kernel_fn))
 
 
+def kernel_of(net: Network, d_in: int) -> Callable[..., Any]:
+    """The kernel function of a network, in the terms of neural-tangents.
+
+    Raises:
+        InputError: nothing is known of its infinite width.
+    """
+    if isinstance(net, LayeredNetwork):
+        return stax(net, d_in).kernel_fn
+    if net.kernel_function is None:
+        raise InputError(
+            f"nothing is known of {net!r} at infinite width: networks of this package and of from_stax have kernels"
+        )
+    return _of_independent_branches(net.kernel_function)
+
+
 def _of_independent_branches(kernel_fn: Callable[..., Any]) -> Callable[..., Any]:
     """The same, without the warning that sums assume independent branches: each block has weights of its own."""
 
@@ -105,7 +121,7 @@ def _of_independent_branches(kernel_fn: Callable[..., Any]) -> Callable[..., Any
     return quiet
 
 
-def stax_parameters(net: Network, parameters: Any) -> list[Any]:
+def stax_parameters(net: LayeredNetwork, parameters: Any) -> list[Any]:
     """Parameters of ``net`` as the ``apply_fn`` of :func:`stax` takes them.
 
     Args:

@@ -22,8 +22,8 @@ from ntkrobust.kernels.layers import check_variances, layers_of, resolve_paramet
 from ntkrobust.kernels.spectrum import diagnose, eigh, response
 from ntkrobust.kernels.tiles import kernel_matrices
 from ntkrobust.kernels.trained import Model
+from ntkrobust.networks.layered import Parameterization
 from ntkrobust.networks.mlp import MLP
-from ntkrobust.networks.network import Parameterization
 from ntkrobust.values import Value
 
 Array = npt.NDArray[np.float64]

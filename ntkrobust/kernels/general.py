@@ -15,12 +15,11 @@ from ntkrobust.data.checks import as_choice, check_same_index, check_same_rows
 from ntkrobust.data.encoding import encode
 from ntkrobust.errors import InputError
 from ntkrobust.kernels import coincident
-from ntkrobust.kernels.architectures import stax
+from ntkrobust.kernels.architectures import kernel_of
 from ntkrobust.kernels.ensemble import refuse_contradictions
 from ntkrobust.kernels.general_at import GeneralEnsembleAt, GeneralFactorization, as_inputs
 from ntkrobust.kernels.kernel_function import KernelFunction
 from ntkrobust.kernels.spectrum import diagnose, eigh, response
-from ntkrobust.networks.convolutional import ImageNetwork
 from ntkrobust.networks.network import Network
 from ntkrobust.values import Value
 
@@ -92,9 +91,9 @@ class GeneralEnsemble(Value):
         if isinstance(network, Network):
             if x.ndim != 2:
                 raise InputError(f"x_train of a network must have shape (n, d), got {x.shape}")
-            kernel_fn = stax(network, x.shape[1]).kernel_fn
-            if isinstance(network, ImageNetwork):
-                x = x.reshape(-1, *network.image_shape)
+            kernel_fn = kernel_of(network, x.shape[1])
+            if network.input_shape is not None:
+                x = x.reshape(-1, *network.input_shape)
         else:
             kernel_fn = network
         self._kernels = KernelFunction(kernel_fn, x.shape[1:], bayesian, pairs)

@@ -12,8 +12,8 @@ from ntkrobust.checks import check_integer
 from ntkrobust.data.checks import as_choice
 from ntkrobust.errors import InputError
 from ntkrobust.networks.initializations import Initialization, Scales
+from ntkrobust.networks.layered import Parameterization
 from ntkrobust.networks.mlp import MLP
-from ntkrobust.networks.network import Parameterization
 
 Array = npt.NDArray[np.float64]
 

@@ -13,8 +13,8 @@ from ntkrobust.errors import InputError
 from ntkrobust.kernels.accuracy import series_terms
 from ntkrobust.kernels.layers import check_variances, layers_of, resolve_parameterization
 from ntkrobust.kernels.tiles import kernel_matrices
+from ntkrobust.networks.layered import Parameterization
 from ntkrobust.networks.mlp import MLP
-from ntkrobust.networks.network import Parameterization
 
 Array = npt.NDArray[np.float64]
 

@@ -13,7 +13,9 @@ import jax
 from ntkrobust.checks import check_integer, shown
 from ntkrobust.errors import InputError
 from ntkrobust.networks.activations import Activation
+from ntkrobust.networks.convolutions import Convolutional
 from ntkrobust.networks.initializations import Initialization, Scales
+from ntkrobust.networks.layered import LayeredNetwork, Parameterization
 from ntkrobust.networks.layers import (
     Activate,
     Convolve,
@@ -26,13 +28,13 @@ from ntkrobust.networks.layers import (
     weighted,
 )
 from ntkrobust.networks.mlp import MLP
-from ntkrobust.networks.network import Network, Parameterization
+from ntkrobust.networks.network import Sizes
 
 Pooling = Literal["global_average", "flatten"]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class ImageNetwork(Network):
+class ImageNetwork(LayeredNetwork):
     """A network of convolutions, a pooling and one dense layer. Inputs are images, flattened to rows (n, d).
 
     Weights are drawn with β_l² = σ_l²/fan_in, and fan_in = kernel_size²·channels for a convolution: initializations
@@ -127,20 +129,25 @@ class ImageNetwork(Network):
     def _convolutions(self) -> list[Convolve]:
         return [layer for layer in weighted(self._layers) if isinstance(layer, Convolve)]
 
-    @property
-    def widest(self) -> int:
-        """Numbers per point in the patches that a convolution takes, at most."""
-        return max(layer.positions * max(layer.fan_in, layer.fan_out) for layer in self._convolutions)
+    def sizes(self, d_in: int) -> Sizes:
+        """Parameters, and per point: the widest patches, all that convolutions take and give, the largest product."""
+        layers = self._convolutions
+        return Sizes(
+            self.count_parameters(d_in),
+            max(layer.positions * max(layer.fan_in, layer.fan_out) for layer in layers),
+            # Patches, and what convolutions give before and after φ.
+            sum(layer.positions * (layer.fan_in + 2 * layer.fan_out) for layer in layers),
+            max(layer.products for layer in layers),
+        )
+
+    def model(self, recomputed: int = 0) -> Convolutional:
+        """The function of these layers with this φ."""
+        return Convolutional(self.phi, self.image_shape, self.layers(self.d_in))
 
     @property
-    def activations(self) -> int:
-        """Numbers per point in all patches, and in what convolutions give before and after φ."""
-        return sum(layer.positions * (layer.fan_in + 2 * layer.fan_out) for layer in self._convolutions)
-
-    @property
-    def largest_product(self) -> int:
-        """Multiplications per point in the convolution that has most."""
-        return max(layer.products for layer in self._convolutions)
+    def input_shape(self) -> ImageShape:
+        """(height, width, channels)."""
+        return self.image_shape
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -16,6 +16,7 @@ import numpy as np
 from ntkrobust.networks import derivatives
 from ntkrobust.networks.activations import Activation
 from ntkrobust.networks.layers import Activate, Convolve, Dense, Flatten, GlobalAverage, ImageShape, Layer, Residual
+from ntkrobust.networks.models import layered_float64_error
 from ntkrobust.networks.parameters import LayerScales, Parameters, Stacked, affine, unpacked
 from ntkrobust.numerics import spectral
 from ntkrobust.numerics.precision import TRAINING_DTYPE
@@ -56,6 +57,10 @@ class Convolutional:
         return derivatives.kernel_by_jacobian(
             lambda one, x: self.outputs(scales, one, x), unpacked(parameters), x, factor
         )
+
+    def float64_error(self, scales: LayerScales, parameters: Parameters, x: jax.Array, delta: jax.Array) -> jax.Array:
+        """(n,) what float64 may add to Σ_k |f_k(x + δ) − f_k(x)|."""
+        return layered_float64_error(self, scales, parameters, x, delta)
 
     def lipschitz_upper(self, gains: jax.Array, norms: jax.Array) -> jax.Array:
         """A number not below the Lipschitz constant wherever |φ'| ≤ 1, from the layers' gains and norms.

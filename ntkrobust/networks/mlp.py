@@ -7,17 +7,23 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 
 from ntkrobust.checks import check_integer
 from ntkrobust.errors import InputError
+from ntkrobust.networks import derivatives
 from ntkrobust.networks.activations import Activation
 from ntkrobust.networks.initializations import Initialization, Scales
+from ntkrobust.networks.layered import LayeredNetwork, Parameterization
 from ntkrobust.networks.layers import Activate, Dense, Layer
-from ntkrobust.networks.network import Network, Parameterization
+from ntkrobust.networks.models import layered_float64_error
+from ntkrobust.networks.network import Sizes
+from ntkrobust.networks.parameters import SHALLOW, LayerScales, Parameters, Stacked, forward, outputs_in_columns
+from ntkrobust.numerics import spectral
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class MLP(Network):
+class MLP(LayeredNetwork):
     """A fully connected network f(x) = (1/α) W_L φ(W_{L−1} φ(… φ(W_1 x + b_1))) + b_L.
 
     Attributes:
@@ -76,17 +82,77 @@ class MLP(Network):
         m, d_in = self.finite_width, check_integer("d_in", d_in, 1)
         return ((m, d_in), *[(m, m)] * (self.depth - 2), (self.d_out, m))
 
-    @property
-    def widest(self) -> int:
-        """Numbers per point that the widest hidden layer gives: m."""
-        return self.finite_width
+    def sizes(self, d_in: int) -> Sizes:
+        """Parameters, and per point: m of a hidden layer, L·m of all of them, m² products of one."""
+        m = self.finite_width
+        return Sizes(self.count_parameters(d_in), m, self.depth * m, m**2)
+
+    def model(self, recomputed: int = 0) -> FullyConnected:
+        """The function of this depth's networks with this φ."""
+        return FullyConnected(self.phi, recomputed)
 
     @property
-    def activations(self) -> int:
-        """Numbers per point that all layers give, about: L·m."""
-        return self.depth * self.finite_width
+    def layers_to_recompute(self) -> int:
+        """Layers k that a backward pass computes again at once where memory is short; 0 where that is not offered.
 
-    @property
-    def largest_product(self) -> int:
-        """Multiplications per point in a hidden layer: m²."""
-        return self.finite_width**2
+        The L − 2 hidden layers are cut into equal pieces of k. The forward pass keeps z where a piece begins; the way
+        back computes the z of the layers of a piece, piece after piece: (L − 2)/k + k arrays in place of L − 2, least
+        at k near √(L − 2) (Chen et al., arXiv 1604.06174). Programs written out layer by layer are not deep enough to
+        need it.
+        """
+        if self.depth <= SHALLOW:
+            return 0
+        hidden = self.depth - 2
+        return min((k for k in range(1, hidden + 1) if hidden % k == 0), key=lambda k: hidden // k + k)
+
+    def activations_kept(self, d_in: int, recomputed: int) -> int:
+        """Numbers per point that a forward pass leaves for the way back.
+
+        Of each layer its input, and which units are active; programs that loop over layers keep one array, from which
+        both are computed.
+        """
+        if not self.layers_to_recompute:
+            return super().activations_kept(d_in, recomputed)
+        if not recomputed:
+            return self.depth * self.finite_width
+        # Where pieces begin, what the layers of one leave; and likewise of the first and the last layer.
+        return self.finite_width * ((self.depth - 2) // recomputed + recomputed + 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class FullyConnected:
+    """f(x) = (1/α) W_L φ(W_{L−1} φ(… φ(W_1 x + b_1))) + b_L; see :class:`Model`.
+
+    Attributes:
+        phi: φ.
+        recomputed: layers that a backward pass computes again at once; 0 where activations are kept.
+    """
+
+    phi: Activation
+    recomputed: int = 0
+
+    def outputs(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
+        """f(x) (n, o)."""
+        return forward(self.phi, scales, parameters, x, self.recomputed)
+
+    def outputs_in_columns(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
+        """f(x) (o, n) for x (d, n)."""
+        return outputs_in_columns(self.phi, scales, parameters, x, self.recomputed)
+
+    def jacobian(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
+        """J(x) = ∂f/∂x (n, o, d)."""
+        return derivatives.input_jacobian(self.phi, scales, parameters, x)
+
+    def kernel(
+        self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array, factor: jax.Array | float = 1.0
+    ) -> jax.Array:
+        """The empirical NTK Θ(x, x) (n, o, n, o), times factor²."""
+        return derivatives.empirical_ntk(self.phi, scales, parameters, x, factor)
+
+    def lipschitz_upper(self, gains: jax.Array, norms: jax.Array) -> jax.Array:
+        """∏_l g_l‖W_l‖₂, rounded up."""
+        return spectral.product_upper(jnp.concatenate([norms, jnp.abs(gains)]))
+
+    def float64_error(self, scales: LayerScales, parameters: Parameters, x: jax.Array, delta: jax.Array) -> jax.Array:
+        """(n,) what float64 may add to Σ_k |f_k(x + δ) − f_k(x)|."""
+        return layered_float64_error(self, scales, parameters, x, delta)

@@ -14,8 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkrobust.networks.activations import Activation
-from ntkrobust.networks.mlp import MLP
-from ntkrobust.networks.network import Network
 
 Shapes = tuple[tuple[int, int], ...]
 """(fan_out, fan_in) of every layer."""
@@ -51,22 +49,6 @@ class LayerScales(NamedTuple):
     weight_gain: Any
     bias_std: Any
     bias_gain: Any
-
-
-def layer_scales(net: Network, d_in: int) -> LayerScales:
-    """The numbers of ``net`` for inputs of dimension ``d_in``.
-
-    Standard parameterization: W_l is drawn with std β_l and only the output is scaled, by 1/α. NTK parameterization:
-    W_l is drawn from N(0, 1) and scaled by β_l (β_L/α for the last); likewise for the biases.
-    """
-    betas = np.array(net.weight_stds(d_in), dtype=np.float32)
-    ones = np.ones(len(betas), dtype=np.float32)
-    output = ones.copy()
-    output[-1] = 1 / net.scales(d_in).alpha
-    bias = np.float32(net.bias_std or 0.0)
-    if net.parameterization == "standard":
-        return LayerScales(betas, output, bias, np.float32(1.0))
-    return LayerScales(ones, betas * output, np.float32(1.0), bias)
 
 
 def _shapes(parameters: Parameters) -> Shapes:
@@ -107,16 +89,18 @@ def stack(parameters: Parameters | Stacked, axis: int = 0) -> Stacked:
     return Stacked((first, joined(hidden, m, m), last), shifts)
 
 
-def packed(parameters: Parameters | Stacked, axis: int = 0) -> Parameters | Stacked:
+def packed(parameters: Any, axis: int = 0) -> Any:
     """Parameters as programs work on them: those of deep networks stacked; for ``axis`` see :func:`stack`."""
-    if isinstance(parameters, Stacked) or len(parameters.weights) <= SHALLOW or not is_square(_shapes(parameters)):
+    if not isinstance(parameters, Parameters):
+        return parameters
+    if len(parameters.weights) <= SHALLOW or not is_square(_shapes(parameters)):
         return parameters
     return stack(parameters, axis)
 
 
-def unpacked(parameters: Parameters | Stacked, axis: int = 0) -> Parameters:
+def unpacked(parameters: Any, axis: int = 0) -> Any:
     """One array per layer again; ``axis`` is that of the layers, 1 where there is one of seeds before it."""
-    if isinstance(parameters, Parameters):
+    if not isinstance(parameters, Stacked):
         return parameters
     (first, hidden, last), biases = parameters
 
@@ -132,7 +116,7 @@ def forward(
     """f(x) (n, o) of one network at x (n, d).
 
     f(x) = (1/α) W_L φ(W_{L−1} φ(… φ(W_1 x + b_1))) + b_L, each weight and bias times its gain. For ``recomputed`` see
-    :func:`layers_to_recompute`.
+    :attr:`ntkrobust.MLP.layers_to_recompute`.
     """
     return outputs_in_columns(phi, scales, parameters, x.T, recomputed).T
 
@@ -181,20 +165,6 @@ def _one_layer_up(phi: Activation, scales: LayerScales) -> Callable[[jax.Array, 
 
     # Inside a loop nothing is shared with the forward pass anyway, so it needs no protection from being merged with it.
     return jax.checkpoint(up, prevent_cse=False)
-
-
-def layers_to_recompute(net: Network) -> int:
-    """Layers k that a backward pass computes again at once where memory is short; 0 where that is not offered.
-
-    The L − 2 hidden layers are cut into equal pieces of k. The forward pass keeps z where a piece begins; the way back
-    computes the z of the layers of a piece, piece after piece: (L − 2)/k + k arrays in place of L − 2, least at k near
-    √(L − 2) (Chen et al., arXiv 1604.06174). Programs written out layer by layer are not deep enough to need it, and
-    networks that are not fully connected are always written out.
-    """
-    if not isinstance(net, MLP) or net.depth <= SHALLOW:
-        return 0
-    hidden = net.depth - 2
-    return min((k for k in range(1, hidden + 1) if hidden % k == 0), key=lambda k: hidden // k + k)
 
 
 def _last_hidden_recomputed(

@@ -23,8 +23,9 @@ def choose_plan(
     for each output.
     """
     rows = repeats * n_points
-    activations = 3 * rows * net.d_out * (d_in + net.activations)
-    is_large = net.largest_product * rows >= SHARED_PRODUCT
-    widest = max(net.widest, d_in if inputs_move else 0)
-    plan = plan_of_sizes(net.count_parameters(d_in), activations, widest * rows, copies, is_large=is_large)
+    sizes = net.sizes(d_in)
+    activations = 3 * rows * net.d_out * (d_in + sizes.activations)
+    is_large = sizes.largest_product * rows >= SHARED_PRODUCT
+    widest = max(sizes.widest, d_in if inputs_move else 0)
+    plan = plan_of_sizes(sizes.parameters, activations, widest * rows, copies, is_large=is_large)
     return dataclasses.replace(plan, points=n_points) if is_large and plan.devices > 1 else plan

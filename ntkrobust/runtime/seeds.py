@@ -128,7 +128,7 @@ ORDER_INDEX, ATTACK_INDEX = 4, 5
 3."""
 
 
-def order_keys(keys: RawKeys, shapes: tuple[tuple[int, int], ...]) -> RawKeys:
+def order_keys(keys: RawKeys, shapes: tuple[tuple[int, ...], ...]) -> RawKeys:
     """Keys (seed,) of the orders of minibatches, from those of :func:`seed_keys` and the layers' (fan_out, fan_in).
 
     Like draws, they depend on the shape of the network: seeds share no order, and neither do shapes.
@@ -136,12 +136,12 @@ def order_keys(keys: RawKeys, shapes: tuple[tuple[int, int], ...]) -> RawKeys:
     return own_keys(keys, shapes, (ORDER_INDEX,))[ORDER_INDEX]
 
 
-def attack_keys(keys: RawKeys, shapes: tuple[tuple[int, int], ...]) -> RawKeys:
+def attack_keys(keys: RawKeys, shapes: tuple[tuple[int, ...], ...]) -> RawKeys:
     """Keys (seed,) of the random starts of attacks in training, in the same way."""
     return own_keys(keys, shapes, (ATTACK_INDEX,))[ATTACK_INDEX]
 
 
-def own_keys(keys: RawKeys, shapes: tuple[tuple[int, int], ...], indices: Sequence[int]) -> dict[int, RawKeys]:
+def own_keys(keys: RawKeys, shapes: tuple[tuple[int, ...], ...], indices: Sequence[int]) -> dict[int, RawKeys]:
     """Index → keys (seed,) of networks of this shape alone.
 
     Draws of different length from one key share a prefix, which would tie widths and depths to each other.
@@ -157,3 +157,8 @@ def _fold_in_shape_and_index(keys: RawKeys, shape: jax.Array, indices: jax.Array
     of_shape = _into_each(typed_keys(keys), shape)
     # One piece of code for all indices: written out, each would be compiled anew.
     return jax.random.key_data(jax.vmap(_into_each, in_axes=(None, 0))(of_shape, indices))
+
+
+def raw_key(key: jax.Array) -> RawKeys:
+    """One typed key, as an ensemble of one."""
+    return RawKeys(np.asarray(jax.random.key_data(key))[None], jax.random.key_impl(key))

@@ -9,12 +9,15 @@ from typing import Any
 
 from ntkrobust.adversary import Adversary
 from ntkrobust.bounds.claims.claim import Claim
+from ntkrobust.bounds.claims.coordinates import family_name
 from ntkrobust.bounds.claims.relations import ScalesAs, Trend, Turns
 from ntkrobust.checks import check_positive
+from ntkrobust.checks import shown as shown_value
 from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError
 from ntkrobust.networks.convolutional import ARCHITECTURES, ConvNet, WideResNet
 from ntkrobust.networks.initializations import as_initialization
+from ntkrobust.networks.layered import LayeredNetwork
 from ntkrobust.networks.mlp import MLP
 from ntkrobust.networks.network import Network
 
@@ -72,6 +75,11 @@ class Cell:
     outside: str = ""
 
 
+_OF_LAYERS = ("architecture", "depth", "width", "initialization", "activation", "parameterization", "bias_std",
+              "parameters", "beta_first", "beta", "beta_last", "alpha")  # fmt: skip
+"""What networks of layers have: of others None."""
+
+
 def coordinates(cell: Cell, data: Dataset) -> dict[str, Any]:
     """The coordinates that formulas and assumptions may ask for by name."""
     net = cell.net
@@ -79,26 +87,16 @@ def coordinates(cell: Cell, data: Dataset) -> dict[str, Any]:
         "d_in": data.d,
         "d_out": net.d_out,
         "n": cell.n,
-        "architecture": net.architecture,
-        "depth": net.depth,
-        "width": net.width,
-        "initialization": _name(net),
-        "activation": str(net.activation),
-        "parameterization": net.parameterization,
-        "bias_std": net.bias_std,
-        "parameters": net.count_parameters(data.d),
+        **dict.fromkeys(_OF_LAYERS),
+        **net.coordinates(data.d),
+        "network": None if isinstance(net, LayeredNetwork) else repr(net),
         "net": net,
         "epsilon": cell.epsilon,
         "scale": cell.scale,
         "label_noise": cell.label_noise,
         "strength": None if cell.adversary is None else cell.adversary.strength,
         "time": cell.value or 0.0,
-        **net.scales(data.d)._asdict(),
     }
-
-
-def _name(net: Network) -> str:
-    return getattr(net.initialization, "name", None) or repr(net.initialization)
 
 
 def cells_of(claim: Claim, data: Dataset) -> Iterator[tuple[dict[str, Any], Cell]]:
@@ -121,7 +119,7 @@ def cells_of(claim: Claim, data: Dataset) -> Iterator[tuple[dict[str, Any], Cell
         reading = claim.reading
         budget = 0 if untrained else reading.budget
         try:
-            outside, fields = _outside(shown, data), {"d_out": 1 if untrained else data.o} | shown
+            outside, fields = _outside(shown, data), {"d_out": _outputs(shown, data, untrained)} | shown
             if reading.time == "equal time":
                 first = {axis: options[0] for axis, options in claim.grid.items()}
                 if isinstance(claim.relation, Trend | Turns | ScalesAs):
@@ -130,17 +128,21 @@ def cells_of(claim: Claim, data: Dataset) -> Iterator[tuple[dict[str, Any], Cell
                 points = min(int(first.get("n", data.n)), data.n)
                 unit = TimeUnit(_network(fields | first, data), points, float(first.get("scale", 1.0)))
             net = _network(fields, data)
-            net.scales(data.d)
+            net.shapes(data.d)
+            if isinstance(net, LayeredNetwork):
+                net.scales(data.d)
         except InputError as error:
             raise InputError(f"claim {claim.id}: at {shown_as(shown)}, {error}") from None
         more: dict[str, Any] = {"outside": outside} | _positive(claim, shown) | _noise(claim, shown, data)
         if not untrained:
             more |= {name: getattr(reading, name) for name in ("optimizer", "learning_rate", "loss", "batch_size")}
         more |= {"adversary": _adversary(claim, shown), "points": claim.points}
+        if "network" in shown:
+            shown["network"] = family_name(shown["network"])
         yield shown, Cell(net, n, reading.time, reading.value, budget, unit, **more)
 
 
-_NOT_OF_NETWORKS = ("architecture", "n", "epsilon", "scale", "alpha", "label_noise", "strength")
+_NOT_OF_NETWORKS = ("network", "architecture", "n", "epsilon", "scale", "alpha", "label_noise", "strength")
 
 
 def _adversary(claim: Claim, shown: Mapping[str, Any]) -> Adversary | None:
@@ -175,6 +177,8 @@ def _network(shown: Mapping[str, Any], data: Dataset) -> Network:
         InputError: there is no such network.
     """
     fields = {axis: value for axis, value in shown.items() if axis not in _NOT_OF_NETWORKS}
+    if "network" in shown:
+        return _of_family(shown["network"], fields)
     if "alpha" in shown:
         plain = as_initialization(fields.get("initialization", MLP.initialization))
         fields["initialization"] = plain.with_alpha_times(shown["alpha"])
@@ -182,6 +186,36 @@ def _network(shown: Mapping[str, Any], data: Dataset) -> Network:
     if issubclass(kind, MLP):
         return kind(**fields)
     return kind(**fields, image_shape=data.image_shape or (data.d, 1, 1))
+
+
+def _outputs(shown: Mapping[str, Any], data: Dataset, untrained: bool) -> int:
+    """Outputs where the grid says nothing: those of the data; untrained, one, or those of a network of one's own."""
+    if not untrained:
+        return data.o
+    family = shown.get("network")
+    return family.d_out if isinstance(family, Network) else 1
+
+
+def _of_family(family: Any, fields: Mapping[str, Any]) -> Network:
+    """A network of one's own, at the width of a cell.
+
+    Args:
+        family: a network, or a function of the width that gives one.
+        fields: values of the axes of networks.
+    """
+    fields = dict(fields)
+    d_out, width = fields.pop("d_out"), fields.pop("width", None)
+    if fields:
+        raise InputError(f"a network of one's own has a width only, and the grid gives {', '.join(fields)} too")
+    if not isinstance(family, Network):
+        net = family(width)
+        if not isinstance(net, Network):
+            raise InputError(f"a family must give a network for a width, got {shown_value(net)} at width {width}")
+    else:
+        net = family if width is None else family.at_width(width)
+    if net.d_out != d_out:
+        raise InputError(f"the network has d_out={net.d_out}, and {d_out} is asked for")
+    return net
 
 
 def _kind(shown: Mapping[str, Any]) -> type[MLP] | type[ConvNet] | type[WideResNet]:
@@ -193,6 +227,8 @@ def _kind(shown: Mapping[str, Any]) -> type[MLP] | type[ConvNet] | type[WideResN
 
 def _outside(shown: Mapping[str, Any], data: Dataset) -> str:
     """Why there can be no such networks on these data, or an empty text."""
+    if "network" in shown:
+        return ""
     kind = _kind(shown)
     if kind is MLP or data.image_shape is not None:
         return ""

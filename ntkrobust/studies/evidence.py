@@ -32,6 +32,12 @@ CELL_COORDINATES = (
 )  # fmt: skip
 
 
+def _column(name: str, described: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """A coordinate of all cells; what networks of one's own don't have is an empty text or NaN."""
+    missing = "" if name in ("architecture", "initialization", "activation", "parameterization") else math.nan
+    return [missing if row[name] is None else row[name] for row in described]
+
+
 def environment() -> dict[str, str]:
     """Versions, devices and precision, as text."""
     devices = jax.devices()
@@ -60,8 +66,11 @@ def evidence_tree(examination: Examination, inputs: Mapping[str, Any]) -> xr.Dat
     cells = [record.cell for record in examination.records]
     index = {cell: position for position, cell in enumerate(cells)}
     described = [coordinates(cell, examination.data) for cell in cells]
+    # Networks of one's own have names that others don't need.
+    own = ["network"] * any(row["network"] for row in described)
     along_cells: dict[str, Any] = {
-        **{name: ("cell", [row[name] for row in described]) for name in CELL_COORDINATES},
+        **{name: ("cell", _column(name, described)) for name in CELL_COORDINATES},
+        **{name: ("cell", [row[name] or "" for row in described]) for name in own},
         **{
             name: ("cell", [math.nan if row[name] is None else row[name] for row in described])
             for name in ("bias_std", "epsilon", "scale", "strength")

@@ -29,7 +29,6 @@ from ntkrobust.checks import (
     check_number,
     check_path,
     check_sequence,
-    instance,
     or_none,
     takes,
     whole,
@@ -42,8 +41,11 @@ from ntkrobust.finite.training.control_variate import jacobian_excess
 from ntkrobust.finite.training.train import check_schedule, train
 from ntkrobust.kernels.duals import is_kinked
 from ntkrobust.kernels.ensemble import InfiniteEnsemble
+from ntkrobust.kernels.general import GeneralEnsemble
 from ntkrobust.networks.initializations import Initialization
+from ntkrobust.networks.layered import LayeredNetwork
 from ntkrobust.networks.mlp import MLP
+from ntkrobust.networks.network import Network, a_network
 from ntkrobust.reports.comparison_files import NAMES, read_comparison, store_comparison
 from ntkrobust.reports.figures import comparison_figure
 from ntkrobust.reports.undrawn import drawn
@@ -74,14 +76,15 @@ class Prediction:
         largest: λ_max(Θ_∞).
         condition_number: of Θ_∞ on the training points.
         targets: (time,) E‖J_t‖_F², averaged over the test points.
-        propagators: (time, n', n, d), see :func:`~ntkrobust.finite.training.control_variate.jacobian_excess`.
+        propagators: (time, n', n, d), see :func:`~ntkrobust.finite.training.control_variate.jacobian_excess`; None
+            where there is no control variate.
     """
 
     learning_rate: float
     largest: float
     condition_number: float
     targets: np.ndarray
-    propagators: np.ndarray
+    propagators: np.ndarray | None
 
 
 class Sample(NamedTuple):
@@ -146,7 +149,7 @@ class Comparison(Value):
 
 
 @takes(
-    net=instance(MLP, "a fully connected network, such as ntkrobust.MLP(depth=3)"),
+    net=a_network,
     n=whole(2),
     points=whole(1),
     seeds=whole(MINIMUM_SEEDS, MOST_SEEDS, "a standard error needs that many"),
@@ -154,7 +157,7 @@ class Comparison(Value):
     out=or_none(check_path),
 )
 def compare(
-    net: MLP,
+    net: Network,
     data: str | Path | Dataset = "digits",
     *,
     widths: Sequence[int] = WIDTHS,
@@ -175,7 +178,9 @@ def compare(
     The prediction is computed anew at each width: in the standard parameterization it depends on it.
 
     Args:
-        net: the network; its own width, if any, is not used.
+        net: the network, fully connected, convolutional or one with a kernel (:func:`ntkrobust.from_stax`); its own
+            width, if any, is not used. The control variate is that of fully connected networks: others need more of
+            them for the same error.
         data: a name (``digits``, …), an ``.npz`` or ``.csv`` file, or a :class:`~ntkrobust.data.Dataset`.
         widths: three or more, increasing.
         steps: numbers of gradient-descent steps to compare at, increasing. By default 0, K^¼, K^½ and K, where K
@@ -208,7 +213,7 @@ def compare(
         raise InputError(f"half_width must be positive, got {half_width}")
     loaded = data if isinstance(data, Dataset) else load(data)
     loaded = loaded.subset(n, min(points, len(loaded.x_test)))
-    nets = [dataclasses.replace(net, width=width) for width in widths]
+    nets = [net.at_width(width) for width in widths]
     if net.d_out != loaded.o:
         raise InputError(f"the network has d_out={net.d_out} and the targets of {loaded.name} have {loaded.o} columns")
     if steps is not None:
@@ -228,8 +233,8 @@ def compare(
 
 
 def _compared(
-    net: MLP,
-    nets: Sequence[MLP],
+    net: Network,
+    nets: Sequence[Network],
     loaded: Dataset,
     *,
     steps: tuple[int, ...] | None,
@@ -246,7 +251,7 @@ def _compared(
     clocks = {"theory": 0.0, "networks": 0.0, "control_variate": 0.0}
     with _timed(clocks, "theory"):
         if steps is None:
-            steps = default_steps(rate, InfiniteEnsemble(nets[0], loaded.x_train, loaded.y_train).conditioning)
+            steps = default_steps(rate, _ensemble(nets[0], loaded).conditioning)
         predictions = [predict(one, loaded, steps, rate) for one in nets]
     report = progress or (lambda text, index, total: None)
     samples = []
@@ -263,12 +268,7 @@ def _compared(
 
     inputs = {
         "network": repr(net),
-        "depth": net.depth,
-        "activation": str(net.activation),
-        "kinked": is_kinked(net.phi),
-        "initialization": repr(net.initialization).strip("'"),
-        "parameterization": net.parameterization,
-        "bias_std": net.bias_std,
+        **_described(net),
         "data": loaded.as_json(),
         "widths": widths,
         "steps": list(steps),
@@ -293,6 +293,36 @@ def _compared(
     }
     run = {"id": secrets.token_hex(8)}
     return Comparison({"schema_version": 1, "run": run, "inputs": inputs, "values": values})
+
+
+def _described(net: Network) -> dict[str, Any]:
+    """What a network of layers is; of others nothing but their name is known."""
+    if not isinstance(net, LayeredNetwork):
+        return {"kinked": True}
+    return {
+        "depth": net.depth,
+        "activation": str(net.activation),
+        "kinked": is_kinked(net.phi),
+        "initialization": repr(net.initialization).strip("'"),
+        "parameterization": net.parameterization,
+        "bias_std": net.bias_std,
+    }
+
+
+def _kinked(net: Network) -> bool:
+    """Whether gates flip: a gap may then close like m^(−1/2). Networks whose activations are not known may."""
+    return not isinstance(net, LayeredNetwork) or is_kinked(net.phi)
+
+
+def _ensemble(net: Network, data: Dataset, learning_rate: float | None = None) -> InfiniteEnsemble | GeneralEnsemble:
+    """The infinitely wide network of this kind.
+
+    Raises:
+        InputError: nothing is known of its infinite width.
+    """
+    if isinstance(net, MLP):
+        return InfiniteEnsemble(net, data.x_train, data.y_train, learning_rate=learning_rate)
+    return GeneralEnsemble(net, data.x_train, data.y_train, learning_rate=learning_rate)
 
 
 def scale_labels(data: Dataset, factor: float) -> Dataset:
@@ -322,29 +352,35 @@ def default_steps(rate: float, conditioning: Any) -> tuple[int, ...]:
     return tuple(sorted({0, round(last**0.25), round(last**0.5), last}))
 
 
-def predict(net: MLP, data: Dataset, steps: Sequence[int], rate: float) -> Prediction:
+def predict(net: Network, data: Dataset, steps: Sequence[int], rate: float) -> Prediction:
     """What infinite width says for networks of the width of ``net`` after these steps of gradient descent.
 
     Raises:
         InputError: as for :class:`~ntkrobust.InfiniteEnsemble`.
     """
-    # Its propagator is what unit residuals do; the layers must stay those of the network, not of one with n outputs.
-    units = dataclasses.replace(net, d_out=data.n, initialization=Initialization(*net.scales(data.d)))
-    flow = InfiniteEnsemble(net, data.x_train, data.y_train)
+    flow = _ensemble(net, data)
     eta = rate / flow.conditioning.largest
-    ensemble = flow.with_learning_rate(eta)
-    unit_ensemble = InfiniteEnsemble(units, data.x_train, np.eye(data.n), learning_rate=eta)
+    ensemble = flow.with_learning_rate(eta) if isinstance(flow, InfiniteEnsemble) else _ensemble(net, data, eta)
+    targets = [np.mean(ensemble.at(eta * step).gradient_second_moment(data.x_test)) for step in steps]
     return Prediction(
         eta,
         flow.conditioning.largest,
         flow.conditioning.condition_number,
-        np.array([np.mean(ensemble.at(eta * step).gradient_second_moment(data.x_test)) for step in steps]),
-        np.stack([unit_ensemble.at(eta * step).gradient_mean(data.x_test) for step in steps]),
+        np.array(targets),
+        _propagators(net, data, eta, steps) if isinstance(net, MLP) else None,
     )
 
 
+def _propagators(net: MLP, data: Dataset, eta: float, steps: Sequence[int]) -> np.ndarray:
+    """(time, n', n, d): what unit residuals do."""
+    # The layers must stay those of the network, not of one with n outputs.
+    units = dataclasses.replace(net, d_out=data.n, initialization=Initialization(*net.scales(data.d)))
+    ensemble = InfiniteEnsemble(units, data.x_train, np.eye(data.n), learning_rate=eta)
+    return np.stack([ensemble.at(eta * step).gradient_mean(data.x_test) for step in steps])
+
+
 def draw_sample(
-    net: MLP,
+    net: Network,
     data: Dataset,
     steps: Sequence[int],
     prediction: Prediction,
@@ -363,11 +399,13 @@ def draw_sample(
                 learning_rate=prediction.learning_rate, key=key,
             )  # fmt: skip
             squares = measure(run, data.x_test, ["jacobian_frobenius_sq"])["jacobian_frobenius_sq"]
-        with _timed(clocks, "control_variate"):
-            excess = jacobian_excess(
-                net, data.x_train, data.y_train, data.x_test, prediction.propagators, seeds=some, key=key
-            )
         averaged = squares.to_numpy().mean(axis=2, dtype=np.float64)
+        excess = np.zeros_like(averaged)
+        if isinstance(net, MLP) and prediction.propagators is not None:
+            with _timed(clocks, "control_variate"):
+                excess = jacobian_excess(
+                    net, data.x_train, data.y_train, data.x_test, prediction.propagators, seeds=some, key=key
+                )
         parts.append(Sample(averaged, excess.astype(np.float64), run.status == "diverged"))
     return Sample(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
@@ -393,7 +431,7 @@ def _check_widths(widths: Sequence[int]) -> tuple[int, ...]:
 
 
 def _judged(
-    net: MLP, predictions: Sequence[Prediction], samples: Sequence[Sample], widths: Sequence[int], index: int
+    net: Network, predictions: Sequence[Prediction], samples: Sequence[Sample], widths: Sequence[int], index: int
 ) -> Closing:
     """The verdict at one time, on the widths at which no network diverged."""
     used = [
@@ -401,11 +439,11 @@ def _judged(
         for width, prediction, sample in zip(widths, predictions, samples, strict=True)
         if not sample.diverged.any()
     ]
-    return judge([width for width, _ in used], [gap for _, gap in used], kinked=is_kinked(net.phi))
+    return judge([width for width, _ in used], [gap for _, gap in used], kinked=_kinked(net))
 
 
 def _networks_wanted(
-    nets: Sequence[MLP],
+    nets: Sequence[Network],
     data: Dataset,
     predictions: Sequence[Prediction],
     samples: Sequence[Sample],
@@ -431,7 +469,7 @@ def _networks_wanted(
 
 
 def _times(
-    net: MLP,
+    net: Network,
     widths: Sequence[int],
     steps: Sequence[int],
     predictions: Sequence[Prediction],

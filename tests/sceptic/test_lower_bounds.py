@@ -16,8 +16,7 @@ from ntkrobust.finite.differences import Change
 from ntkrobust.finite.measures.lipschitz import LocalLipschitz
 from ntkrobust.finite.measures.measuring import measure
 from ntkrobust.finite.measures.probe import Probe
-from ntkrobust.networks.models import model_of
-from ntkrobust.networks.parameters import Parameters, layer_scales
+from ntkrobust.networks.parameters import Parameters
 
 D, POINTS, SEEDS = 6, 5, 3
 RNG = np.random.default_rng(0)
@@ -36,7 +35,7 @@ def affine_run(size: float = 1.0) -> tuple[ntr.Run, np.ndarray, np.ndarray]:
 
 def matrices_of(run: ntr.Run) -> np.ndarray:
     """W = g_2 W_2 g_1 W_1 (seed, 1, d) in float64."""
-    gains = np.asarray(layer_scales(run.net, D).weight_gain, np.float64)
+    gains = np.asarray(run.net.layer_scales(D).weight_gain, np.float64)
     first, last = (np.asarray(w, np.float64) for w in run.parameters.weights)
     return gains[0] * gains[1] * (last @ first)
 
@@ -72,7 +71,7 @@ def measure_of_one(run: ntr.Run, x: np.ndarray, epsilon: float):
     parameters = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), run.parameters)
     data = {"x": jnp.asarray(x, jnp.float32), "epsilon": jnp.float32(epsilon)}
     data |= run.domain.arrays()
-    probe = Probe(model_of(run.net), layer_scales(run.net, D), parameters, None, data, jax.random.key(0), 32)
+    probe = Probe(run.net.model(), run.net.layer_scales(D), parameters, None, data, jax.random.key(0), 32)
     return lambda compute: np.asarray(compute(probe))
 
 

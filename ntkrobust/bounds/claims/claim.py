@@ -19,6 +19,7 @@ from ntkrobust.bounds.claims.coordinates import (
     asked_for,
     check_arguments,
     check_coordinate,
+    family_name,
 )
 from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.claims.reading import AT_INITIALIZATION, Assumption, Reading
@@ -163,7 +164,7 @@ class Claim(Value):
                     raise self._error(str(error)) from None
         if math.prod(map(len, self.grid.values())) > MOST_CELLS:
             raise self._error(f"a grid has at most {MOST_CELLS} cells")
-        for axis in ("depth", "width"):
+        for axis in () if "network" in self.grid else ("depth", "width"):
             if axis not in self.grid:
                 raise self._error(f"the grid needs values for {axis!r}")
 
@@ -226,7 +227,7 @@ class Claim(Value):
             },
             "measure": self.measure_name,
             "grid": {
-                axis: [value if isinstance(value, _PLAIN) else repr(value) for value in values]
+                axis: [value if isinstance(value, _PLAIN) else _name_of(axis, value) for value in values]
                 for axis, values in self.grid.items()
             },
             "reading": {"text": str(self.reading), **dataclasses.asdict(self.reading)}
@@ -264,6 +265,10 @@ class Claim(Value):
 _PLAIN = (str, int, float, type(None))
 _COUNTS = {3: "three", 5: "five"}
 _SPOKEN = {Trend: "a trend", ScalesAs: "an exponent", Turns: "a turning point"}
+
+
+def _name_of(axis: str, value: Any) -> str:
+    return family_name(value) if axis == "network" else repr(value)
 
 
 def _is_count(value: object) -> bool:

@@ -10,16 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from ntkrobust.checks import LARGEST, MOST_LAYERS, check_integer, check_number, check_text
+from ntkrobust.checks import LARGEST, MOST_LAYERS, check_integer, check_number, check_text, shown
 from ntkrobust.errors import InputError
+from ntkrobust.networks.network import Network
 
 AXES = ("initialization", "depth", "width", "activation", "parameterization", "bias_std", "d_out", "n", "epsilon",
-        "scale", "alpha", "label_noise", "strength", "architecture")  # fmt: skip
+        "scale", "alpha", "label_noise", "strength", "architecture", "network")  # fmt: skip
 """What a grid can range over: the fields of a network, and its ``architecture``, ``fully_connected``, ``convolutional``
 or ``wide_resnet`` (for these two the width is the number of channels, and data that are no images are out of scope); n,
 the number of training points; ε, a radius; a factor on all inputs; the share of training labels that are wrong; λ of
 the reading's adversary; and a factor on the output scale α of the initialization (α itself for those that have α = 1,
-all but ``mean_field``).
+all but ``mean_field``). ``network`` is one of one's own (``ntkrobust.from_function`` and its kin), or a function of the
+width that gives one; beside it stand width, n, ε, scale, label noise and strength only.
 """
 
 NUMERIC_AXES = ("depth", "width", "n", "d_out", "bias_std", "epsilon", "scale", "alpha", "label_noise",
@@ -31,7 +33,7 @@ _WHOLE_AXES = {"depth": MOST_LAYERS, "width": LARGEST, "n": LARGEST, "d_out": LA
 
 COORDINATES = ("d_in", "d_out", "n", "depth", "width", "initialization", "activation", "parameterization", "bias_std",
                "parameters", "net", "epsilon", "scale", "label_noise", "strength", "time", "beta_first", "beta",
-               "beta_last", "alpha", "exact_law", "infinite_width", "architecture")  # fmt: skip
+               "beta_last", "alpha", "exact_law", "infinite_width", "architecture", "network")  # fmt: skip
 """What a formula or an assumption can ask for by name.
 
 The fields of the network and ``net`` itself; ``d_in``, the number of training points ``n`` (1 for untrained networks)
@@ -58,6 +60,13 @@ def check_coordinate(axis: str, value: object) -> None:
         check_number(axis, value)
     elif axis in ("parameterization", "architecture"):
         check_text(axis, value)
+    elif axis == "network" and not (isinstance(value, Network) or callable(value)):
+        raise InputError(f"network must be a network, or a function of the width that gives one, got {shown(value)}")
+
+
+def family_name(family: Any) -> str:
+    """What a network of one's own, or a function of the width that gives one, is called in results."""
+    return str(getattr(family, "__name__", "") or getattr(family, "name", "") or repr(family))
 
 
 def asked_for(formula: Callable[..., Any]) -> tuple[str, ...]:

@@ -23,8 +23,9 @@ from ntkrobust.finite.attacks.square import check_image_shape
 from ntkrobust.finite.attacks.suite import Suite
 from ntkrobust.finite.representable import check_representable
 from ntkrobust.finite.training.run import Run, a_run
-from ntkrobust.networks.models import Model, model_of
-from ntkrobust.networks.parameters import Parameters, layer_scales
+from ntkrobust.networks.models import Model
+from ntkrobust.networks.network import rows_of
+from ntkrobust.networks.parameters import Parameters
 from ntkrobust.networks.plans import choose_plan
 from ntkrobust.norms import Norm
 from ntkrobust.runtime.executor import run_over_seeds
@@ -123,7 +124,7 @@ def attack(
             do not fit into memory, or gradients and outputs of the networks into single precision, or an attack of
             one's own fails.
     """
-    points = arguments.check_points(x, run.d_in)
+    points = arguments.check_points(rows_of(run.net, x), run.d_in)
     counts = {"steps": steps, "restarts": restarts, "queries": queries}
     shape = check_image_shape(image_shape, run.d_in)
     suite = Suite.of(methods, norm, run.d_in, run.net.d_out, image_shape=shape, **counts)
@@ -134,7 +135,7 @@ def attack(
     if not isinstance(against, str) or against not in SHARES:
         raise InputError(f"against must be 'true' or 'predicted', got {shown(against)}")
     shared: dict[str, Any] = {
-        "scales": layer_scales(run.net, run.d_in),
+        "scales": run.net.layer_scales(run.d_in),
         "x": points,
         **domain.arrays(),
     }
@@ -149,7 +150,7 @@ def attack(
     _check_memory(len(run.seeds), len(radii), points, keep_examples, memory_limit)
 
     plan = choose_plan(run.net, run.d_in, len(points), inputs_move=True)
-    attacked = _Attacked(model_of(run.net), suite, plan, shared, radii)
+    attacked = _Attacked(run.net.model(), suite, plan, shared, radii)
     outcomes = [attacked.outcome(*batch) for batch in _batches(parameters, keys, radii, points)]
     outcome = _Outcome(*(np.concatenate(parts) for parts in zip(*outcomes, strict=True)))
     found = _labelled(run, outcome, attacked, against, is_sound, keep_examples, np.ndim(epsilon) == 0, record)

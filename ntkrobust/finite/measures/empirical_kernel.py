@@ -14,9 +14,9 @@ from ntkrobust.finite.arrays import single_precision
 from ntkrobust.finite.representable import check_representable
 from ntkrobust.finite.training.run import Run, a_run
 from ntkrobust.networks.mlp import MLP
-from ntkrobust.networks.models import Model, model_of
-from ntkrobust.networks.network import Network
-from ntkrobust.networks.parameters import Parameters, layer_scales
+from ntkrobust.networks.models import Model
+from ntkrobust.networks.network import Network, rows_of
+from ntkrobust.networks.parameters import Parameters
 from ntkrobust.networks.plans import choose_plan
 from ntkrobust.runtime.executor import run_over_seeds
 from ntkrobust.runtime.layout import CHUNK_BYTES, Plan
@@ -46,13 +46,13 @@ def empirical_ntk(run: Run, x: np.ndarray) -> xr.DataArray:
         InputError: x is of the wrong shape or not finite, or the result does not fit into this machine's memory or
             single precision.
     """
-    x = single_precision("x", x)
+    x = single_precision("x", rows_of(run.net, x))
     if x.shape[1] != run.d_in:
         raise InputError(f"x must have shape (n, {run.d_in}), got {x.shape}")
     shape = (len(run.seeds), len(run.snapshots), *(len(x), run.net.d_out) * 2)
     _check_memory(shape, _floats(run.net, run.d_in, len(x)))
-    program, plan = _Kernel(model_of(run.net)), _kernel_plan(run.net, run.d_in, len(x))
-    shared = (layer_scales(run.net, run.d_in), x)
+    program, plan = _Kernel(run.net.model()), _kernel_plan(run.net, run.d_in, len(x))
+    shared = (run.net.layer_scales(run.d_in), x)
     is_sound = np.asarray(run.status) != "diverged"
     for snapshot in run.snapshots:
         check_representable(run.net, shared[0], x, snapshot, is_sound, squared=True)

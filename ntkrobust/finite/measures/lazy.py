@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from ntkrobust.finite.measures.base import Measure
 from ntkrobust.finite.measures.probe import Probe
 from ntkrobust.finite.measures.sources import ZHU
 from ntkrobust.networks.derivatives import parameter_gradient_unit
+from ntkrobust.networks.parameters import Parameters
 from ntkrobust.numerics import scaling
 
 KERNEL_POINTS = 64
@@ -25,6 +27,11 @@ ROUNDING = 1e-5
 """A change of f by this share of ‖f_0‖ counts as none: f_0 and f_t are rounded, in an order that is the compiler's."""
 
 
+def _weights(parameters: Any) -> Sequence[jax.Array]:
+    """W_1 … W_L; of a network of one's own all arrays, since nothing says which are weights."""
+    return parameters.weights if isinstance(parameters, Parameters) else jax.tree.leaves(parameters)
+
+
 class LazyRatio(Measure):
     r"""$\kappa_t = \|\theta_t - \theta_0\|_F/\|\theta_0\|_F \text{ over all weights}$."""
 
@@ -34,7 +41,7 @@ class LazyRatio(Measure):
 
     def compute(self, probe: Probe) -> jax.Array:
         """κ_t."""
-        return _relative_change(probe.parameters.weights, probe.initial.weights)
+        return _relative_change(_weights(probe.parameters), _weights(probe.initial))
 
 
 class LazyRatioPerLayer(Measure):
@@ -46,7 +53,7 @@ class LazyRatioPerLayer(Measure):
 
     def compute(self, probe: Probe) -> jax.Array:
         """The ratio of every layer, (L,)."""
-        pairs = zip(probe.parameters.weights, probe.initial.weights, strict=True)
+        pairs = zip(_weights(probe.parameters), _weights(probe.initial), strict=True)
         return jnp.stack([_relative_change([new], [old]) for new, old in pairs])
 
 

@@ -20,11 +20,9 @@ from ntkrobust.finite.measures.base import Measure
 from ntkrobust.finite.measures.catalogue import get
 from ntkrobust.finite.measures.programs import Measurements, check_architecture
 from ntkrobust.finite.representable import check_representable
-from ntkrobust.finite.training.run import Run, a_run
+from ntkrobust.finite.training.run import ELSEWHERE, Run, a_run
 from ntkrobust.networks.drawing import run_over_draws
-from ntkrobust.networks.models import model_of
-from ntkrobust.networks.network import Network, a_network
-from ntkrobust.networks.parameters import layer_scales
+from ntkrobust.networks.network import Network, a_network, rows_of
 from ntkrobust.networks.plans import choose_plan
 from ntkrobust.numerics.scaling import Scaled, resolved
 from ntkrobust.runtime.executor import run_over_times
@@ -87,12 +85,14 @@ def measure(
         check_have_classes("y_test", y)
     if any(one.of_classes and one.needs_training_data for one in program.measures):
         check_have_classes("y_train", run.y_train)
+    if program.needs_initial and run.optimizer == ELSEWHERE:
+        run.initial_parameters()  # says that there are none
     if program.needs_training_data:
         data |= {"x_train": run.x_train, "y_train": run.y_train}
     plan = choose_plan(run.net, run.d_in, len(data["x"]))
     if room is not None:
         plan = plan.with_room_for(check_integer("room", room, 1))
-    shared: dict[str, Any] = {"scales": layer_scales(run.net, run.d_in), "data": data}
+    shared: dict[str, Any] = {"scales": run.net.layer_scales(run.d_in), "data": data}
     for snapshot in run.snapshots:
         check_representable(run.net, shared["scales"], data["x"], snapshot, np.asarray(run.status) != "diverged")
     values = _at_all_times(program, plan, shared, run)
@@ -153,14 +153,14 @@ def measure_untrained(
         InputError: as for :func:`measure`.
     """
     seeds = check_seeds(seeds)
-    d_in = single_precision("x_test", x_test).shape[1]
+    d_in = single_precision("x_test", rows_of(net, x_test)).shape[1]
     domain = Domain.of(d_in, bounds, movable)
     program, data = _prepare(net, domain, x_test, measures, None, epsilon, samples)
     for one in program.measures:
         if one.needs_training_data:
             raise InputError(f"the measure {one.name!r} needs training data, which untrained networks do not have")
     plan = choose_plan(net, d_in, len(data["x"]))
-    shared: dict[str, Any] = {"scales": layer_scales(net, d_in), "data": data}
+    shared: dict[str, Any] = {"scales": net.layer_scales(d_in), "data": data}
     check_representable(net, shared["scales"], data["x"])
     values = run_over_draws(program, plan, shared, net, d_in, {"key": seed_keys(key, seeds)})
     return _labelled(program.measures, values, ("seed",), {"seed": list(seeds)}, net, plan, domain)
@@ -180,7 +180,7 @@ def _prepare(
     if not isinstance(named, Sequence) or not named:
         raise InputError(f"measures must be names of measures or Measure objects, got {shown(measures)}")
     chosen = tuple(get(name) for name in named)
-    x = single_precision("x_test", x_test)
+    x = single_precision("x_test", rows_of(net, x_test))
     if x.shape[1] != domain.d:
         raise InputError(f"x_test must have shape (n, {domain.d}), got {x.shape}")
     domain.check_points("x_test", x)
@@ -200,7 +200,7 @@ def _prepare(
                 raise InputError(f"the measure {one.name!r} needs {need}")
         check_architecture(one, net)
     samples = check_integer("samples", samples, 2, maximum=MOST_SAMPLES)
-    return Measurements(model_of(net), chosen, samples), data
+    return Measurements(net.model(), chosen, samples), data
 
 
 def _labelled(

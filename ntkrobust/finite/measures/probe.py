@@ -116,6 +116,8 @@ class Probe:
     @cached_property
     def spectral_norms(self) -> spectral.SpectralNorm:
         """Ends (L,) around ‖W_l‖₂ of every layer, without its factor in the forward pass."""
+        if not isinstance(self.parameters, Parameters):
+            raise InputError("the norms of layers are known for networks of this package, not for one of one's own")
         # Those of one shape together: compiled, and given memory, once.
         same_shape = itertools.groupby(self.parameters.weights, key=jnp.shape)
         parts = [spectral.spectral_norms(jnp.stack(list(same))) for _, same in same_shape]

@@ -11,9 +11,8 @@ from ntkrobust.errors import InputError
 from ntkrobust.finite.measures.base import Measure
 from ntkrobust.finite.measures.probe import Probe
 from ntkrobust.networks.mlp import MLP
-from ntkrobust.networks.models import Model, model_of
+from ntkrobust.networks.models import Model
 from ntkrobust.networks.network import Network
-from ntkrobust.networks.parameters import Parameters, layer_scales
 from ntkrobust.numerics.precision import TRAINING_DTYPE
 from ntkrobust.numerics.scaling import Scaled
 
@@ -75,18 +74,16 @@ def abstract_values(measure: Measure, net: Network, points: tuple[int, int], n: 
     def array(*shape: int) -> Any:
         return jax.ShapeDtypeStruct(shape, TRAINING_DTYPE)
 
-    program = Measurements(model_of(net), (measure,), samples=2)
+    program = Measurements(net.model(), (measure,), samples=2)
     data = {"x": array(n_test, d), "y": array(n_test, net.d_out), "epsilon": array()}
     data |= {"lower": array(d), "upper": array(d)}
     if program.needs_training_data:
         data |= {"x_train": array(n, d), "y_train": array(n, net.d_out)}
-    weights = tuple(array(*shape) for shape in net.layer_shapes(d))
-    biases = () if net.bias_std is None else tuple(array(fan_out) for fan_out, _ in net.layer_shapes(d))
-    scales = layer_scales(net, d)
+    scales = net.layer_scales(d)
     key = jax.eval_shape(lambda: jax.random.key(0))
     found: Any = jax.eval_shape(
         lambda data, one: program({"scales": scales, "data": data}, one),
         data,
-        {"parameters": Parameters(weights, biases), "key": key},
+        {"parameters": net.parameter_shapes(d), "key": key},
     )[measure.name]
     return found.value if isinstance(found, Scaled) else found

@@ -21,7 +21,7 @@ from ntkrobust.files.archives import load_arrays
 from ntkrobust.files.atomic import as_path, prepare_folder, write_whole
 from ntkrobust.finite.training.optimizers import Optimizer
 from ntkrobust.finite.training.schedules import Schedule
-from ntkrobust.finite.training.stored_networks import described_fields
+from ntkrobust.networks.layered import LayeredNetwork
 from ntkrobust.networks.network import Network
 from ntkrobust.networks.parameters import Parameters, Stacked
 
@@ -140,8 +140,8 @@ def describe(
     """
     described = {
         # Initializations by the numbers they come to: a function prints otherwise in each process.
-        "network": described_fields(net),
-        "initialization": [*net.weight_stds(x.shape[1]), net.scales(x.shape[1]).alpha],
+        "network": net.described(x.shape[1]),
+        "initialization": [np.asarray(numbers).tolist() for numbers in jax.tree.leaves(net.layer_scales(x.shape[1]))],
         "x_train": _digest(x),
         "y_train": _digest(y),
         "seeds": list(seeds),
@@ -150,7 +150,7 @@ def describe(
         "optimizer": optimizer.name,
         **others,
     }
-    if net.phi.function is not None:
+    if isinstance(net, LayeredNetwork) and net.phi.function is not None:
         described["activation"] = _program(net.phi.function, jax.ShapeDtypeStruct((1,), jnp.float32))
     if optimizer.own is not None:
         memory = jax.eval_shape(optimizer.own.init, like)

@@ -33,7 +33,7 @@ from ntkrobust.finite.training.train import check_training_data
 from ntkrobust.networks.activations import Activation
 from ntkrobust.networks.drawing import run_over_draws
 from ntkrobust.networks.mlp import MLP
-from ntkrobust.networks.parameters import LayerScales, Parameters, layer_scales, pre_activations
+from ntkrobust.networks.parameters import LayerScales, Parameters, pre_activations
 from ntkrobust.networks.plans import choose_plan
 from ntkrobust.numerics.scaling import Scaled, exponent_of, resolved, unit
 from ntkrobust.runtime.seeds import check_seeds, seed_keys
@@ -76,7 +76,7 @@ def jacobian_excess(
             f"propagators must have shape (times, {len(points)}, {len(x)}, {x.shape[1]}), got {propagators.shape}"
         )
     shared = {
-        "scales": layer_scales(net, x.shape[1]),
+        "scales": net.layer_scales(x.shape[1]),
         "x": x,
         "y": y,
         "x_test": points,

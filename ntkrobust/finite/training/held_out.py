@@ -15,8 +15,6 @@ from ntkrobust.finite.arrays import check_data
 from ntkrobust.finite.training.losses import TrainingLoss, check_loss
 from ntkrobust.finite.training.objectives import Objective, Regularizer
 from ntkrobust.finite.training.run import Run, a_run
-from ntkrobust.networks.models import model_of
-from ntkrobust.networks.parameters import layer_scales
 from ntkrobust.networks.plans import choose_plan
 from ntkrobust.runtime.executor import run_over_times
 from ntkrobust.runtime.seeds import attack_keys, seed_keys
@@ -97,12 +95,12 @@ def _sums(
     """Both parts (seed, time), sums over samples."""
     repeats = 1 if regularizer is None else regularizer.repeats(run.net.d_out)
     plan = choose_plan(run.net, run.d_in, len(x), 0, repeats)
-    shared: dict[str, Any] = {"scales": layer_scales(run.net, run.d_in), "x": x, "y": y}
+    shared: dict[str, Any] = {"scales": run.net.layer_scales(run.d_in), "x": x, "y": y}
     keys: dict[str, Any] = {}
     if adversary is not None and regularizer is not None:
         shared["adversary"] = adversary.numbers(adversary.domain(run.domain))
-        keys["attack"] = attack_keys(seed_keys(run.key, run.seeds), run.net.layer_shapes(run.d_in))
-    program = _Parts(Objective(model_of(run.net), run.objective, regularizer))
+        keys["attack"] = attack_keys(seed_keys(run.key, run.seeds), run.net.shapes(run.d_in))
+    program = _Parts(Objective(run.net.model(), run.objective, regularizer))
     each = run_over_times(program, plan, shared, [{"parameters": one, **keys} for one in run.snapshots])
     natural, regularization = (np.stack(part, axis=1) for part in zip(*each, strict=True))
     return natural, regularization

@@ -8,13 +8,8 @@ from typing import NamedTuple
 
 from ntkrobust.errors import InputError
 from ntkrobust.networks.network import Network
-from ntkrobust.networks.parameters import layers_to_recompute
 from ntkrobust.runtime.layout import Plan
 from ntkrobust.runtime.machine import available_bytes, resident_bytes
-
-LAYER_ARRAYS = 2
-"""Arrays over the points that each layer leaves for the way back: its input, and which units are active. Programs that
-loop over layers keep one, from which both are computed."""
 
 PROGRAM_BYTES = 48 * 2**20
 """What a program that runs takes beside its arrays, and compiling it leaves behind (0 to 70 MiB were measured)."""
@@ -85,7 +80,7 @@ def training_memory(
     spread = 1 if plan.shares_points(seeds) else plan.devices
     # The gradient; and the values, unless the group is all of the chunk and its program works on that in place.
     group_arrays = 1 + (pieces.capacity > pieces.group * spread) + copies + held.slopes
-    activations = 4 * n * held.repeats * (_kept_activations(net, plan) + d_in)
+    activations = 4 * n * held.repeats * (net.activations_kept(d_in, plan.recomputed) + d_in)
     return MemoryEstimate(
         process=resident_bytes(),
         programs=at_once * PROGRAM_BYTES,
@@ -94,16 +89,6 @@ def training_memory(
         chunk=chunks * (1 + copies * (several or padded)) * pieces.capacity * parameters,
         group=at_once * pieces.group * (plan.devices * group_arrays * parameters + spread * activations),
     )
-
-
-def _kept_activations(net: Network, plan: Plan) -> int:
-    """Numbers per point that the forward pass leaves for the way back."""
-    if not layers_to_recompute(net):
-        return LAYER_ARRAYS * net.activations
-    if not plan.recomputed:
-        return net.activations
-    # Where pieces begin, what the layers of one leave; and likewise of the first and the last layer.
-    return net.widest * ((net.depth - 2) // plan.recomputed + plan.recomputed + 2)
 
 
 def plan_that_fits(
@@ -123,7 +108,7 @@ def plan_that_fits(
     """
     available = available_bytes() if limit is None else limit
     if available and training_memory(net, d_in, n, seeds, records, plan, held).peak > available:
-        plan = dataclasses.replace(plan, recomputed=layers_to_recompute(net))
+        plan = dataclasses.replace(plan, recomputed=net.layers_to_recompute)
         check_training_memory(net, d_in, n, seeds, records, plan, limit, held)
     return plan
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,11 +19,13 @@ from ntkrobust.domain import Bounds, Domain
 from ntkrobust.errors import InputError
 from ntkrobust.files.archives import load_arrays
 from ntkrobust.files.atomic import as_path, write_whole
-from ntkrobust.finite.arrays import finite_networks
-from ntkrobust.finite.training.stored_networks import described_network, restored_network
-from ntkrobust.networks.drawing import initialize
+from ntkrobust.finite.arrays import finite_networks, training_data
+from ntkrobust.finite.training.objectives import Objective
+from ntkrobust.finite.training.stored_networks import AnotherNetworkError, restored_network, stored_network
 from ntkrobust.networks.network import Network
 from ntkrobust.networks.parameters import Parameters
+from ntkrobust.networks.plans import choose_plan
+from ntkrobust.runtime.executor import run_over_seeds
 from ntkrobust.runtime.seeds import seed_keys
 from ntkrobust.values import Value
 
@@ -30,6 +33,9 @@ STATUSES = ("converged", "budget", "diverged")
 
 _DESCRIBED = ("optimizer", "objective", "batch_size", "weight_decay", "tolerance")
 """What training was, stored in words and numbers; files without them hold full-batch gradient descent on ½Σ."""
+
+ELSEWHERE = "elsewhere"
+"""The optimizer of networks that were trained by other code."""
 
 _OPTIONAL = ("flow_time", "validation_loss")
 """Histories (seed, time) that some runs have."""
@@ -77,7 +83,7 @@ class Run(Value):
     step: np.ndarray
     loss: np.ndarray
     status: np.ndarray
-    snapshots: tuple[Parameters, ...]
+    snapshots: tuple[Any, ...]
     plan: str
     optimizer: str = "gd"
     objective: str = "squared"
@@ -101,6 +107,50 @@ class Run(Value):
         if not np.all(sound):
             object.__setattr__(self, "status", np.where(sound, self.status, "diverged").astype("U9"))
 
+    @classmethod
+    def from_parameters(
+        cls,
+        net: Network,
+        parameters: Any,
+        *,
+        x_train: npt.ArrayLike,
+        y_train: npt.ArrayLike,
+        classes: Sequence[object] | None = None,
+        bounds: Bounds | None = None,
+        movable: npt.ArrayLike | None = None,
+    ) -> Run:
+        """Networks trained elsewhere, in a loop of one's own or from a checkpoint, to be measured and attacked.
+
+        Args:
+            net: the network.
+            parameters: pytree of arrays with a leading seed axis, of the structure and shapes that the network draws;
+                or a list of one such pytree, without that axis, per network.
+            x_train: (n, d) inputs they were trained on.
+            y_train: (n,) labels or (n, o) targets, as for :func:`ntkrobust.train`.
+            classes: the labels, in the order of the outputs, as for :func:`ntkrobust.train`.
+            bounds, movable: range of the data, as for :func:`ntkrobust.train`.
+
+        Returns:
+            A run with one record. Its time and learning rate are not known (NaN), and neither are initial parameters.
+
+        Raises:
+            InputError: the parameters are not those of the network, or the data don't fit it.
+        """
+        x, y, known = training_data(net, x_train, y_train, classes)
+        domain = Domain(x.shape[1]).narrowed(bounds, movable)
+        domain.check_points("x_train", x)
+        stacked, number = _ensemble(net, parameters, x.shape[1])
+        model, scales = net.model(), net.layer_scales(x.shape[1])
+        plan = choose_plan(net, x.shape[1], len(x))
+        loss = run_over_seeds(Objective(model, "squared", None), plan, {"scales": scales, "x": x, "y": y},
+                              {"parameters": stacked})  # fmt: skip
+        return cls(
+            net=net, seeds=tuple(range(number)), key=jax.random.key(0), x_train=x, y_train=y,
+            learning_rate=np.full(number, np.nan), step=np.zeros((number, 1), np.int32), loss=loss[:, None],
+            status=np.full(number, "budget", dtype="U9"), snapshots=(stacked,), plan=str(plan), optimizer=ELSEWHERE,
+            classes=known, bounds=domain.bounds, movable=domain.movable,
+        )  # fmt: skip
+
     @property
     def time(self) -> np.ndarray:
         """(seed, time) gradient-flow time of the loss, a sum over samples: ηk for gradient descent.
@@ -109,12 +159,14 @@ class Run(Value):
         """
         if self.flow_time is not None:
             return self.flow_time
+        if self.optimizer == ELSEWHERE:
+            return np.full(self.step.shape, np.nan)
         if self.optimizer not in ("gd", "gradient_flow"):
             return np.where(self.step == 0, 0.0, np.nan)
         return self.learning_rate[:, None] * self.step
 
     @property
-    def parameters(self) -> Parameters:
+    def parameters(self) -> Any:
         """Parameters at the last record, arrays with a leading seed axis."""
         return self.snapshots[-1]
 
@@ -158,9 +210,16 @@ class Run(Value):
         """Which inputs there are, and how they may be moved."""
         return Domain(self.d_in, self.bounds, self.movable)
 
-    def initial_parameters(self) -> Parameters:
-        """Parameters before training, drawn again from the key."""
-        return initialize(self.net, self.d_in, seed_keys(self.key, self.seeds))
+    def initial_parameters(self) -> Any:
+        """Parameters before training, drawn again from the key.
+
+        Raises:
+            InputError: the networks were trained elsewhere, so that it is not known.
+        """
+        if self.optimizer == ELSEWHERE:
+            raise InputError("networks trained elsewhere have no initial parameters here: measures that compare with "
+                             "them need a run of ntkrobust.train")  # fmt: skip
+        return self.net.initialize(self.d_in, seed_keys(self.key, self.seeds))
 
     def save(self, path: str | Path) -> None:
         """Write the run to one ``.npz`` file: arrays and a JSON text, no pickle. It appears when it is whole.
@@ -172,18 +231,15 @@ class Run(Value):
             NotWrittenError: the file can't be written.
         """
         described = {
-            **described_network(self.net, self.d_in),
+            **stored_network(self.net, self.d_in),
             "key_implementation": str(jax.random.key_impl(self.key)),
             **{field: getattr(self, field) for field in ("plan", *_DESCRIBED)},
             "adversary": None if self.adversary is None else self.adversary.as_json(),
             "classes": None if self.classes is None else list(self.classes),
         }
-        arrays: dict[str, Any] = {
-            f"{kind}_{time}_{layer}": array
-            for time, snapshot in enumerate(self.snapshots)
-            for kind, group in snapshot._asdict().items()
-            for layer, array in enumerate(group)
-        }
+        arrays: dict[str, Any] = {}
+        for time, snapshot in enumerate(self.snapshots):
+            arrays |= zip(_names(self.net, self.d_in, time), jax.tree.leaves(snapshot), strict=True)
         optional = (*_OPTIONAL, "bounds", "movable")
         arrays |= {name: np.asarray(getattr(self, name)) for name in optional if getattr(self, name) is not None}
 
@@ -201,11 +257,15 @@ class Run(Value):
         write_whole(path, write)
 
     @classmethod
-    def load(cls, path: str | Path) -> Run:
+    def load(cls, path: str | Path, net: Network | None = None) -> Run:
         """Read what :meth:`save` wrote.
 
+        Args:
+            path: the file.
+            net: the network, for one that is not of this package: a file holds its parameters, not its function.
+
         Raises:
-            InputError: the file is missing or is not such a file.
+            InputError: the file is missing or is not such a file, or is that of another network.
         """
         # An integer is a file that is open already, which would be closed.
         path = as_path("a saved run", path)
@@ -215,16 +275,11 @@ class Run(Value):
                 stored = load_arrays(file)
             described = json.loads(str(stored["description"]))
             adversary, classes = described.get("adversary"), described.get("classes")
-            net = restored_network(described)
             domain = Domain.of(stored["x_train"].shape[1], stored.get("bounds"), stored.get("movable"))
-            count = len(net.layer_shapes(domain.d))
+            net = restored_network(described, net, domain.d)
+            structure = jax.tree.structure(net.parameter_shapes(domain.d))
             groups = [
-                Parameters(
-                    tuple(stored[f"weights_{time}_{layer}"] for layer in range(count)),
-                    tuple(stored[f"biases_{time}_{layer}"] for layer in range(count))
-                    if net.bias_std is not None
-                    else (),
-                )
+                jax.tree.unflatten(structure, [stored[name] for name in _names(net, domain.d, time)])
                 for time in range(stored["step"].shape[1])
             ]
             run = cls(
@@ -246,15 +301,15 @@ class Run(Value):
             return run
         except FileNotFoundError:
             raise InputError(f"no such file: {path}") from None
+        except AnotherNetworkError as error:
+            raise InputError(f"{path} {error}") from None
         except Exception as error:  # there are as many kinds as there are ways to damage a file
             raise InputError(f"{path} is not a run saved by ntkrobust ({error})") from None
 
     def _check_shapes(self) -> None:
         """Raise ValueError unless the arrays fit the network and one another."""
         seeds, times, (n, d) = len(self.seeds), len(self.snapshots), self.x_train.shape
-        layers = self.net.layer_shapes(d)
-        weights = [(seeds, *shape) for shape in layers]
-        biases = [(seeds, fan_out) for fan_out, _ in layers] if self.net.bias_std is not None else []
+        shapes = [(seeds, *leaf.shape) for leaf in jax.tree.leaves(self.net.parameter_shapes(d))]
         expected = {
             "y_train": (n, self.net.d_out),
             "learning_rate": (seeds,),
@@ -269,8 +324,44 @@ class Run(Value):
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape} instead of {shape}")
         for snapshot in self.snapshots:
-            if [array.shape for array in (*snapshot.weights, *snapshot.biases)] != weights + biases:
+            if [array.shape for array in jax.tree.leaves(snapshot)] != shapes:
                 raise ValueError("its parameters are not of the shape of its network")
+
+
+def _ensemble(net: Network, parameters: Any, d_in: int) -> tuple[Any, int]:
+    """Parameters with a leading seed axis as float32 arrays, and the number of networks.
+
+    Raises:
+        InputError: they are not those of the network.
+    """
+    like = net.parameter_shapes(d_in)
+    structure: Any = jax.tree.structure(like)
+    if isinstance(parameters, list) and parameters and jax.tree.structure(parameters) != structure:
+        for index, one in enumerate(parameters):
+            if jax.tree.structure(one) != structure:
+                raise InputError(
+                    f"parameters of network {index} must have the structure {structure}, got {jax.tree.structure(one)}"
+                )
+        parameters = jax.tree.map(lambda *leaves: np.stack(leaves), *parameters)
+    if jax.tree.structure(parameters) != structure:
+        raise InputError(f"parameters must have the structure {structure}, got {jax.tree.structure(parameters)}")
+    arrays = [np.asarray(leaf) for leaf in jax.tree.leaves(parameters)]
+    number = arrays[0].shape[0] if arrays[0].ndim else 0
+    for array, wanted in zip(arrays, jax.tree.leaves(like), strict=True):
+        if array.shape != (number, *wanted.shape) or not number or array.dtype.kind != "f":
+            raise InputError(
+                f"parameters must be real numbers of shape (networks, {', '.join(map(str, wanted.shape))}), "
+                f"got {array.shape} of {array.dtype}"
+            )
+    return jax.tree.unflatten(structure, [array.astype(np.float32) for array in arrays]), number
+
+
+def _names(net: Network, d_in: int, time: int) -> list[str]:
+    """What the arrays of a snapshot are called in a file, in the order of ``jax.tree.leaves``."""
+    shapes = net.parameter_shapes(d_in)
+    if isinstance(shapes, Parameters):
+        return [f"{kind}_{time}_{layer}" for kind, group in shapes._asdict().items() for layer in range(len(group))]
+    return [f"leaf_{time}_{index}" for index in range(len(jax.tree.leaves(shapes)))]
 
 
 a_run = instance(Run, "what ntkrobust.train returned")

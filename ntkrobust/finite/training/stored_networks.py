@@ -8,31 +8,54 @@ from typing import Any
 
 from ntkrobust.networks.convolutional import ARCHITECTURES
 from ntkrobust.networks.initializations import Initialization
+from ntkrobust.networks.layered import LayeredNetwork
 from ntkrobust.networks.mlp import MLP
 from ntkrobust.networks.network import Network
 
 
-def described_fields(net: Network) -> dict[str, Any]:
-    """What a network is, without its initialization; a function that is its activation is told by its name alone."""
-    fields = [field.name for field in dataclasses.fields(net)]  # type: ignore[arg-type]  # every network is one
-    return {
-        "architecture": net.architecture,
-        **{name: getattr(net, name) for name in fields if name not in ("activation", "initialization")},
-        "activation": str(net.phi),
-    }
+class AnotherNetworkError(ValueError):
+    """A file is that of another network than the one given, or of one that has to be given."""
 
 
-def described_network(net: Network, d_in: int) -> dict[str, Any]:
-    """All of a network. An initialization given as functions becomes the numbers they come to at d_in inputs."""
+def stored_network(net: Network, d_in: int) -> dict[str, Any]:
+    """All of a network of this package; what tells a network of one's own from others.
+
+    An initialization given as functions becomes the numbers they come to at d_in inputs.
+    """
+    if not isinstance(net, LayeredNetwork):
+        return {"own": net.described(d_in)}
     initialization, scales = net.drawn_from, net.scales(d_in)
     told: Any = initialization.known_as
     if told is None and not isinstance(net, MLP):
         told = {"gains": initialization.fan_in_gains, "alpha": scales.alpha, "name": initialization.name}
-    return {**described_fields(net), "initialization": told or {**scales._asdict(), "name": initialization.name}}
+    return {**net.described(d_in), "initialization": told or {**scales._asdict(), "name": initialization.name}}
 
 
-def restored_network(described: Mapping[str, Any]) -> Network:
-    """The network that :func:`described_network` told of; entries that are none of its fields are left alone."""
+def restored_network(described: Mapping[str, Any], given: Network | None, d_in: int) -> Network:
+    """The network that :func:`stored_network` told of; entries that are none of its fields are left alone.
+
+    Args:
+        described: what the file says.
+        given: the network, by whoever reads the file; needed for one of one's own.
+        d_in: dimension of the inputs.
+
+    Raises:
+        AnotherNetworkError: the file is that of another network than the one given, or one has to be given.
+    """
+    own = described.get("own")
+    if own is None:
+        found = _of_this_package(described)
+        if given is not None and given != found:
+            raise AnotherNetworkError(f"is a run of {found!r}, not of {given!r}")
+        return found
+    if given is None:
+        raise AnotherNetworkError(f"is a run of a network of one's own, {own['network']}: give Run.load(path, net)")
+    if given.described(d_in)["program"] != own["program"]:
+        raise AnotherNetworkError(f"is a run of {own['network']}, whose function is not that of {given!r}")
+    return given
+
+
+def _of_this_package(described: Mapping[str, Any]) -> LayeredNetwork:
     # Files written before there were others hold fully connected networks, and don't say so.
     kind = ARCHITECTURES[described.get("architecture", MLP.architecture)]
     fields = {field.name: described[field.name] for field in dataclasses.fields(kind)}

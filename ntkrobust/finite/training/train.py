@@ -39,12 +39,10 @@ from ntkrobust.finite.training.run import Run
 from ntkrobust.finite.training.schedules import Schedule, check_schedule, log_spaced
 from ntkrobust.finite.training.segments import FullBatch, GradientDescent, MiniBatches
 from ntkrobust.networks.derivatives import ntk_largest_eigenvalue
-from ntkrobust.networks.drawing import initialize
-from ntkrobust.networks.models import Model, model_of
+from ntkrobust.networks.models import Model
 from ntkrobust.networks.network import Network, a_network
-from ntkrobust.networks.parameters import LayerScales, Parameters, Stacked, layer_scales, packed, unpacked
+from ntkrobust.networks.parameters import Parameters, Stacked, packed, unpacked
 from ntkrobust.networks.plans import choose_plan
-from ntkrobust.numerics.precision import TRAINING_DTYPE
 from ntkrobust.runtime.executor import run_over_seeds
 from ntkrobust.runtime.layout import Plan
 from ntkrobust.runtime.random_normals import normals
@@ -206,7 +204,7 @@ def train(
     if steps:
         _check_records(schedule, moves)
     place = check_place(checkpoint, checkpoint_every)
-    like: Parameters | Stacked = _like(net, x.shape[1])
+    like: Any = net.parameter_shapes(x.shape[1])
     check_transformation(moves, like)
     rates = None if moves.rates is None else scheduled_rates(moves.rates, steps)
 
@@ -224,8 +222,8 @@ def train(
     plan = plan_that_fits(net, x.shape[1], len(x), most, records, plan, memory_limit, held)
     # Those that are tried again are fewer: they run in the program that all ran in.
     plan = plan.with_room_for(most)
-    model = model_of(net, plan.recomputed)
-    scales = layer_scales(net, x.shape[1])
+    model = net.model(plan.recomputed)
+    scales = net.layer_scales(x.shape[1])
     if steps:
         check_representable(net, scales, x, squared=auto or bool(schedule.kernel_times))
     tolerated = np.float32(AUTO_CEILING if auto or is_flow else DIVERGED)
@@ -233,11 +231,11 @@ def train(
     keys = seed_keys(key, seeds)
     random_keys = {}
     if batch is not None:
-        random_keys["order"] = order_keys(keys, net.layer_shapes(x.shape[1]))
+        random_keys["order"] = order_keys(keys, net.shapes(x.shape[1]))
     if adversary is not None and regularizer is not None:
-        random_keys["attack"] = attack_keys(keys, net.layer_shapes(x.shape[1]))
+        random_keys["attack"] = attack_keys(keys, net.shapes(x.shape[1]))
         shared["adversary"] = adversary.numbers(adversary.domain(domain))
-    initial: Parameters | Stacked = initialize(net, x.shape[1], keys)
+    initial: Any = net.initialize(x.shape[1], keys)
     if moves.is_elementwise:
         # Deep networks go through training as programs work on them: these take and give three arrays instead of L, and
         # have as many updates to compile. The run's snapshots are views of them, layer by layer.
@@ -292,7 +290,7 @@ def train(
     def rates_and_times() -> tuple[np.ndarray, np.ndarray]:
         largest = np.ones(len(seeds))
         if auto or schedule.kernel_times:
-            largest = _largest_eigenvalues(model, plan, scales, x, initial, keys)
+            largest = _largest_eigenvalues(model, plan, scales, x, net.d_out, initial, keys)
             # A network whose every gate is closed on every point has λ_max = 0 and never moves: any rate will do.
             # One that is no number gives none: the network's derivatives are not finite, and it can't be trained.
             largest = np.where(np.isfinite(largest), np.where(largest > 0, largest, 1.0), np.nan).astype(np.float64)
@@ -408,17 +406,6 @@ def _attempts(
         held |= {"rows": lost, "history": history, "course": work.begin(begun, rate[lost])}
 
 
-def _like(net: Network, d_in: int) -> Parameters:
-    """Shapes and types of one network's parameters."""
-    shapes = net.layer_shapes(d_in)
-
-    def array(*shape: int) -> Any:
-        return jax.ShapeDtypeStruct(shape, TRAINING_DTYPE)
-
-    biases = () if net.bias_std is None else tuple(array(fan_out) for fan_out, _ in shapes)
-    return Parameters(tuple(array(*shape) for shape in shapes), biases)
-
-
 def _check_batch_size(batch_size: object, n: int, optimizer: Optimizer) -> int | None:
     """Samples per step, None for all.
 
@@ -530,10 +517,9 @@ class _LargestEigenvalue:
 
 
 def _largest_eigenvalues(
-    model: Model, plan: Plan, scales: LayerScales, x: np.ndarray, parameters: Parameters | Stacked, keys: RawKeys
+    model: Model, plan: Plan, scales: Any, x: np.ndarray, outputs: int, parameters: Any, keys: RawKeys
 ) -> np.ndarray:
-    """λ_max (seed,) of networks of these parameters on x (n, d)."""
-    outputs = parameters.weights[-1].shape[1]
+    """λ_max (seed,) of networks of these parameters and so many outputs on x (n, d)."""
     one = {"parameters": parameters, "start": normals(keys, len(x), outputs)}
     largest: np.ndarray = run_over_seeds(_LargestEigenvalue(model), plan, {"scales": scales, "x": x}, one)
     return largest
@@ -545,9 +531,9 @@ def largest_kernel_eigenvalue(
     """λ_max (seed,) of each network's empirical NTK on x (n, d) at initialization."""
     x = single_precision("x", x)
     keys = seed_keys(key, check_seeds(seeds))
-    plan, scales = choose_plan(net, x.shape[1], len(x)), layer_scales(net, x.shape[1])
-    drawn = packed(initialize(net, x.shape[1], keys), axis=1)
-    return _largest_eigenvalues(model_of(net), plan, scales, x, drawn, keys)
+    plan, scales = choose_plan(net, x.shape[1], len(x)), net.layer_scales(x.shape[1])
+    drawn = packed(net.initialize(x.shape[1], keys), axis=1)
+    return _largest_eigenvalues(net.model(), plan, scales, x, net.d_out, drawn, keys)
 
 
 def _of_data_set(
