@@ -48,11 +48,14 @@ def temperature_into_range(clean: jax.Array) -> jax.Array:
 
 
 def cross_entropy(outputs: jax.Array, label: jax.Array, temperature: jax.Array | float = 1.0) -> jax.Array:
-    """−T log softmax(f/T)_c; for one output T log(1 + exp(−c f/T))."""
+    """−max(T, 1) log softmax(f/T)_c; for one output max(T, 1) log(1 + exp(−c f/T)).
+
+    A small T as a factor would meet small weights on the way back, and their product is beyond float32.
+    """
     outputs = outputs / temperature
     if len(outputs) == 1:
-        return temperature * jax.nn.softplus(-label * outputs[0])
-    return -temperature * classes.output_of(jax.nn.log_softmax(outputs, axis=0), label)
+        return jnp.maximum(temperature, 1) * jax.nn.softplus(-label * outputs[0])
+    return -jnp.maximum(temperature, 1) * classes.output_of(jax.nn.log_softmax(outputs, axis=0), label)
 
 
 def dlr(outputs: jax.Array, label: jax.Array, clean_margin: jax.Array) -> jax.Array:
