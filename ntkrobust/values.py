@@ -44,7 +44,7 @@ class Value:
         return hash((type(self).__qualname__, content_hash(self._contents())))
 
     def __repr__(self) -> str:
-        shown = (f"{name}={_shown(value)}" for name, value in self._contents().items())
+        shown = (f"{name}={as_code(value)}" for name, value in self._contents().items())
         return f"{type(self).__qualname__}({', '.join(shown)})"
 
     def _contents(self) -> dict[str, Any]:
@@ -67,16 +67,16 @@ class Value:
         vars(self).update({name: _unpacked(value) for name, value in state.items()})
 
 
-def _shown(value: Any) -> str:
+def as_code(value: Any) -> str:
     """``repr``, with functions by their names: where they lie in memory differs from process to process."""
     if isinstance(value, types.FunctionType):
         return value.__name__
     if type(value) is dict:
-        return f"{{{', '.join(f'{name!r}: {_shown(one)}' for name, one in value.items())}}}"
+        return f"{{{', '.join(f'{name!r}: {as_code(one)}' for name, one in value.items())}}}"
     if type(value) is tuple:
-        return f"({', '.join(map(_shown, value))}{',' * (len(value) == 1)})"
+        return f"({', '.join(map(as_code, value))}{',' * (len(value) == 1)})"
     if type(value) is list:
-        return f"[{', '.join(map(_shown, value))}]"
+        return f"[{', '.join(map(as_code, value))}]"
     return repr(value)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from ntkrobust.finite.attacks.balls import Ball
 from ntkrobust.finite.attacks.fgsm import fgsm
 from ntkrobust.finite.attacks.found import at_input, look, worse_of
 from ntkrobust.finite.attacks.pgd import STEP, pgd
-from ntkrobust.finite.measures.attacked import points
+from ntkrobust.finite.measures.attacked import USUAL, points
 from ntkrobust.networks.parameters import Parameters
 from ntkrobust.runtime.compiling import PROGRAMS
 
@@ -512,9 +513,13 @@ def of_points(name, compute):
 
 def test_measured_shares_obey_the_identity_point_by_point(trained, digits):
     _, _, x, y = digits
+
+    def point_by_point(field, norm, probe):
+        return getattr(points(probe, dataclasses.replace(USUAL, norm=norm), probe.epsilon), field) * 1.0
+
     pairs = (("", "linf"), ("_l2", "l2"))
     per_point = [
-        of_points(f"{field}{suffix}", lambda probe, norm=norm, field=field: getattr(points(probe, norm), field) * 1.0)
+        of_points(f"{field}{suffix}", partial(point_by_point, field, norm))
         for suffix, norm in pairs
         for field in ("is_natural", "is_stable", "is_robust")
     ]

@@ -20,7 +20,6 @@ from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.statistics.turning import TurningPoint
 from ntkrobust.bounds.verdicts import LEVEL, CellSample, Effect, Verdict
 from ntkrobust.finite.measures.base import Measure
-from ntkrobust.finite.measures.catalogue import MEASURES
 from ntkrobust.studies.cells import coordinates
 from ntkrobust.studies.examining import Examination
 
@@ -103,11 +102,10 @@ def evidence_tree(examination: Examination, inputs: Mapping[str, Any]) -> xr.Dat
         },
         coords={**along_cells, "cell": np.arange(len(cells)), "seed": np.arange(networks)},
     )
-    by_name = MEASURES | {one.name: one for one in examination.measures.values()}
     for name in names:
-        described_measure = by_name[name]
+        described_measure = examination.measured[name]
         measured[name].attrs = {
-            "definition": described_measure.definition,
+            "definition": described_measure.stated,
             "side": described_measure.side,
             "source": described_measure.source,
         }
@@ -174,7 +172,7 @@ def describe(verdict: Verdict, measure: Measure, positions: Sequence[int]) -> di
         "reason": verdict.reason,
         "measure": {
             "name": measure.name,
-            "definition": measure.definition,
+            "definition": measure.stated,
             "side": measure.side,
             "arithmetic": isinstance(claim.measure, Quantity),
         },

@@ -20,8 +20,7 @@ from ntkrobust.bounds.verdicts import CellSample, Examined, Verdict, decide_sequ
 from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError
 from ntkrobust.finite.measures.base import Computed, Measure
-from ntkrobust.finite.measures.catalogue import MEASURES
-from ntkrobust.finite.measures.functions import check_traceable, measure_of
+from ntkrobust.finite.measures.functions import check_traceable, is_packaged, measure_of
 from ntkrobust.finite.measures.probe import Probe
 from ntkrobust.studies.arithmetic import check_relation, decide_arithmetic
 from ntkrobust.studies.cells import Cell, cells_of, coordinates, shown_as
@@ -57,6 +56,7 @@ class Examination:
         seeds: for each verdict, networks per trained cell when it was reached.
         used, planned: networks that were needed, and those that no early decision would have left.
         measures: claim id → the measure that it speaks of.
+        measured: name → each measure that networks were asked for, those of assumptions among them.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -69,6 +69,7 @@ class Examination:
     used: Count
     planned: Count
     measures: Mapping[str, Measure]
+    measured: Mapping[str, Measure]
 
 
 def examine(
@@ -131,6 +132,7 @@ def examine(
         used=_count({cell: len(record.seeds) for cell, record in records.items()}),
         planned=_count({cell: demand.networks for cell, demand in planned.items()}),
         measures={claim.id: measure_of_claim(claim) for claim in claims},
+        measured={name: one for study in studies for name, one in study.measures.items()},
     )
 
 
@@ -351,8 +353,15 @@ def _check_measures(claim: Claim, chosen: Iterable[Measure]) -> None:
     for measure in chosen:
         if claim.reading.time == "initialization" and (measure.needs_training_data or "y_test" in measure.needs):
             raise InputError(f"claim {claim.id}: the measure {measure.name!r} says nothing about untrained networks")
-        if "epsilon" in measure.needs and "epsilon" not in claim.grid:
+        if "epsilon" in measure.asks_for and "epsilon" not in claim.grid:
             raise InputError(f"claim {claim.id}: the measure {measure.name!r} needs a radius: give the grid an epsilon")
+    chosen = tuple(chosen)
+    radii = claim.grid.get("epsilon", ())
+    own = [one for one in chosen if one.radius is not None and any(radius != one.radius for radius in radii)]
+    if own and not any("epsilon" in one.asks_for for one in chosen):
+        raise InputError(
+            f"claim {claim.id}: the grid's epsilon contradicts {own[0]!r}: it is for measures that have no radius"
+        )
 
 
 def _check_cell(claim: Claim, shown: Mapping[str, Any], cell: Cell, known: _Known, chosen: Iterable[Measure]) -> None:
@@ -378,9 +387,11 @@ def _check_cell(claim: Claim, shown: Mapping[str, Any], cell: Cell, known: _Know
                 cell.adversary.check_inputs(name, cell.scale * x, domain)
     for measure in chosen:
         # Ours are tested; tracing all of them for every cell would take longer than running some.
-        if MEASURES.get(measure.name) != measure:
+        if not is_packaged(measure):
             with _blaming(f"claim {claim.id}: at {shown_as(shown)}"):
-                check_traceable(measure, cell.net, known.data.x_test[: cell.points or known.infinite.points], cell.n)
+                check_traceable(
+                    measure, cell.net, known.data.x_test[: cell.points or known.infinite.points].shape, cell.n
+                )
 
 
 def _allowed(claim: Claim, formula: Callable[..., Any]) -> Callable[[float], bool]:
@@ -428,9 +439,7 @@ def _sample(study: _Study, shown: dict[str, Any], record: CellRecord, networks: 
         return CellSample(values=np.empty(0), in_scope=False, **stated)
     values = record.values[claim.measure_name][:networks]
     problem = problem_of(claim, record, networks, stated["reference"], known.data)
-    checked = {
-        name: float(np.mean(record.values[name][:networks])) for one in claim.assumptions for name in one.measures
-    }
+    checked = {name: float(np.mean(record.values[name][:networks])) for one in claim.assumptions for name in one.names}
     at.update(checked)
     return CellSample(
         values=values,

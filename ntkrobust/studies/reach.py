@@ -43,7 +43,7 @@ def problem_of(claim: Claim, record: CellRecord, networks: int, reference: float
         return _out_of_reach(record, short, data)
     if not np.isfinite(values).all():
         return f"{np.sum(~np.isfinite(values))} of {len(values)} values of {claim.measure_name} are not finite"
-    for name in (name for one in claim.assumptions for name in one.measures):
+    for name in (name for one in claim.assumptions for name in one.names):
         if not np.isfinite(record.values[name][:networks]).all():
             return f"values of {name}, which an assumption looks at, are not finite"
     return _without_meaning(claim, values, reference)

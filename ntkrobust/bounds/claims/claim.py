@@ -22,7 +22,7 @@ from ntkrobust.bounds.claims.coordinates import (
     family_name,
 )
 from ntkrobust.bounds.claims.quantity import Quantity
-from ntkrobust.bounds.claims.reading import AT_INITIALIZATION, Assumption, Reading
+from ntkrobust.bounds.claims.reading import AT_INITIALIZATION, Assumption, Reading, name_of
 from ntkrobust.bounds.claims.relations import (
     AtLeast,
     AtMost,
@@ -75,7 +75,8 @@ class Claim(Value):
             :func:`RisesThenFalls` or :func:`FallsThenRises`.
         measure: the name of the measure it speaks of; a function of a network and of points, as
             :func:`~ntkrobust.finite.measures.functions.measure_of` takes it (``def norm(jacobian)``,
-            ``def change(apply, parameters, x)``); a :class:`~ntkrobust.Measure`; or a :class:`Quantity`, for a
+            ``def change(apply, parameters, x)``); a :class:`~ntkrobust.Measure`, as those of ``ntkrobust.measures``
+            with parameters of their own; or a :class:`Quantity`, for a
             statement about a formula that needs no networks.
         grid: axis → values. Axes: ``initialization``, ``depth``, ``width``, ``activation``, ``parameterization``,
             ``bias_std``, ``d_out``, ``n`` (training points), ``epsilon`` (a radius, for measures that need one),
@@ -141,7 +142,7 @@ class Claim(Value):
             (self.formula_name, self.formula, ()),
             ("theory", self.theory, ()),
             ("quantity", self.measure.formula if isinstance(self.measure, Quantity) else None, ()),
-            *((f"assumption {one.text!r}", one.holds, one.measures) for one in self.assumptions),
+            *((f"assumption {one.text!r}", one.holds, one.names) for one in self.assumptions),
         ):
             if formula is not None:
                 check_arguments(f"claim {self.id}: its {what}", formula, (*COORDINATES, *extra))
@@ -205,10 +206,10 @@ class Claim(Value):
     @property
     def measure_name(self) -> str:
         """The measure's name: its own, or its function's; one without a name is named after the claim."""
-        if isinstance(self.measure, str):
-            return self.measure
-        name = str(getattr(self.measure, "name", "") or getattr(self.measure, "__name__", ""))
-        return name if name.isidentifier() else re.sub(r"\W+", "_", f"measure of {self.base_id}")
+        name = name_of(self.measure)
+        if isinstance(self.measure, str) or name.isidentifier():
+            return name
+        return re.sub(r"\W+", "_", f"measure of {self.base_id}")
 
     def describe(self) -> dict[str, Any]:
         """The claim as plain data: what of it JSON can hold."""

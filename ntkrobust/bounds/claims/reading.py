@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from ntkrobust.adversary import Adversary
 from ntkrobust.checks import MOST_STEPS, check_choice, check_integer, check_positive, check_sequence, check_text, shown
@@ -155,19 +156,35 @@ class Assumption(Value):
     Attributes:
         text: what is assumed.
         holds: a function of named coordinates of a cell, or of cell averages of measures by their names.
-        measures: those measures.
+        measures: those measures: names, objects, or functions, as a claim takes them.
     """
 
     text: str
     holds: Callable[..., bool]
-    measures: tuple[str, ...] = ()
+    measures: tuple[str | Callable[..., Any] | Any, ...] = ()
 
     def __post_init__(self) -> None:
         check_text("the text of an assumption", self.text)
         if not callable(self.holds):
             raise InputError(f"an assumption holds where a function says so, got {shown(self.holds)}")
         if isinstance(self.measures, str) or not all(
-            isinstance(name, str) for name in check_sequence(self.measures, "the measures of an assumption")
+            isinstance(one, str) or name_of(one).isidentifier()
+            for one in check_sequence(self.measures, "the measures of an assumption")
         ):
-            raise InputError(f"the measures of an assumption must be names of measures, got {shown(self.measures)}")
+            raise InputError(
+                f"the measures of an assumption must be names of measures, or measures with names, got "
+                f"{shown(self.measures)}"
+            )
         object.__setattr__(self, "measures", tuple(self.measures))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its measures, which are those of the arguments of ``holds``."""
+        return tuple(map(name_of, self.measures))
+
+
+def name_of(measure: Any) -> str:
+    """The name of a measure: itself, its own or its function's; where it has none, "", or one that no variable has."""
+    if isinstance(measure, str):
+        return measure
+    return str(getattr(measure, "name", "") or getattr(measure, "__name__", ""))

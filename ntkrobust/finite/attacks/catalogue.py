@@ -12,6 +12,7 @@ from ntkrobust.finite.attacks.attacked_network import AttackedNetwork
 from ntkrobust.finite.attacks.base import Attack, count
 from ntkrobust.finite.attacks.fgsm import FGSM
 from ntkrobust.finite.attacks.found import Evaluation, Found
+from ntkrobust.finite.attacks.margin_pgd import MarginPGD
 from ntkrobust.finite.attacks.pgd import PGD
 from ntkrobust.finite.attacks.random_search import RandomSearch
 from ntkrobust.finite.attacks.square import Square
@@ -26,6 +27,7 @@ __all__ = [
     "AttackedNetwork",
     "Evaluation",
     "Found",
+    "MarginPGD",
     "RandomSearch",
     "Square",
     "count",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from ntkrobust.checks import unknown
+from ntkrobust.finite.attacks.base import count
 from ntkrobust.finite.measures.accuracy import NaturalAccuracy, OutputRms, TestMse, TrainAccuracy, TrainLoss
-from ntkrobust.finite.measures.base import Computed, Measure, Side
+from ntkrobust.finite.measures.attacked import USUAL
+from ntkrobust.finite.measures.base import Computed, Measure, Side, number
 from ntkrobust.finite.measures.jacobian import (
     JacobianFrobenius,
     JacobianFrobeniusFourth,
@@ -65,8 +69,12 @@ __all__ = [
     "TestMse",
     "TrainAccuracy",
     "TrainLoss",
+    "count",
     "get",
+    "number",
 ]
+
+_IN_L2 = dataclasses.replace(USUAL, norm="l2")
 
 MEASURES: dict[str, Measure] = {
     measure.name: measure
@@ -95,10 +103,10 @@ MEASURES: dict[str, Measure] = {
         TrainAccuracy(),
         NaturalAccuracy(),
         RobustAccuracy(),
-        RobustAccuracy(norm="l2"),
+        RobustAccuracy(attack=_IN_L2),
         StabilityGivenCorrect(),
         PredictionStability(),
-        PredictionStability(norm="l2"),
+        PredictionStability(attack=_IN_L2),
         LocalLipschitz(),
         KlGradient(),
         RobustAccuracy(by_attack=True),

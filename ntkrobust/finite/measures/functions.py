@@ -10,9 +10,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from ntkrobust.checks import shown
 from ntkrobust.errors import InputError
+from ntkrobust.finite.attacks.base import Attack
 from ntkrobust.finite.measures.base import Computed, Measure, formula_in
 from ntkrobust.finite.measures.catalogue import MEASURES, get
 from ntkrobust.finite.measures.probe import Probe
@@ -36,6 +37,7 @@ ARGUMENTS: dict[str, Callable[[Probe], Any]] = {
     "upper": lambda probe: probe.domain["upper"],
     "movable": lambda probe: probe.domain.get("movable", jnp.ones(probe.x.shape[1], bool)),
     "key": lambda probe: probe.key,
+    "probe": lambda probe: probe,
 }
 """What a measure can ask for by name.
 
@@ -43,7 +45,8 @@ ARGUMENTS: dict[str, Callable[[Probe], Any]] = {
 W_L as they are trained) and ``biases``; the test points ``x`` (n', d) and their targets ``y`` (n', o); ``outputs``
 (n', o) and ``jacobian`` ∂f/∂x (n', o, d) there; the training set ``x_train`` (n, d), ``y_train`` (n, o); the radius
 ``epsilon``; the range of the data, ``lower`` and ``upper`` (d,), ∓∞ where it has none, and which of its coordinates may
-be ``movable`` (d,); and a typed ``key`` of this network, for measures that sample.
+be ``movable`` (d,); a typed ``key`` of this network, for measures that sample; and the ``probe`` that has all this,
+:class:`~ntkrobust.finite.measures.probe.Probe`, as far as ``Measure(name, definition, compute, needs=…)`` says more.
 """
 
 
@@ -57,14 +60,8 @@ class _Called(Value):
     def __call__(self, probe: Probe) -> jax.Array:
         found = jnp.asarray(self.function(**{name: ARGUMENTS[name](probe) for name in self.names}))
         if jnp.issubdtype(found.dtype, jnp.complexfloating):
-            raise InputError("must give real numbers, got complex ones")
-        found = found.astype(TRAINING_DTYPE)
-        if found.shape not in ((), (len(probe.x),)):
-            raise InputError(
-                f"must give one number, or one per test point (shape ({len(probe.x)},)), got shape {found.shape}"
-            )
-        # Over the points it is averaged, as all measures of points are.
-        return jnp.mean(found)
+            raise InputError("it must give real numbers, got complex ones")
+        return found.astype(TRAINING_DTYPE)
 
 
 def measure_of(measure: str | Measure | Callable[..., Any], name: str = "") -> Measure:
@@ -85,13 +82,15 @@ def measure_of(measure: str | Measure | Callable[..., Any], name: str = "") -> M
     Raises:
         InputError: the name is unknown, or a function asks for something that a network does not have.
     """
-    if isinstance(measure, Measure):
-        return measure
-    if isinstance(measure, str):
+    if isinstance(measure, str | Measure):
         return get(measure)
     if not callable(measure):
-        raise InputError(f"a measure is a name, a function or a Measure, got {measure!r}")
+        raise InputError(f"a measure is a name, a function or a Measure, got {shown(measure)}")
+    if isinstance(measure, type):
+        raise InputError(f"a measure is an object, such as {measure.__name__}(), got the class {measure.__name__}")
     name = name or getattr(measure, "__name__", "")
+    if not name.isidentifier():
+        raise InputError(f"a function that measures needs a name, for its variable, got {shown(name)}: write it by def")
     if name in MEASURES:
         raise InputError(f"the measure {name!r} exists: give the function another name")
     try:
@@ -105,33 +104,40 @@ def measure_of(measure: str | Measure | Callable[..., Any], name: str = "") -> M
         name,
         formula_in(measure),
         _Called(measure, asked),
-        dims=(),
+        dims=None,
         needs=tuple(need for argument, need in (("y", "y_test"), ("epsilon", "epsilon")) if argument in asked),
-        source="the claim's own",
+        source=f"the function {name}",
         needs_training_data=bool({"x_train", "y_train"} & set(asked)),
         needs_initial="initial_parameters" in asked,
     )
 
 
-def check_traceable(measure: Measure, net: Network, x_test: np.ndarray, n: int) -> None:
+def is_packaged(measure: Measure) -> bool:
+    """Whether all of it comes with the package, and is tested: then nothing has to be tried."""
+    parts = [measure, *(getattr(measure, field.name) for field in dataclasses.fields(measure))]  # type: ignore[arg-type]
+    kinds = [type(one) for one in parts if isinstance(one, Measure | Attack)]
+    return not isinstance(measure, Computed) and all(kind.__module__.startswith("ntkrobust.") for kind in kinds)
+
+
+def check_traceable(measure: Measure, net: Network, points: tuple[int, int], n: int) -> None:
     """See that a measure gives what it should for a network, without computing anything.
 
     Args:
         measure: the measure.
         net: the network.
-        x_test: (n', d) test points.
+        points: (n', d), shape of the test points.
         n: training points.
 
     Raises:
         InputError: it fails, or gives something of another shape than its dims say.
     """
-    try:
-        found = abstract_values(measure, net, x_test.shape, n)
-    except InputError as error:
-        raise InputError(f"the measure {measure.name!r} {error}") from None
-    except Exception as error:  # a user's own code
-        sentence = str(error).strip().partition("\n")[0]
-        raise InputError(f"the measure {measure.name!r} fails: {type(error).__name__}: {sentence}") from error
-    if measure.dims is not None and len(getattr(found, "shape", ())) != len(measure.dims):
-        shape = getattr(found, "shape", None)
-        raise InputError(f"the measure {measure.name!r} must have the axes {measure.dims}, got shape {shape}")
+    found = abstract_values(measure, net, points, n)
+    name, shape = measure.name, getattr(found, "shape", None)
+    if measure.dims is None:
+        if shape not in ((), points[:1]):
+            per_point = f"one per test point (shape {points[:1]})"
+            raise InputError(f"the measure {name!r} must give one number, or {per_point}, got shape {shape}")
+    elif shape is None or len(shape) != len(measure.dims):
+        raise InputError(f"the measure {name!r} must have the axes {measure.dims}, got shape {shape}")
+    elif "point" in measure.dims and shape[measure.dims.index("point")] != points[0]:
+        raise InputError(f"the measure {name!r} must give one number per test point, {points[0]}, got shape {shape}")

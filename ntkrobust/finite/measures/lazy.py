@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,7 +56,6 @@ class LazyRatioPerLayer(Measure):
         return jnp.stack([_relative_change([new], [old]) for new, old in pairs])
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class KernelChange(Measure):
     """How far the empirical kernel has moved.
 
@@ -71,7 +69,9 @@ class KernelChange(Measure):
     needs_initial = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "points", check_integer("points of KernelChange", self.points, 1))
+        """Check the number of points too."""
+        super().__post_init__()
+        self._set("points", check_integer("points of KernelChange", self.points, 1))
 
     @property
     def definition(self) -> str:

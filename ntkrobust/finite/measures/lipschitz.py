@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from ntkrobust.finite import differences
 from ntkrobust.finite.attacks import objectives
 from ntkrobust.finite.attacks.balls import TINY, length, random_point
+from ntkrobust.finite.attacks.base import count
 from ntkrobust.finite.attacks.found import Evaluation
 from ntkrobust.finite.measures import stability
-from ntkrobust.finite.measures.attacked import INSIDE, STEPS, Attacking, ball_of, two_runs
+from ntkrobust.finite.measures.attacked import INSIDE, STEPS, Attacking, two_runs
 from ntkrobust.finite.measures.base import Measure
 from ntkrobust.finite.measures.probe import Probe
 from ntkrobust.finite.measures.sources import WU
@@ -103,21 +104,32 @@ class Candidate(NamedTuple):
         return Candidate(jnp.where(is_larger, x, self.x), jnp.where(is_larger, value, self.value))
 
 
-class LocalLipschitz(Attacking):
+class _Climbed(Attacking):
+    """The largest number over two runs of projected gradient ascent in ℓ∞.
+
+    Attributes:
+        epsilon, by_attack: see :class:`~ntkrobust.finite.measures.attacked.Attacking`.
+        steps: gradients in each run.
+    """
+
+    steps: int = count(default=STEPS)
+    dims = ("point",)
+    side_of_bound = "lower"
+
+
+class LocalLipschitz(_Climbed):
     """How much a network changes between two points near each other, at most."""
 
-    dims = ("point",)
-    bounds_from = "lower"
     definition = r"\max_{x' \in B_\infty(x,\varepsilon)} \|f(x) - f(x')\|_1/\|x - x'\|_\infty"
 
     @property
     def source(self) -> str:
         """The attack."""
-        return self.meant(f"{WU}; largest over two runs of {STEPS} steps that climb the numerator, {INSIDE}")
+        return self.meant(f"{WU}; largest over two runs of {self.steps} steps that climb the numerator, {INSIDE}")
 
     def compute(self, probe: Probe) -> jax.Array:
         """The largest over the iterates of two runs that climb the numerator, (n',), rounded down."""
-        f, ball = probe.f_in_columns, ball_of(probe)
+        f, ball = probe.f_in_columns, self.ball(probe)
         clean = probe.outputs.T
         key_far, key_near = jax.random.split(jax.random.fold_in(probe.key, 3))
         far = random_point("linf", ball, key_far)
@@ -130,14 +142,14 @@ class LocalLipschitz(Attacking):
             away = length("linf", seen.x - ball.centre)
             return best.or_larger(seen.x, jnp.where(away > 0, seen.loss / jnp.maximum(away, TINY), 0))
 
-        best = two_runs(f, rise, ball, (far, near), track, Candidate.none(ball.centre))
+        best = two_runs(f, rise, ball, (far, near), track, Candidate.none(ball.centre), self.steps)
         # The search may be led by rounding, the number may not: it is made again in float64.
         delta = best.x - ball.centre
         found = differences.change(probe.model, probe.scales, probe.parameters, ball.centre, delta)
         return differences.quotient_below(found, length("linf", delta))
 
 
-class KlGradient(Attacking):
+class KlGradient(_Climbed):
     """The steepest that the divergence of predictions is near a point, at most.
 
     p is the softmax of f, and for one output the logistic probabilities (σ(f), σ(−f)). The gradient is that in the
@@ -148,8 +160,6 @@ class KlGradient(Attacking):
     :func:`~ntkrobust.finite.attacks.objectives.temperature_into_range`; the number is that of f.
     """
 
-    dims = ("point",)
-    bounds_from = "lower"
     definition = (
         r"\max_{x'} \|\nabla_{x'} \mathrm{KL}(p(x)\,\|\,p(x'))\|_1,\ p = \mathrm{softmax}\,f,\ "
         r"x' \text{ the PGD iterates in } B_\infty(x,\varepsilon)"
@@ -160,12 +170,12 @@ class KlGradient(Attacking):
         """The attack."""
         return self.meant(
             f"the formula of the local Lipschitz constant in the public code of {WU}, which takes it over ten points "
-            f"on the way of each training input; here test points, two runs of {STEPS} steps, {INSIDE}"
+            f"on the way of each training input; here test points, two runs of {self.steps} steps, {INSIDE}"
         )
 
     def compute(self, probe: Probe) -> Scaled:
         """The largest ‖∇_{x'} KL(p(x)‖p(x'))‖₁ over the iterates of two runs from random points, (n',)."""
-        f, ball = probe.f_in_columns, ball_of(probe)
+        f, ball = probe.f_in_columns, self.ball(probe)
         temperature = objectives.temperature_into_range(probe.outputs.T)
         clean = _log_probabilities(probe.outputs.T / temperature)
 
@@ -180,7 +190,7 @@ class KlGradient(Attacking):
         keys = jax.random.split(jax.random.fold_in(probe.key, 4))
         # At x itself the divergence is least and has no gradient.
         starts = (random_point("linf", ball, keys[0]), random_point("linf", ball, keys[1]))
-        best = two_runs(f, divergence, ball, starts, track, Candidate.none(ball.centre))
+        best = two_runs(f, divergence, ball, starts, track, Candidate.none(ball.centre), self.steps)
         movable = ball.moving(jnp.ones_like(ball.centre))
         return differences.divergence_slope(
             probe.model, probe.scales, probe.parameters, ball.centre, best.x - ball.centre, movable

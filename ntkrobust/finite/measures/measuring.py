@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,9 +16,9 @@ from ntkrobust.data.encoding import check_have_classes, encode_like
 from ntkrobust.domain import Domain
 from ntkrobust.errors import InputError
 from ntkrobust.finite.arrays import as_radius, single_precision
-from ntkrobust.finite.measures.base import Measure
-from ntkrobust.finite.measures.catalogue import get
-from ntkrobust.finite.measures.programs import Measurements, check_architecture
+from ntkrobust.finite.measures.base import MOST_SAMPLES, Measure, check_measure
+from ntkrobust.finite.measures.functions import check_traceable, is_packaged, measure_of
+from ntkrobust.finite.measures.programs import Measurements, check_architecture, place
 from ntkrobust.finite.representable import check_representable
 from ntkrobust.finite.training.run import ELSEWHERE, Run, a_run
 from ntkrobust.networks.drawing import run_over_draws
@@ -32,15 +32,18 @@ from ntkrobust.runtime.seeds import check_seeds, seed_keys
 DRAWN_ONCE_BYTES = 2**26
 """Parameters of an ensemble, up to which they are drawn again for all times at once."""
 
-MOST_SAMPLES = 100_000
-"""Perturbations per point."""
+COORDINATES = ("seed", "time", "point", "layer", "step", "gradient_flow_time", "status")
+"""Of results; measures have other names."""
+
+Measured = str | Measure | Callable[..., Any]
+"""What can be measured: by name, as an object, or by a function."""
 
 
 @takes(run=a_run)
 def measure(
     run: Run,
     x_test: np.ndarray,
-    measures: Sequence[str | Measure] = ("perturbation_stability",),
+    measures: Measured | Sequence[Measured] = ("perturbation_stability",),
     *,
     y_test: np.ndarray | None = None,
     epsilon: float | None = None,
@@ -54,11 +57,13 @@ def measure(
     Args:
         run: what :func:`ntkrobust.train` returned.
         x_test: (n', d) inputs.
-        measures: names out of ``ntkrobust.measures.MEASURES``, or :class:`Measure` objects.
+        measures: names out of ``ntkrobust.measures.MEASURES``; objects of :mod:`ntkrobust.measures` or of one's own
+            (:class:`ntkrobust.Measure`), with parameters of their own; or functions, which ask for what they need by
+            the names of their arguments, see :func:`ntkrobust.finite.measures.functions.measure_of`.
         y_test: (n',) labels, which are those of training (``run.classes``), or (n', o) targets; for measures that
             compare with them.
-        epsilon: radius of finite perturbations, in the units of x.
-        samples: perturbations drawn per point by measures that sample.
+        epsilon: radius of finite perturbations, in the units of x, for measures that have none of their own.
+        samples: perturbations drawn per point by measures that sample and have no number of their own.
         bounds: the range in which measures that attack stay, numbers or (d,) arrays: by default the run's, never beyond
             it.
         movable: (d,) booleans, False for coordinates that they leave alone; by default the run's.
@@ -71,19 +76,20 @@ def measure(
         that it can't hold are float64.
 
     Raises:
-        InputError: an unknown measure, inputs of the wrong shape, with NaN or outside the range, a range beyond the
-            run's, a label that training never saw, a target without a class for a measure of accuracy, something a
-            measure needs is missing, or networks whose Jacobians or outputs single precision can't hold.
+        InputError: an unknown measure, two of one name, a radius that no measure takes, inputs of the wrong shape, with
+            NaN or outside the range, a range beyond the run's, a label that training never saw, a target without a
+            class for a measure of accuracy, something a measure needs is missing, one that JAX can't trace or that
+            gives another shape than it says, or networks whose Jacobians or outputs single precision can't hold.
     """
     domain = run.domain.narrowed(bounds, movable)
     y = None
     if y_test is not None:
         y = encode_like("y_test", y_test, run.y_train, run.classes)
         check_same_index("x_test", x_test, "y_test", y_test)
-    program, data = _prepare(run.net, domain, x_test, measures, y, epsilon, samples)
-    if any(one.of_classes for one in program.measures) and y is not None:
+    chosen, program, data = _prepare(run.net, domain, x_test, measures, y, epsilon, samples, len(run.x_train))
+    if any(one.of_classes for one in chosen) and y is not None:
         check_have_classes("y_test", y)
-    if any(one.of_classes and one.needs_training_data for one in program.measures):
+    if any(one.of_classes and one.needs_training_data for one in chosen):
         check_have_classes("y_train", run.y_train)
     if program.needs_initial and run.optimizer == ELSEWHERE:
         run.initial_parameters()  # says that there are none
@@ -103,11 +109,11 @@ def measure(
         "gradient_flow_time": (leading, run.time),
         "status": ("seed", run.status),
     }
-    return _labelled(program.measures, values, leading, labels, run.net, plan, domain)
+    return _labelled(chosen, values, leading, labels, run.net, plan, domain)
 
 
-def _at_all_times(program: Measurements, plan: Plan, shared: dict[str, Any], run: Run) -> dict[str, Any]:
-    """Measures (seed, time, …) by name."""
+def _at_all_times(program: Measurements, plan: Plan, shared: dict[str, Any], run: Run) -> tuple[Any, ...]:
+    """Each measure (seed, time, …)."""
     keys = seed_keys(run.key, run.seeds)
     at_times: list[dict[str, Any]] = [{"parameters": one, "key": keys} for one in run.snapshots]
     if not program.needs_initial:
@@ -117,7 +123,7 @@ def _at_all_times(program: Measurements, plan: Plan, shared: dict[str, Any], run
         times = run_over_times(program, plan, shared, [one | {"initial": initial} for one in at_times])
     else:
         times = [run_over_draws(program, plan, shared, run.net, run.d_in, one, "initial") for one in at_times]
-    stacked: dict[str, Any] = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *times)
+    stacked: tuple[Any, ...] = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *times)
     return stacked
 
 
@@ -125,7 +131,7 @@ def _at_all_times(program: Measurements, plan: Plan, shared: dict[str, Any], run
 def measure_untrained(
     net: Network,
     x_test: np.ndarray,
-    measures: Sequence[str | Measure] = ("perturbation_stability",),
+    measures: Measured | Sequence[Measured] = ("perturbation_stability",),
     *,
     seeds: int | Sequence[int] = 1024,
     key: jax.Array | None = None,
@@ -139,11 +145,11 @@ def measure_untrained(
     Args:
         net: the network.
         x_test: (n', d) inputs.
-        measures: names or :class:`Measure` objects, of those that need neither training data nor labels.
+        measures: as for :func:`measure`, of those that need neither training data nor labels.
         seeds: a number n for the seeds 0 … n−1, or the seeds themselves.
         key: a typed key, by default ``jax.random.key(0)``.
-        epsilon: radius of finite perturbations, in the units of x.
-        samples: perturbations drawn per point by measures that sample.
+        epsilon: radius of finite perturbations, in the units of x, for measures that have none of their own.
+        samples: perturbations drawn per point by measures that sample and have no number of their own.
         bounds, movable: as for :func:`measure`, by default no range, and all coordinates.
 
     Returns:
@@ -155,31 +161,37 @@ def measure_untrained(
     seeds = check_seeds(seeds)
     d_in = single_precision("x_test", rows_of(net, x_test)).shape[1]
     domain = Domain.of(d_in, bounds, movable)
-    program, data = _prepare(net, domain, x_test, measures, None, epsilon, samples)
-    for one in program.measures:
+    chosen, program, data = _prepare(net, domain, x_test, measures, None, epsilon, samples)
+    for one in chosen:
         if one.needs_training_data:
             raise InputError(f"the measure {one.name!r} needs training data, which untrained networks do not have")
     plan = choose_plan(net, d_in, len(data["x"]))
     shared: dict[str, Any] = {"scales": net.layer_scales(d_in), "data": data}
     check_representable(net, shared["scales"], data["x"])
     values = run_over_draws(program, plan, shared, net, d_in, {"key": seed_keys(key, seeds)})
-    return _labelled(program.measures, values, ("seed",), {"seed": list(seeds)}, net, plan, domain)
+    return _labelled(chosen, values, ("seed",), {"seed": list(seeds)}, net, plan, domain)
+
+
+class _Prepared(NamedTuple):
+    """The measures of a call, their program, and the test data it wants."""
+
+    measures: tuple[Measure, ...]
+    program: Measurements
+    data: dict[str, Any]
 
 
 def _prepare(
     net: Network,
     domain: Domain,
     x_test: np.ndarray,
-    measures: Sequence[str | Measure],
+    measures: Any,
     y_test: np.ndarray | None,
     epsilon: float | None,
     samples: int,
-) -> tuple[Measurements, dict[str, Any]]:
-    """The program for these measures and the test data it wants, checked."""
-    named = [measures] if isinstance(measures, str | Measure) else measures
-    if not isinstance(named, Sequence) or not named:
-        raise InputError(f"measures must be names of measures or Measure objects, got {shown(measures)}")
-    chosen = tuple(get(name) for name in named)
+    n: int = 0,
+) -> _Prepared:
+    """What a call is about, checked; n is the number of training points."""
+    chosen = _chosen(measures)
     x = single_precision("x_test", rows_of(net, x_test))
     if x.shape[1] != domain.d:
         raise InputError(f"x_test must have shape (n, {domain.d}), got {x.shape}")
@@ -193,19 +205,55 @@ def _prepare(
         if check_number("epsilon", epsilon) <= 0:
             raise InputError(f"epsilon must be positive, got {epsilon!r}")
         data["epsilon"] = as_radius(epsilon, x)
+        _check_used(epsilon, chosen)
     given = {"y_test": y_test is not None, "epsilon": epsilon is not None}
     for one in chosen:
-        for need in one.needs:
+        for need in one.asks_for:
             if not given[need]:
                 raise InputError(f"the measure {one.name!r} needs {need}")
         check_architecture(one, net)
+        if one.radius is not None:
+            as_radius(one.radius, x)
     samples = check_integer("samples", samples, 2, maximum=MOST_SAMPLES)
-    return Measurements(net.model(), chosen, samples), data
+    for one in chosen:
+        if not is_packaged(one) and (n or not one.needs_training_data):
+            check_traceable(one, net, x.shape, n)
+    placed, data["numbers"] = place(chosen, data.get("epsilon"))
+    return _Prepared(chosen, Measurements(net.model(), placed, samples), data)
+
+
+def _chosen(measures: Any) -> tuple[Measure, ...]:
+    """The measures that are asked for, each once.
+
+    Raises:
+        InputError: there are none, one is unknown or not what a measure has to be, or two different ones, or a measure
+            and a coordinate of the result, have the same name.
+    """
+    named = [measures] if isinstance(measures, str | Measure) or callable(measures) else measures
+    if not isinstance(named, Sequence) or not named:
+        raise InputError(f"measures must be names of measures, Measure objects or functions, got {shown(measures)}")
+    chosen: dict[str, Measure] = {}
+    for one in (check_measure(measure_of(each)) for each in named):
+        if chosen.setdefault(one.name, one) != one:
+            both = f"{chosen[one.name]!r} and {one!r}"
+            raise InputError(f"two measures of a call have the name {one.name!r}, {both}: rename one of them")
+        if one.name in COORDINATES:
+            raise InputError(f"the name {one.name!r} is that of a coordinate of the result: rename the measure")
+    return tuple(chosen.values())
+
+
+def _check_used(epsilon: float, chosen: Sequence[Measure]) -> None:
+    """Raise InputError if all measures with a radius have another one than that of the call."""
+    own = [one for one in chosen if one.radius is not None]
+    if own and not any("epsilon" in one.asks_for or one.radius == epsilon for one in chosen):
+        raise InputError(
+            f"epsilon={epsilon:g} contradicts {own[0]!r}: the epsilon of a call is for measures that have none"
+        )
 
 
 def _labelled(
     measures: Sequence[Measure],
-    values: dict[str, Any],
+    values: Sequence[Any],
     leading: tuple[str, ...],
     labels: dict[str, Any],
     net: Network,
@@ -215,11 +263,11 @@ def _labelled(
     return xr.Dataset(
         {
             one.name: (
-                (*leading, *_dims(one, values[one.name], len(leading))),
-                resolved(values[one.name]),
-                {"definition": one.definition, "side": one.side, "source": one.source},
+                (*leading, *_dims(one, found, len(leading))),
+                resolved(found),
+                {"definition": one.stated, "side": one.side, "source": one.source},
             )
-            for one in measures
+            for one, found in zip(measures, values, strict=True)
         },
         coords=labels,
         attrs={"network": repr(net), "plan": str(plan), "domain": domain.in_words()},

@@ -15,6 +15,7 @@ from ntkrobust.finite.measures import stability
 from ntkrobust.networks.models import Model
 from ntkrobust.networks.parameters import LayerScales, Parameters
 from ntkrobust.numerics import spectral
+from ntkrobust.values import Value
 
 _T = TypeVar("_T")
 
@@ -53,13 +54,20 @@ class Probe:
         self._training = data.get("x_train"), data.get("y_train")
         self.key, self._epsilon, self.samples = key, data.get("epsilon"), samples
         self.domain: dict[str, jax.Array] = {name: data[name] for name in DOMAIN if name in data}
-        self._found: dict[Callable[[Probe], Any], Any] = {}
+        self._found: dict[Any, Any] = {}
 
-    def once(self, compute: Callable[[Probe], _T]) -> _T:
-        """``compute`` of this network, computed for the first measure that asks."""
-        if compute not in self._found:
-            self._found[compute] = compute(self)
-        return self._found[compute]
+    def once(self, compute: Callable[..., _T], *of: Any) -> _T:
+        """``compute(probe, *of)`` of this network, computed for the first measure that asks.
+
+        Numbers that the program is given at run time are the same if they are one array of it, as they are where two
+        measures of a call have equal ones.
+        """
+        key = (compute, *map(_identity, of))
+        if key not in self._found:
+            # What is kept is alive, so no other array has its identity.
+            self._found[key] = of, compute(self, *of)
+        found: _T = self._found[key][1]
+        return found
 
     @property
     def labels(self) -> jax.Array:
@@ -125,7 +133,16 @@ class Probe:
 
 
 def _declared(value: _T | None, what: str, argument: str) -> _T:
-    """What a measure reads; InputError if it hasn't said that it would."""
+    """What a measure reads; InputError, as what follows its name, if it hasn't said that it would."""
     if value is None:
-        raise InputError(f"a measure that reads {what} has to be made with {argument}")
+        raise InputError(f"reads {what}, so it has to be made with {argument}")
+    return value
+
+
+def _identity(value: Any) -> Any:
+    """What tells a value from others: itself, or for arrays of a program that they are this one."""
+    if isinstance(value, jax.Array):
+        return id(value)
+    if isinstance(value, Value):
+        return type(value), tuple((name, _identity(one)) for name, one in sorted(vars(value).items()))
     return value

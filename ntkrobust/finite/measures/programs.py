@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from ntkrobust.errors import InputError
 from ntkrobust.finite.measures.base import Measure
@@ -18,25 +20,76 @@ from ntkrobust.numerics.scaling import Scaled
 
 
 @dataclasses.dataclass(frozen=True)
+class Placed:
+    """A measure in a program.
+
+    Attributes:
+        measure: without the numbers that the program is given at run time.
+        places: names of these numbers, and where they are among those that the program is given.
+    """
+
+    measure: Measure
+    places: tuple[tuple[str, int], ...] = ()
+
+    def __call__(self, probe: Probe, numbers: Sequence[Any]) -> jax.Array | Scaled:
+        """What it gives with these numbers; InputError, with its name, where it can't."""
+        measure = self.measure.with_numbers({name: numbers[place] for name, place in self.places})
+        try:
+            return measure(probe)
+        except InputError as error:
+            raise InputError(f"the measure {self.measure.name!r}: {error}") from error
+        except Exception as error:  # a user's own code
+            sentence = str(error).strip().partition("\n")[0]
+            raise InputError(f"the measure {self.measure.name!r} fails: {type(error).__name__}: {sentence}") from error
+
+
+def place(measures: Sequence[Measure], epsilon: np.float32 | None) -> tuple[tuple[Placed, ...], tuple[np.generic, ...]]:
+    """Measures in a program, and the numbers that it is given: of equal ones each only once, so that they are shared.
+
+    Args:
+        measures: the measures.
+        epsilon: radius of the call, which those without one, or with this one, take.
+    """
+    numbers: dict[tuple[str, Any], np.generic] = {}
+    placed = []
+    for measure in measures:
+        places = []
+        for name, value in measure.numbers().items():
+            if name == "epsilon" and value == epsilon:
+                continue
+            key = (value.dtype.char, value.item())
+            numbers.setdefault(key, value)
+            places.append((name, list(numbers).index(key)))
+        placed.append(Placed(measure.static(), tuple(places)))
+    return tuple(placed), tuple(numbers.values())
+
+
+@dataclasses.dataclass(frozen=True)
 class Measurements:
-    """All chosen measures of one network, as one program in which common parts are shared."""
+    """All chosen measures of one network, as one program in which common parts are shared.
+
+    Shared arrays: ``scales``; ``data``: ``x``, what measures need of ``y``, ``x_train``, ``y_train``, ``epsilon``, the
+    domain, and ``numbers``, see :func:`place`. Of each network: ``parameters``, ``key``, and perhaps ``initial``.
+
+    Results: one for each measure, in order.
+    """
 
     model: Model
-    measures: tuple[Measure, ...]
+    measures: tuple[Placed, ...]
     samples: int
 
     @property
     def needs_initial(self) -> bool:
         """Whether a measure looks at parameters as they were drawn."""
-        return any(measure.needs_initial for measure in self.measures)
+        return any(one.measure.needs_initial for one in self.measures)
 
     @property
     def needs_training_data(self) -> bool:
         """Whether a measure looks at the training set."""
-        return any(measure.needs_training_data for measure in self.measures)
+        return any(one.measure.needs_training_data for one in self.measures)
 
-    def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array | Scaled]:
-        """Each measure by its name."""
+    def __call__(self, shared: dict, one: dict) -> tuple[jax.Array | Scaled, ...]:
+        """All measures of one network."""
         probe = Probe(
             self.model,
             shared["scales"],
@@ -48,7 +101,7 @@ class Measurements:
             jax.random.fold_in(one["key"], 2**32 - 1),
             self.samples,
         )
-        return {measure.name: measure.compute(probe) for measure in self.measures}
+        return tuple(measure(probe, shared["data"]["numbers"]) for measure in self.measures)
 
 
 def check_architecture(measure: Measure, net: Network) -> None:
@@ -74,8 +127,9 @@ def abstract_values(measure: Measure, net: Network, points: tuple[int, int], n: 
     def array(*shape: int) -> Any:
         return jax.ShapeDtypeStruct(shape, TRAINING_DTYPE)
 
-    program = Measurements(net.model(), (measure,), samples=2)
-    data = {"x": array(n_test, d), "y": array(n_test, net.d_out), "epsilon": array()}
+    placed, numbers = place([measure], None)
+    program = Measurements(net.model(), placed, samples=2)
+    data = {"x": array(n_test, d), "y": array(n_test, net.d_out), "epsilon": array(), "numbers": numbers}
     data |= {"lower": array(d), "upper": array(d)}
     if program.needs_training_data:
         data |= {"x_train": array(n, d), "y_train": array(n, net.d_out)}
@@ -85,5 +139,5 @@ def abstract_values(measure: Measure, net: Network, points: tuple[int, int], n: 
         lambda data, one: program({"scales": scales, "data": data}, one),
         data,
         {"parameters": net.parameter_shapes(d), "key": key},
-    )[measure.name]
+    )[0]
     return found.value if isinstance(found, Scaled) else found
