@@ -10,7 +10,7 @@ import pytest
 from test_optimizers import compilations
 
 import ntkrobust as ntr
-import ntkrobust.finite.training.train as training
+import ntkrobust.finite.training.prepared as training
 from ntkrobust import MLP, Adversary, InputError, Run
 from ntkrobust.domain import Domain
 from ntkrobust.finite.attacks import balls

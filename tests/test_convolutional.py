@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ntkrobust as ntr
-import ntkrobust.finite.training.train as training
+import ntkrobust.finite.training.prepared as training
 from ntkrobust import ConvNet, Initialization, InputError, WideResNet
 from ntkrobust.finite.measures import empirical_kernel
 from ntkrobust.finite.measures.measuring import measure_untrained

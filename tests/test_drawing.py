@@ -14,7 +14,7 @@ import ntkrobust as ntr
 from ntkrobust import MLP
 from ntkrobust.finite.measures.base import Measure
 from ntkrobust.finite.measures.programs import abstract_values
-from ntkrobust.finite.training.train import largest_kernel_eigenvalue
+from ntkrobust.finite.training.eigenvalues import largest_kernel_eigenvalue
 from ntkrobust.networks.convolutional import ConvNet
 from ntkrobust.networks.drawing import run_over_draws
 from ntkrobust.runtime.accelerated import THREEFRY_FROM

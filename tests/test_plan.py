@@ -18,7 +18,7 @@ import pytest
 
 import ntkrobust.finite.measures.measuring
 import ntkrobust.finite.training.attempts
-import ntkrobust.finite.training.train
+import ntkrobust.finite.training.prepared
 import ntkrobust.runtime.layout
 from ntkrobust import MLP, Run, measure, train
 from ntkrobust.networks.plans import choose_plan
@@ -44,7 +44,7 @@ def train_and_measure(seeds: int) -> tuple[Run, np.ndarray]:
 
 
 def use_plan(monkeypatch, plan: Plan) -> None:
-    for module in (ntkrobust.finite.training.train, ntkrobust.finite.measures.measuring):
+    for module in (ntkrobust.finite.training.prepared, ntkrobust.finite.measures.measuring):
         monkeypatch.setattr(module, "choose_plan", lambda *_: plan)
 
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 import ntkrobust.finite.training.train as training
-import ntkrobust.runtime.layout
 from ntkrobust import MLP, Initialization, InputError, measure, train
-from ntkrobust.finite.training.train import check_schedule, check_training_data, largest_kernel_eigenvalue, log_spaced
+from ntkrobust.finite.training import prepared
+from ntkrobust.finite.training.eigenvalues import largest_kernel_eigenvalue
+from ntkrobust.finite.training.problem import check_training_data
+from ntkrobust.finite.training.schedules import check_schedule, log_spaced
 from ntkrobust.networks.derivatives import empirical_ntk
 from ntkrobust.networks.parameters import Parameters
 from ntkrobust.runtime.layout import Plan
@@ -283,7 +285,7 @@ def test_the_automatic_rate_is_halved_where_the_loss_rises():
     y, every_step = 20 * Y, range(51)
     run = train(RELU, X, y, seeds=SEEDS, steps=50, record_steps=every_step)
     found = largest_kernel_eigenvalue(RELU, X, seeds=SEEDS)
-    ceiling = training.AUTO_CEILING * np.maximum(run.loss[:, 0], 400 * ZERO_LOSS)
+    ceiling = prepared.AUTO_CEILING * np.maximum(run.loss[:, 0], 400 * ZERO_LOSS)
     halvings = -np.log2(run.learning_rate * found)
     np.testing.assert_allclose(halvings, np.rint(halvings), atol=FLOAT32)
     assert len(set(np.rint(halvings))) > 2
@@ -338,7 +340,7 @@ def test_dead_networks_stay_finite_and_never_move():
 
 @pytest.mark.parametrize("group", [1, 4])
 def test_more_seeds_never_change_earlier_ones(group, monkeypatch):
-    monkeypatch.setattr(ntkrobust.finite.training.train, "choose_plan", lambda *_: Plan(group, 16))
+    monkeypatch.setattr(prepared, "choose_plan", lambda *_: Plan(group, 16))
     # 18 seeds: more than a chunk
     few, many = (train(NET, X, Y, seeds=n, steps=20, learning_rate=0.01, record_steps=[20]) for n in (SEEDS, 18))
     assert few.plan.startswith(f"{group} seed(s) per product")

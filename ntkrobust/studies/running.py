@@ -19,7 +19,8 @@ from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError
 from ntkrobust.finite.measures.base import Measure
 from ntkrobust.finite.measures.measuring import measure, measure_untrained
-from ntkrobust.finite.training.train import largest_kernel_eigenvalue, train
+from ntkrobust.finite.training.eigenvalues import largest_kernel_eigenvalue
+from ntkrobust.finite.training.train import train
 from ntkrobust.networks.plans import choose_plan
 from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.time_error import PILOT, TOLERANCES, Trained, halved_until_still

@@ -38,7 +38,8 @@ from ntkrobust.errors import InputError
 from ntkrobust.files.atomic import as_path
 from ntkrobust.finite.measures.measuring import measure
 from ntkrobust.finite.training.control_variate import jacobian_excess
-from ntkrobust.finite.training.train import check_schedule, train
+from ntkrobust.finite.training.schedules import check_schedule
+from ntkrobust.finite.training.train import train
 from ntkrobust.kernels.duals import is_kinked
 from ntkrobust.kernels.ensemble import InfiniteEnsemble
 from ntkrobust.kernels.general import GeneralEnsemble

@@ -29,7 +29,7 @@ import numpy as np
 
 from ntkrobust.errors import InputError
 from ntkrobust.finite.arrays import single_precision
-from ntkrobust.finite.training.train import check_training_data
+from ntkrobust.finite.training.problem import check_training_data
 from ntkrobust.networks.activations import Activation
 from ntkrobust.networks.drawing import run_over_draws
 from ntkrobust.networks.mlp import MLP
