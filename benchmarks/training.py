@@ -2,6 +2,9 @@
 
     python benchmarks/training.py [--quick] [--out benchmarks/results/training_cpu.txt]
     python benchmarks/training.py --row 1 4 4096 1437     # one row only
+    python benchmarks/training.py --row 2 3 1024 512 --steps 5 --best     # a call of few steps: what is not training
+
+With ``--best`` the shortest of the repetitions counts instead of the median, on a machine that others use too.
 
 Runs under google-benchmark (pip install google-benchmark), with its repetitions randomly interleaved; PyTorch (CPU
 build) is optional. Each row is one process: all its columns are measured within the same seconds, and only ratios
@@ -55,8 +58,8 @@ def jacobian_flops(seeds: int, depth: int, width: int, points: int) -> float:
     return seeds * 4 * points * parameters(depth, width)
 
 
-def measure_row(row: tuple[int, int, int, int], peers: Sequence[int], target: Path) -> None:
-    """All columns of one row, in this process; peers: numbers of PyTorch threads."""
+def measure_row(row: tuple[int, int, int, int], peers: Sequence[int], target: Path, given: int | None = None) -> None:
+    """All columns of one row, in this process; peers: numbers of PyTorch threads; given: steps, of all forms."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -71,11 +74,11 @@ def measure_row(row: tuple[int, int, int, int], peers: Sequence[int], target: Pa
     y = rng.standard_normal((points, 1)).astype(np.float32)
     # The last look at a loss costs a step more: few steps would count it twice.
     gigaflops = next((work for widest, work in GIGAFLOPS.items() if width <= widest), 40.0)
-    steps = max(24 if width < 2048 else 6, round(gigaflops * 1e9 / training_flops(*row)))
+    steps = given or max(24 if width < 2048 else 6, round(gigaflops * 1e9 / training_flops(*row)))
     shapes = net.layer_shapes(D)
     drawn = [jnp.asarray(rng.standard_normal((seeds, *s)) * (2 / s[1]) ** 0.5, jnp.float32) for s in shapes]
 
-    own_steps = max(steps, NARROW_STEPS) if width <= NARROW else steps
+    own_steps = max(steps, NARROW_STEPS) if width <= NARROW and not given else steps
 
     def ours(n: int = own_steps) -> Any:
         return ntr.train(net, x, y, seeds=seeds, steps=n, learning_rate=RATE, record_steps=[n])
@@ -217,8 +220,8 @@ def median(values: Sequence[float]) -> float:
     return values[len(values) // 2]
 
 
-def line(row: tuple[int, int, int, int], found: dict[str, Any]) -> str:
-    rate = {name: median(values) for name, values in found["rates"].items()}
+def line(row: tuple[int, int, int, int], found: dict[str, Any], of: Callable[..., float] = median) -> str:
+    rate = {name: of(values) for name, values in found["rates"].items()}
     plain = max(rate[form] for form in JAX_FORMS)
     torch_rates = {name: value for name, value in rate.items() if name.startswith("torch")}
     best = max(torch_rates, key=torch_rates.__getitem__) if torch_rates else ""
@@ -263,16 +266,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--torch-threads", type=int, nargs="*", default=[1, os.cpu_count() or 1])
     parser.add_argument("--row", type=int, nargs=4, metavar=("SEEDS", "DEPTH", "WIDTH", "POINTS"), help="one row only")
+    parser.add_argument("--steps", type=int, help="steps of all forms, not as many as take a moment")
+    parser.add_argument("--best", action="store_true", help="the best repetition instead of the median")
     parser.add_argument("--target", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.target:
-        measure_row(tuple(options.row), options.torch_threads, options.target)
+        measure_row(tuple(options.row), options.torch_threads, options.target, options.steps)
         return
     try:
         import torch  # noqa: F401
     except ImportError:
         options.torch_threads = []
-    lines = [hardware(), f"GFLOP/s, medians of {REPETITIONS} interleaved repetitions; ratios within a row.", "", HEADER]
+    kind = "best" if options.best else "medians"
+    lines = [hardware(), f"GFLOP/s, {kind} of {REPETITIONS} interleaved repetitions; ratios within a row.", "", HEADER]
     print("\n".join(lines), flush=True)
     for row in [tuple(options.row)] if options.row else QUICK if options.quick else ROWS:
         with tempfile.TemporaryDirectory() as folder:
@@ -286,8 +292,9 @@ def main() -> None:
                 "--target",
                 str(target),
             ]
+            command += ["--steps", str(options.steps)] if options.steps else []
             subprocess.run([*command, "--torch-threads", *threads], check=True, stdout=subprocess.DEVNULL)
-            lines.append(line(row, json.loads(target.read_text())))
+            lines.append(line(row, json.loads(target.read_text()), max if options.best else median))
         print(lines[-1], flush=True)
     if options.out:
         options.out.write_text("\n".join([*lines, ""]), encoding="utf-8")

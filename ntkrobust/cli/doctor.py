@@ -16,7 +16,7 @@ def doctor() -> int:
     console = standard_output()
     facts = Table(box=None, show_header=False, pad_edge=False)
     for name, value in examine_machine().items():
-        facts.add_row(escape(name), escape(printable(value)))
+        facts.add_row(escape(name), escape("\n".join(map(printable, value.splitlines()))))
     console.print(facts)
     checks = self_test()
     table = Table("self-test", "", "figure", box=None, header_style="bold", pad_edge=False)

@@ -11,6 +11,11 @@ SHARED_PRODUCT = 2**27
 """m²n from which one product keeps all cores busy, so that programs side by side gain nothing."""
 
 
+def is_large(net: Network, d_in: int, rows: int) -> bool:
+    """Whether one product, with so many columns, keeps all cores busy."""
+    return net.sizes(d_in).largest_product * rows >= SHARED_PRODUCT
+
+
 def choose_plan(
     net: Network, d_in: int, n_points: int, copies: int = 0, repeats: int = 1, *, inputs_move: bool = False
 ) -> Plan:
@@ -25,7 +30,7 @@ def choose_plan(
     rows = repeats * n_points
     sizes = net.sizes(d_in)
     activations = 3 * rows * net.d_out * (d_in + sizes.activations)
-    is_large = sizes.largest_product * rows >= SHARED_PRODUCT
+    large = is_large(net, d_in, rows)
     widest = max(sizes.widest, d_in if inputs_move else 0)
-    plan = plan_of_sizes(sizes.parameters, activations, widest * rows, copies, is_large=is_large)
-    return dataclasses.replace(plan, points=n_points) if is_large and plan.devices > 1 else plan
+    plan = plan_of_sizes(sizes.parameters, activations, widest * rows, copies, is_large=large)
+    return dataclasses.replace(plan, points=n_points) if large and plan.devices > 1 else plan

@@ -17,7 +17,7 @@ from ntkrobust.finite.training.problem import TrainingProblem
 from ntkrobust.finite.training.segments import FullBatch, GradientDescent, MiniBatches
 from ntkrobust.networks.models import Model
 from ntkrobust.networks.parameters import packed
-from ntkrobust.networks.plans import choose_plan
+from ntkrobust.networks.plans import choose_plan, is_large
 from ntkrobust.runtime.layout import Plan
 from ntkrobust.runtime.seeds import RawKeys, attack_keys, order_keys, seed_keys
 
@@ -84,7 +84,7 @@ def _plan(problem: TrainingProblem, memory_limit: int | None, room: int | None) 
     """How the seeds are laid out; InputError if they don't fit into memory."""
     net, (n, d_in) = problem.net, problem.x.shape
     copies = problem.optimizer.copies(problem.like)
-    repeats = 1 if problem.regularizer is None else problem.regularizer.repeats(net.d_out)
+    repeats = _repeats(problem)
     plan = choose_plan(net, d_in, n, copies, repeats)
     if memory_limit is not None:
         memory_limit = check_integer("memory_limit", memory_limit, 1, "in bytes", maximum=MOST_BYTES)
@@ -96,13 +96,23 @@ def _plan(problem: TrainingProblem, memory_limit: int | None, room: int | None) 
     return plan.with_room_for(most)
 
 
+def _repeats(problem: TrainingProblem) -> int:
+    """As how many samples each counts in the network, at most."""
+    return 1 if problem.regularizer is None else problem.regularizer.repeats(problem.net.d_out)
+
+
 def program_of(problem: TrainingProblem, model: Model) -> Program:
-    """The program that does what is asked for and carries no more than that takes."""
+    """The program that does what is asked for and carries no more than that takes.
+
+    Where networks are large, a pass that looks and takes no step costs more than a longer program.
+    """
+    n, d_in = problem.x.shape
+    looks_apart = is_large(problem.net, d_in, _repeats(problem) * n)
     optimizer, regularizer = problem.optimizer, problem.regularizer
     if problem.is_flow:
         return GradientFlow(model, problem.loss)
     if problem.batch is not None:
         return MiniBatches(model, problem.loss, optimizer, problem.batch, regularizer)
     if optimizer == Optimizer("gd") and not problem.weight_decay:
-        return GradientDescent(model, problem.loss, regularizer)
-    return FullBatch(model, problem.loss, optimizer, regularizer)
+        return GradientDescent(model, problem.loss, regularizer, looks_apart)
+    return FullBatch(model, problem.loss, optimizer, regularizer, looks_apart)

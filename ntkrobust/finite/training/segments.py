@@ -3,11 +3,16 @@
 All of them look (loss, and whether to go on) before each step, so that cutting training into segments changes nothing:
 the steps between two records are the same in one segment or in many. They take parameters and memory as they come,
 stacked or one array per layer, and give them back likewise.
+
+The last look comes after the last step and needs no gradient. In most programs loss and gradient appear once, and the
+last pass through the loop looks and takes no step: that compiles faster. Where a pass is long, ``looks_apart`` has that
+look in a forward pass of its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -29,6 +34,7 @@ class GradientDescent:
     model: Model
     loss: str = "squared"
     regularizer: Regularizer | None = None
+    looks_apart: bool = False
 
     def __call__(self, shared: dict, one: dict) -> dict[str, jax.Array]:
         """Take one network to where ``one`` says; see :class:`~ntkrobust.finite.training.attempts.TrainingTask`."""
@@ -38,17 +44,17 @@ class GradientDescent:
         def look_and_step(carry: tuple) -> tuple:
             parameters, step, _, ceiling, _ = carry
             loss, gradient = value_and_gradient(parameters, step)
-            # What counts as diverged is set by the network as it was drawn (or by f = 0, should that be worse).
-            ceiling = jnp.where(step == 0, shared["tolerated_rise"] * jnp.maximum(loss, shared["zero_loss"]), ceiling)
+            ceiling = _ceiling(shared, step, loss, ceiling)
             done = (step >= one["stop"]) | (loss <= shared["level"]) | ~(loss <= ceiling)
-            # Loss and gradient appear once in the program: the last pass through the loop looks and takes no step.
             optimizer = optax.sgd(jnp.where(done, 0.0, one["rate"]))
             updates, _ = optimizer.update(gradient, optimizer.init(parameters), parameters)
             return optax.apply_updates(parameters, updates), step + ~done, loss, ceiling, done
 
         zero = jnp.zeros((), jnp.float32)
         start = (one["parameters"], one["step"], zero, one["ceiling"], jnp.zeros((), bool))
-        parameters, step, loss, ceiling, _ = jax.lax.while_loop(lambda carry: ~carry[-1], look_and_step, start)
+        parameters, *looked = jax.lax.while_loop(_goes_on(one, self.looks_apart, 1), look_and_step, start)
+        look = partial(objective.at_step, shared, one, parameters) if self.looks_apart else None
+        step, loss, ceiling = _last_look(look, shared, *looked)
         return {"parameters": parameters, "step": step, "loss": loss, "ceiling": ceiling}
 
 
@@ -60,6 +66,7 @@ class FullBatch:
     loss: str
     optimizer: Optimizer
     regularizer: Regularizer | None = None
+    looks_apart: bool = False
 
     def __call__(self, shared: dict, one: dict) -> dict[str, Any]:
         """Take one network to where ``one`` says; see :class:`~ntkrobust.finite.training.attempts.TrainingTask`."""
@@ -69,7 +76,7 @@ class FullBatch:
         def look_and_step(carry: tuple) -> tuple:
             parameters, memory, step, _, ceiling, _ = carry
             loss, gradient = value_and_gradient(parameters, step)
-            ceiling = jnp.where(step == 0, shared["tolerated_rise"] * jnp.maximum(loss, shared["zero_loss"]), ceiling)
+            ceiling = _ceiling(shared, step, loss, ceiling)
             done = (step >= one["stop"]) | (loss <= shared["level"]) | ~(loss <= ceiling)
             moved = self.optimizer.move(gradient, memory, parameters, step, one["rate"], shared["weight_decay"])
             parameters, memory = jax.tree.map(lambda new, old: jnp.where(done, old, new), moved, (parameters, memory))
@@ -77,7 +84,9 @@ class FullBatch:
 
         zero = jnp.zeros((), jnp.float32)
         start = (one["parameters"], one["memory"], one["step"], zero, one["ceiling"], jnp.zeros((), bool))
-        parameters, memory, step, loss, ceiling, _ = jax.lax.while_loop(lambda carry: ~carry[-1], look_and_step, start)
+        parameters, memory, *looked = jax.lax.while_loop(_goes_on(one, self.looks_apart, 2), look_and_step, start)
+        look = partial(objective.at_step, shared, one, parameters) if self.looks_apart else None
+        step, loss, ceiling = _last_look(look, shared, *looked)
         return {"parameters": parameters, "memory": memory, "step": step, "loss": loss, "ceiling": ceiling}
 
 
@@ -113,7 +122,7 @@ class MiniBatches:
         def look_and_walk(carry: tuple) -> tuple:
             parameters, memory, step, _, ceiling, _ = carry
             loss = training_loss(shared, parameters)
-            ceiling = jnp.where(step == 0, shared["tolerated_rise"] * jnp.maximum(loss, shared["zero_loss"]), ceiling)
+            ceiling = _ceiling(shared, step, loss, ceiling)
             # A segment that begins within an epoch must do what one that went through would have done.
             stopped = (step % per_epoch == 0) & ((loss <= shared["level"]) | ~(loss <= ceiling))
             done = (step >= one["stop"]) | stopped
@@ -137,6 +146,33 @@ class MiniBatches:
             # Where the loss alone has stopped a network, it is what tells why.
             loss = jnp.where(loss <= ceiling, objective.at_step(shared, one, parameters, step), loss)
         return {"parameters": parameters, "memory": memory, "step": step, "loss": loss, "ceiling": ceiling}
+
+
+def _ceiling(shared: dict, step: jax.Array, loss: jax.Array, ceiling: jax.Array) -> jax.Array:
+    """The loss from which a network has diverged, set by itself as it was drawn (or by f = 0, should that be worse)."""
+    return jnp.where(step == 0, shared["tolerated_rise"] * jnp.maximum(loss, shared["zero_loss"]), ceiling)
+
+
+def _goes_on(one: dict, looks_apart: bool, step_at: int) -> Callable[[tuple], jax.Array]:
+    """Whether to look and step once more, from what is carried: the last of it is ``done``."""
+    if looks_apart:
+        return lambda carry: ~carry[-1] & (carry[step_at] < one["stop"])
+    return lambda carry: ~carry[-1]
+
+
+def _last_look(
+    look: Callable[[jax.Array], jax.Array] | None,
+    shared: dict,
+    step: jax.Array,
+    loss: jax.Array,
+    ceiling: jax.Array,
+    done: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Step count, loss and ceiling at the end; ``look`` gives the loss there unless it is known."""
+    if look is None:
+        return step, loss, ceiling
+    loss = jax.lax.cond(done, lambda: loss, lambda: look(step))
+    return step, loss, _ceiling(shared, step, loss, ceiling)
 
 
 def epoch_order(key: jax.Array, epoch: jax.Array | int, n: int) -> jax.Array:
