@@ -11,6 +11,8 @@ from ntkrobust.bounds.papers.sizes import PRESETS, SIZES
 from ntkrobust.checks import check_flag, check_sequence, check_text, shown, similar, unknown
 from ntkrobust.errors import InputError
 
+__all__ = ["OVERVIEW", "PRESETS", "catalogue", "default_claims", "load", "select"]
+
 
 def catalogue(preset: str = "quick") -> tuple[Claim, ...]:
     """All statements of this package, on the grids of a preset.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 PRESETS = ("quick", "standard", "paper")
+"""Names of the sizes of grids, from minutes on a laptop to those of the papers."""
 
 
 @dataclasses.dataclass(frozen=True)

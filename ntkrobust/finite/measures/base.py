@@ -34,6 +34,7 @@ from ntkrobust.numerics.scaling import Scaled
 from ntkrobust.values import Value, as_code
 
 Side = Literal["exact", "lower", "upper"]
+"""How a reported number relates to the quantity it is named after: it is it, or bounds it from this side."""
 
 DIMS = ("point", "layer")
 NEEDS = ("y_test", "epsilon")
