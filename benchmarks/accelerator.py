@@ -161,11 +161,10 @@ def drawing(width: int) -> Answer:
     import jax
 
     import ntkrobust as ntr
-    from ntkrobust.networks.drawing import initialize
     from ntkrobust.runtime.seeds import seed_keys
 
     net, keys = ntr.MLP(DEPTH, width), seed_keys(jax.random.key(0), (0, 1))
-    taken = best(lambda: initialize(net, D, keys))
+    taken = best(lambda: net.initialize(D, keys))
     return {"rate": 2 * net.count_parameters(D) / taken, "bytes": 2 * 4 * net.count_parameters(D)}
 
 
