@@ -17,7 +17,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --override requirements-overrides.txt
 REQUIREMENTS := pyproject.toml constraints.txt requirements-overrides.txt
 
-.PHONY: verify test test-slow test-sceptic check interpreter clean
+.PHONY: verify test test-fast test-slow test-sceptic check interpreter clean
 
 # The Python that would be used; fails where there is none of that name.
 interpreter:
@@ -26,15 +26,22 @@ interpreter:
 verify: $(VENV)/.lean-$(VERSION)
 	$(BIN)/ntkrobust verify --out $(RESULTS)
 
+# Tests of one file share what they train and compile: they run in one process.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
 test: check
-	$(BIN)/python -m pytest --numprocesses 2 -m "not slow"
+	$(PYTEST) -m "not slow"
+
+# Two minutes: every room, in small.
+test-fast: check
+	$(PYTEST) -m "fast and not slow"
 
 test-slow: $(VENV)/.dev-$(VERSION)
 	$(BIN)/python -m pytest -m slow
 
 # Numbers a sceptic would try to break, each printed beside the right one.
 test-sceptic: $(VENV)/.dev-$(VERSION)
-	$(BIN)/python -m pytest --numprocesses 2 -m "sceptic and not slow" tests/sceptic
+	$(PYTEST) -m "sceptic and not slow" tests/sceptic
 
 check: $(VENV)/.dev-$(VERSION)
 	$(BIN)/ruff check .

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 import pytest
+from fast import FAST
 from hypothesis import settings
+from jax.experimental.compilation_cache import compilation_cache
 
 from ntkrobust.runtime.compiling import PROGRAMS
 
@@ -18,31 +20,63 @@ settings.register_profile("fixed", derandomize=True)
 settings.load_profile("fixed")
 
 
+STORES_ALL = {"jax_persistent_cache_min_compile_time_secs": 0, "jax_persistent_cache_min_entry_size_bytes": -1}
+"""What makes JAX store every program that XLA compiles, however small."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Where Python is told to leave no bytecode, processes that tests start share some in a folder of this session.
+    """Processes of this session, those that tests start too, share what they compile, in folders that end with it.
 
-    Each would compile all that it imports again: some six seconds.
+    Programs of XLA: one that another file, process or notebook has compiled is read. JAX writes them bit by bit, so
+    each worker of xdist has a folder of its own; one that the user names (``JAX_COMPILATION_CACHE_DIR``) is kept.
+    Bytecode of Python, where it is told to leave none: each process would compile all that it imports again, some six
+    seconds.
     """
-    if not sys.dont_write_bytecode or hasattr(config, "workerinput"):
-        return
-    folder, told = tempfile.mkdtemp(prefix="ntkrobust-bytecode-"), os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.environ["PYTHONPYCACHEPREFIX"] = folder
+    environment = pytest.MonkeyPatch()
+    config.add_cleanup(environment.undo)
 
-    def undo() -> None:
-        del os.environ["PYTHONPYCACHEPREFIX"]
-        if told is not None:
-            os.environ["PYTHONDONTWRITEBYTECODE"] = told
-        shutil.rmtree(folder, ignore_errors=True)
+    def folder_of(what: str) -> str:
+        folder = tempfile.mkdtemp(prefix=f"ntkrobust-{what}-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        return folder
 
-    config.add_cleanup(undo)
+    if sys.dont_write_bytecode and not hasattr(config, "workerinput"):
+        environment.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        environment.setenv("PYTHONPYCACHEPREFIX", folder_of("bytecode"))
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and not getattr(config.option, "numprocesses", None):
+        for name, value in ({"jax_compilation_cache_dir": folder_of("programs")} | STORES_ALL).items():
+            environment.setenv(name.upper(), str(value))
+            jax.config.update(name, value)  # JAX has read its environment before
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in FAST:
+            item.add_marker(pytest.mark.fast)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _programs_of_one_file() -> Iterator[None]:
-    """No process keeps the programs of all files: each takes some 70 mappings of memory, and Linux allows 65 530."""
-    yield
+def _programs_of_one_file(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No process keeps the programs of all files: each takes some 70 mappings of memory, and Linux allows 65 530.
+
+    Files that say ``COMPILES_ANEW = True`` look at how programs are compiled: for them, none come from the cache.
+    """
+    with pytest.MonkeyPatch.context() as environment:
+        if getattr(request.module, "COMPILES_ANEW", False):
+            environment.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+            folder = jax.config.jax_compilation_cache_dir
+            _use_cache(None)
+            yield
+            _use_cache(folder)
+        else:
+            yield
     PROGRAMS.clear()
     jax.clear_caches()
+
+
+def _use_cache(folder: str | None) -> None:
+    jax.config.update("jax_compilation_cache_dir", folder)
+    compilation_cache.reset_cache()  # which folder is in use is decided once
 
 
 @pytest.fixture(autouse=True)

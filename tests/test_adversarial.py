@@ -158,6 +158,7 @@ def test_objectives_and_their_gradients(kind):
     assert abs(slope - (along(1e-5, 0.6) - along(-1e-5, 0.6)) / 2e-5) > 1e-3 * size
 
 
+@pytest.mark.fast
 def test_divergences():
     f, g = RNG.normal(size=(2, N, 1)).astype(np.float32)
     p, q = 1 / (1 + np.exp(-f)), 1 / (1 + np.exp(-g))
@@ -267,6 +268,7 @@ def test_an_automatic_rate_levels_and_divergence():
     assert set(lost.status) == {"diverged"}
 
 
+@pytest.mark.fast
 def test_memory_counts_what_is_attacked():
     net, plan = MLP(2, 8), Plan(1, 1)
     once, twice, jacobian = (
@@ -430,6 +432,7 @@ def test_ratios_without_natural_risk(monkeypatch):
                 ntr.width_adjusted_strength(run, MLP(2, 8, 10), steps=1)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     "function",
     [
@@ -483,6 +486,7 @@ BAD = {
 }
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("name", BAD)
 def test_bad_adversaries(name):
     changes, sentence = BAD[name]

@@ -167,6 +167,7 @@ def test_damaged_files(share, finished, tmp_path):
         go("gd", path)
 
 
+@pytest.mark.fast
 def test_places(tmp_path):
     (tmp_path / "file").write_text("")
     for path, sentence in (

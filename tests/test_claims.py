@@ -38,6 +38,7 @@ def largest_gradient(jacobian: jax.Array) -> jax.Array:
 # Formulas as text
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -53,6 +54,7 @@ def test_formulas_are_arithmetic(text: str, value: float) -> None:
     assert evaluate_number(formula, {"depth": 4, "width": 8}, positive=False) == pytest.approx(value)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     "text",
     [
@@ -67,6 +69,7 @@ def test_nothing_else_is_a_formula(text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.fast
 def test_conditions_compare() -> None:
     condition = Expression('width >= 2 * depth and not (1 < depth < 3 or initialization == "he")', condition=True)
     assert condition.names == ("depth", "initialization", "width")
@@ -105,6 +108,7 @@ def test_a_function_becomes_a_claim() -> None:
     assert law.measure == "perturbation_stability"
 
 
+@pytest.mark.fast
 def test_a_toml_file_says_all_that_a_claim_can(tmp_path: Path) -> None:
     path = tmp_path / "many.toml"
     path.write_text(documented("many.toml"))
@@ -124,6 +128,7 @@ def test_a_toml_file_says_all_that_a_claim_can(tmp_path: Path) -> None:
     assert attacked.grid["strength"] == (32.0,)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -354,6 +359,7 @@ def test_what_is_recollected_is_asked_for_by_name_and_never_refuted() -> None:
     assert found.reason.startswith("recollected form contradicted: ")
 
 
+@pytest.mark.fast
 def test_bounds_of_papers_are_examined_by_arithmetic() -> None:
     names = [claim.id for claim in catalogue() if claim.is_timeless]
     found = ntr.verify([*names, "bubeck2021"])

@@ -215,6 +215,7 @@ def test_ended_and_resumed(run, tmp_path, monkeypatch):
     np.testing.assert_array_equal(go().loss, run.loss)
 
 
+@pytest.mark.fast
 def test_networks_print_as_the_code_that_makes_them():
     for net in NETWORKS[:1] + NETWORKS[3:]:
         assert eval(repr(net), {"ConvNet": ConvNet, "WideResNet": WideResNet}) == net
@@ -223,6 +224,7 @@ def test_networks_print_as_the_code_that_makes_them():
     )
 
 
+@pytest.mark.fast
 def test_shapes_of_layers():
     net = WideResNet(10, 4, (7, 7, 3), groups=2)
     assert net.blocks == 2

@@ -131,6 +131,7 @@ def test_errors_fall_with_the_tolerance():
     assert errors[0] > errors[1] > errors[2]
 
 
+@pytest.mark.fast
 def test_the_scheme_has_orders_three_and_two():
     """e^{−z} on y' = −y: the error of a step is that of the Taylor series, and so is that of its twin."""
 

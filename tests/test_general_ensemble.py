@@ -209,6 +209,7 @@ def test_gradients_of_coarse_integrals_are_refused() -> None:
             request(TESTS)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("odd", [0.0, 1.0])
 def test_limits_at_zero(odd: float) -> None:
     steps = nodes(0.3)
@@ -219,6 +220,7 @@ def test_limits_at_zero(odd: float) -> None:
     assert error > 1e-4
 
 
+@pytest.mark.fast
 def test_kinks_are_refused() -> None:
     relu = GeneralEnsemble(fully_connected("relu")[1], VECTORS, RNG.standard_normal(len(VECTORS))).at(1.0)
     at_training = np.concatenate([TESTS, VECTORS[4:5] * (1 + 1e-9)])

@@ -36,6 +36,7 @@ def network(given: dict[str, Any]) -> ntr.MLP:
     return ntr.MLP(given["L"], activation=given.get("act", "relu"), initialization=gains, bias_std=bias_std)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("name", [name for name in VALUES if name.startswith("trG")])
 def test_gradient_covariance_at_initialization_meets_the_reference(name: str) -> None:
     entry = VALUES[name]
@@ -152,7 +153,7 @@ def random_network(rng: np.random.Generator, activation: str) -> ntr.MLP:
     )
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [*range(3), *(pytest.param(more, marks=pytest.mark.slow) for more in (3, 4, 5))])
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu(0.2)", "erf", "gelu"])
 def test_predictions_are_those_of_neural_tangents(activation: str, seed: int) -> None:
     rng = np.random.default_rng([seed, len(activation)])
@@ -198,7 +199,7 @@ def extrapolated(pair: Any, order: int) -> list[np.ndarray]:
     return [(2**order * a - b) / (2**order - 1) for a, b in zip(near, far, strict=True)]
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])  # another network
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu(0.2)", "erf", "gelu", "tanh", "linear"])
 def test_gradients_are_derivatives_of_mean_and_covariance(activation: str, seed: int) -> None:
     rng = np.random.default_rng([seed, 7, len(activation)])
@@ -615,6 +616,7 @@ def test_long_test_points_get_the_terms_they_need() -> None:
         now.variance(100 * X_TEST)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [

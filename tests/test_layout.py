@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fast import FAST
 
 PACKAGE = Path(__file__).parents[1] / "ntkrobust"
 MODULE = re.compile(r"ntkrobust(\.\w+)+")
@@ -103,6 +104,24 @@ def wrong_imports(sources: dict[str, str]) -> list[str]:
 
 def _within(module: str, room: str) -> bool:
     return module == room or module.startswith(f"{room}.")
+
+
+def rooms_without(sources: dict[str, str]) -> list[str]:
+    """Rooms that no fast test imports from."""
+    imported = {
+        module
+        for name, source in sources.items()
+        if name in FAST or "pytest.mark.fast" in source
+        for module in imports_of(source)
+    }
+    return [names[0] for names in LAYERS if not any(_within(one, name) for one in imported for name in names)]
+
+
+def test_every_room_has_fast_tests() -> None:
+    sources = {path.stem: path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("test_*.py")}
+    assert sources.keys() >= FAST
+    assert rooms_without(sources) == []
+    assert "cli" in rooms_without({"test_data": sources["test_data"]})
 
 
 def test_modules_import_only_from_layers_before_theirs() -> None:

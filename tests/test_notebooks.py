@@ -7,8 +7,8 @@ import nbclient
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
-SLOW = ("trained_gradients",)
-"""Those that take minutes."""
+SLOW = ("trained_gradients", "wider_networks")
+"""Those that take longest."""
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*zmq:RuntimeWarning")

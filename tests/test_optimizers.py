@@ -350,6 +350,7 @@ BAD = {
 }
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input(name):
     changes, sentence = BAD[name]
@@ -357,6 +358,7 @@ def test_bad_input(name):
         train(NET, X, Y, **({"seeds": 2, "steps": 20, "learning_rate": RATE} | changes))
 
 
+@pytest.mark.fast
 def test_targets_of_cross_entropy():
     with pytest.raises(InputError, match=r"takes targets ±1, got 0\.5"):
         check_loss("cross_entropy", np.array([[1.0], [0.5]]))

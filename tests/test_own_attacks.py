@@ -111,6 +111,7 @@ ALL = (
 )
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("attack", ALL, ids=repr)
 def test_attacks_are_values_and_print_as_the_code_that_makes_them(attack):
     again = eval(repr(attack), vars(ntr.attacks) | {"Corners": Corners, "Momentum": Momentum})
@@ -133,6 +134,7 @@ def test_what_attacks_are_made_of():
     assert ntr.attacks.named("apgd-ce", "l2", steps=3, queries=9) == ntr.attacks.APGD("ce", 3, norm="l2")
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [

@@ -71,6 +71,7 @@ ALL = (
 )
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("measure", [*ntr.measures.MEASURES.values(), *ALL], ids=lambda one: one.name)
 def test_measures_are_values_and_print_as_the_code_that_makes_them(measure):
     names = vars(ntr.measures) | vars(ntr.attacks) | {"Excess": Excess}
@@ -108,6 +109,7 @@ def test_a_replaced_measure_has_the_name_of_its_own_parameters():
     assert dataclasses.replace(Robust(epsilon=0.1), epsilon=0.2).name == "robust_accuracy_epsilon_0_2"
 
 
+@pytest.mark.fast
 def test_names_are_short_forms():
     assert ntr.measures.get("robust_accuracy") == Robust()
     assert ntr.measures.get("kernel_change") == ntr.measures.KernelChange(points=64)

@@ -155,6 +155,7 @@ def test_a_claim_of_a_family():
 # --- what is refused, in one sentence
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("net", "sentence"),
     [

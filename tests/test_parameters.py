@@ -59,6 +59,7 @@ def variance_z(arrays, variance):
     return (np.sum(entries**2) / variance - entries.size) / math.sqrt(2 * entries.size)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("parameterization", ["standard", "ntk"])
 @pytest.mark.parametrize("initialization", BETAS_SQ)
 def test_variances_of_the_entries(initialization, parameterization):
@@ -78,6 +79,7 @@ def test_variances_of_the_entries(initialization, parameterization):
             assert abs(variance_z(array, wrong * variance)) > Z
 
 
+@pytest.mark.fast
 def test_entries_are_normal_and_independent():
     drawn = draw_many(dataclasses.replace(DEEP, parameterization="ntk"))
     arrays = [np.asarray(leaf).reshape(MANY, -1)[:, :3] for leaf in jax.tree.leaves(drawn)]
@@ -133,6 +135,7 @@ def test_shapes_share_no_randomness():
         assert np.corrcoef(a, b)[0, 1] * math.sqrt(a.size) > Z
 
 
+@pytest.mark.fast
 def test_more_seeds_never_change_earlier_ones():
     def draw_three(*seeds, key=2026):
         return jax.tree.leaves(SHALLOW.initialize(D, seed_keys(jax.random.key(key), seeds)))
@@ -146,6 +149,7 @@ def test_more_seeds_never_change_earlier_ones():
             assert not np.isin(a, b[:3]).any()
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [

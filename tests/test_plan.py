@@ -30,6 +30,8 @@ from ntkrobust.runtime.layout import MAX_CHUNK, Plan
 from ntkrobust.runtime.machine import cores
 from ntkrobust.runtime.seeds import RawKeys
 
+COMPILES_ANEW = True
+
 X = np.linspace(-1.2, 1.4, 24).reshape(8, 3)
 Y = np.sin(3 * X[:, :2])
 # No biases, two layers, a given rate: the least to compile.
@@ -269,6 +271,7 @@ def test_training_holds_parameters_and_memory_once(optimizer, arrays, monkeypatc
     assert aliased() == [0]
 
 
+@pytest.mark.fast
 def test_pieces_share_the_seeds_evenly():
     for group, chunk, side_by_side, devices in itertools.product((1, 4, 16), (16, 64), (1, 2, 3), (1, 2)):
         for n_seeds in (1, 2, 3, 7, 16, 17, 40, 129):
@@ -297,6 +300,7 @@ def test_programs_are_few():
 # --- how a plan is chosen
 
 
+@pytest.mark.fast
 def test_plans(monkeypatch):
     monkeypatch.setattr(ntkrobust.runtime.layout, "side_by_side", lambda: 2)
     devices = jax.local_device_count()
@@ -444,6 +448,7 @@ class OnAnyStream:
 
 
 # 40: more streams than there are threads for
+@pytest.mark.fast
 @pytest.mark.parametrize("streams", [1, 2, 3, 40])
 def test_every_task_is_done_once_by_threads_that_are_kept(streams):
     number, done = 0, []

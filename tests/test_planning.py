@@ -41,6 +41,7 @@ def test_the_promised_effect_is_shown(relation: Any, outcome: Any) -> None:
     assert np.mean(planning.p_values(claim, cells, wrong) <= 0.05) < 0.01
 
 
+@pytest.mark.fast
 def test_the_three_questions_agree() -> None:
     bound = AtMost(one)
     effect = planning.detectable_effect(bound, cv=0.3, n=40)
@@ -53,6 +54,7 @@ def test_the_three_questions_agree() -> None:
     assert planning.networks_needed(bound, cv=0.8, effect=1.001, largest=50) is None
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [({"n": 11}, "needs 12 networks"), ({"cv": 0.0}, "coefficient of variation"), ({"effect": 1.0}, "above 1")],

@@ -27,6 +27,8 @@ from ntkrobust.runtime.random_normals import BLOCK, normals
 from ntkrobust.runtime.seeds import RawKeys, seed_keys, typed_keys
 from ntkrobust.workflows.doctor import _normals
 
+COMPILES_ANEW = True
+
 on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu" or jax.local_device_count() > 1, reason="no streams there")
 
 X = np.linspace(-1.2, 1.4, 24).reshape(8, 3)
@@ -185,6 +187,7 @@ def test_normals_are_those_of_jax_without_positions(
     assert THREEFRY_FROM.why_not is not None
 
 
+@pytest.mark.fast
 def test_sizes_that_have_programs_are_few_and_waste_little() -> None:
     sizes = range(1, 2**15)
     drawn = [random_normals._size_from(size) for size in sizes]
@@ -218,6 +221,7 @@ def wave(shared: jax.Array, one: dict) -> dict:
     return {"y": jnp.tanh(one["x"] @ shared), "bits": jax.random.bits(one["key"])}
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("group", [1, 2])
 @pytest.mark.parametrize("make", [PlainExecutor, pytest.param(CoreExecutor, marks=on_cpu)])
 def test_what_runs_is_jit_of_map(make: type, group: int) -> None:

@@ -165,6 +165,7 @@ def test_partial_derivatives_are_differences():
     np.testing.assert_allclose(other[0].T, value, rtol=1e-13)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("k", [1e-3, 1.0, 20.0])
 def test_coefficients_of_high_order(k):
     """Of erf: c_k² is the coefficient of ρ^k in (2/π) asin(sρ), s = 2K/(1 + 2K)."""
@@ -317,6 +318,7 @@ def test_more_accuracy_and_larger_variances_take_more_terms():
     assert 1e-3 < error < 1
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("phi", "accepted"),
     [

@@ -100,6 +100,7 @@ def test_ends_hold_for_any_finite_entries(matrices):
         assert norm < 2e-38 or upper - lower <= 1e-6 * norm or upper == np.inf
 
 
+@pytest.mark.fast
 def test_degenerate_matrices():
     for shape in SHAPES:
         assert spectral_norm(np.zeros(shape, np.float32)) == (0.0, 0.0)
@@ -202,6 +203,7 @@ def test_what_rounding_may_do_is_within_what_is_allowed_for_it():
     assert error > allowed
 
 
+@pytest.mark.fast
 def test_products_are_rounded_upwards():
     below = 0
     for _ in range(50):

@@ -57,6 +57,7 @@ def misplaced(pages: dict[Path, str], wanted: set[str]) -> set[str]:
     return {claim for claim in wanted if listed[claim] != 1} | (set(listed) - set(EVERY))
 
 
+@pytest.mark.fast
 def test_every_claim_of_the_papers_is_on_one_page() -> None:
     wanted = {base for base, claim in EVERY.items() if claim.paper in ("zhu2022", "wu2021")}
     assert not misplaced(PAGES, wanted)
@@ -82,6 +83,7 @@ def named(text: str) -> list[str]:
     return [name for name in names if not name.startswith("-")]
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
 def test_commands_name_claims_that_exist(path: Path) -> None:
     names = named(TEXTS[path])
