@@ -9,16 +9,10 @@ from scipy import special, stats
 from ntkrobust.bounds import statistics
 from ntkrobust.bounds.statistics import exponents, orders, skewness
 from ntkrobust.bounds.statistics.bounds import implied_constant
-from ntkrobust.bounds.statistics.estimates import (
-    Change,
-    Level,
-    Moments,
-    PairedChange,
-    Sample,
-    confidence_interval,
-    lower_limit,
-)
+from ntkrobust.bounds.statistics.comparisons import Change, Level, PairedChange
+from ntkrobust.bounds.statistics.limits import confidence_interval, lower_limit
 from ntkrobust.bounds.statistics.parts import All, Every, OneOf
+from ntkrobust.bounds.statistics.samples import Moments, Sample
 from ntkrobust.bounds.statistics.turning import turning_point
 
 

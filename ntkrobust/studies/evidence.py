@@ -62,12 +62,25 @@ def evidence_tree(examination: Examination, inputs: Mapping[str, Any]) -> xr.Dat
     The grids of claims differ, so one row per cell says more than a cube that is mostly empty; ``set_index`` and
     ``unstack`` make a cube of any part.
     """
+    along_cells = _along_cells(examination)
+    tree = xr.DataTree.from_dict(
+        {
+            "measured": _measured(examination, along_cells),
+            "theory": _stated(examination, along_cells, "theory"),
+            "bounds": _stated(examination, along_cells, "reference"),
+        }
+    )
+    tree.attrs = {"schema_version": SCHEMA_VERSION, "inputs": json.dumps(inputs), **environment()}
+    return tree
+
+
+def _along_cells(examination: Examination) -> dict[str, Any]:
+    """The coordinates that say which networks a cell has."""
     cells = [record.cell for record in examination.records]
-    index = {cell: position for position, cell in enumerate(cells)}
     described = [coordinates(cell, examination.data) for cell in cells]
     # Networks of one's own have names that others don't need.
     own = ["network"] * any(row["network"] for row in described)
-    along_cells: dict[str, Any] = {
+    return {
         **{name: ("cell", _column(name, described)) for name in CELL_COORDINATES},
         **{name: ("cell", [row[name] or "" for row in described]) for name in own},
         **{
@@ -78,17 +91,22 @@ def evidence_tree(examination: Examination, inputs: Mapping[str, Any]) -> xr.Dat
         "optimizer": ("cell", [cell.optimizer for cell in cells]),
         "time_value": ("cell", [math.nan if cell.value is None else cell.value for cell in cells]),
     }
-    networks = max(1, *(len(record.seeds) for record in examination.records))
+
+
+def _measured(examination: Examination, along_cells: Mapping[str, Any]) -> xr.Dataset:
+    """The group ``measured`` of :func:`evidence_tree`."""
+    records = examination.records
+    networks = max(1, *(len(record.seeds) for record in records))
 
     def filled(of: Any) -> tuple[tuple[str, str], np.ndarray]:
-        table = np.full((len(cells), networks), np.nan)
-        for row, record in enumerate(examination.records):
+        table = np.full((len(records), networks), np.nan)
+        for row, record in enumerate(records):
             values = of(record)
             if values is not None:
                 table[row, : len(values)] = values
         return ("cell", "seed"), table
 
-    names = list(dict.fromkeys(name for record in examination.records for name in record.values))
+    names = list(dict.fromkeys(name for record in records for name in record.values))
     measured = xr.Dataset(
         {
             **{name: filled(lambda record, name=name: record.values.get(name)) for name in names},
@@ -97,41 +115,39 @@ def evidence_tree(examination: Examination, inputs: Mapping[str, Any]) -> xr.Dat
                 for state in ("loss", "step", "gradient_flow_time", "learning_rate")
             },
             "diverged": filled(lambda record: (record.status == "diverged").astype(float)),
-            "tolerance": ("cell", [record.tolerance for record in examination.records]),
-            "seconds": ("cell", [record.seconds for record in examination.records], {"units": "s"}),
+            "tolerance": ("cell", [record.tolerance for record in records]),
+            "seconds": ("cell", [record.seconds for record in records], {"units": "s"}),
         },
-        coords={**along_cells, "cell": np.arange(len(cells)), "seed": np.arange(networks)},
+        coords={**along_cells, "cell": np.arange(len(records)), "seed": np.arange(networks)},
     )
     for name in names:
-        described_measure = examination.measured[name]
+        measure = examination.measured[name]
         measured[name].attrs = {
-            "definition": described_measure.stated,
-            "side": described_measure.side,
-            "source": described_measure.source,
+            "definition": measure.stated,
+            "side": measure.side,
+            "source": measure.source,
         }
-    plans = ("cell", [record.plan for record in examination.records])
-    measured = measured.assign_coords(plan=plans)
+    return measured.assign_coords(plan=("cell", [record.plan for record in records]))
 
-    def stated(attribute: str) -> xr.Dataset:
-        table = np.full((len(examination.verdicts), len(cells)), np.nan)
-        for row, (verdict, of_claim) in enumerate(zip(examination.verdicts, examination.cells, strict=True)):
-            for sample, cell in zip(verdict.cells, of_claim, strict=True):
-                value = getattr(sample, attribute)
-                if value is not None:
-                    table[row, index[cell]] = value
-        return xr.Dataset(
-            {attribute: (("claim", "cell"), table)},
-            coords={
-                **along_cells,
-                "claim": [verdict.claim.id for verdict in examination.verdicts],
-                "measure": ("claim", [verdict.claim.measure_name for verdict in examination.verdicts]),
-                "cell": np.arange(len(cells)),
-            },
-        )
 
-    tree = xr.DataTree.from_dict({"measured": measured, "theory": stated("theory"), "bounds": stated("reference")})
-    tree.attrs = {"schema_version": SCHEMA_VERSION, "inputs": json.dumps(inputs), **environment()}
-    return tree
+def _stated(examination: Examination, along_cells: Mapping[str, Any], attribute: str) -> xr.Dataset:
+    """What claims state for their cells: an attribute of :class:`~ntkrobust.bounds.verdicts.CellSample`."""
+    index = {record.cell: position for position, record in enumerate(examination.records)}
+    table = np.full((len(examination.verdicts), len(index)), np.nan)
+    for row, (verdict, of_claim) in enumerate(zip(examination.verdicts, examination.cells, strict=True)):
+        for sample, cell in zip(verdict.cells, of_claim, strict=True):
+            value = getattr(sample, attribute)
+            if value is not None:
+                table[row, index[cell]] = value
+    return xr.Dataset(
+        {attribute: (("claim", "cell"), table)},
+        coords={
+            **along_cells,
+            "claim": [verdict.claim.id for verdict in examination.verdicts],
+            "measure": ("claim", [verdict.claim.measure_name for verdict in examination.verdicts]),
+            "cell": np.arange(len(index)),
+        },
+    )
 
 
 def verdicts_document(examination: Examination, inputs: Mapping[str, Any], timing: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from scipy.special import erf
 from scipy.stats import t as student
 
 import ntkrobust as ntr
-from ntkrobust.bounds.statistics.estimates import Change, Level, Sample, confidence_interval
+from ntkrobust.bounds.statistics.comparisons import Change, Level
+from ntkrobust.bounds.statistics.limits import confidence_interval
+from ntkrobust.bounds.statistics.samples import Sample
 from ntkrobust.errors import InputError
 from ntkrobust.finite.training.train import train
 from ntkrobust.studies import running, time_error

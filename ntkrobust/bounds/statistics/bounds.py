@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ntkrobust.bounds.statistics.estimates import Level, Sample, lower_limit, upper_limit
+from ntkrobust.bounds.statistics.comparisons import Level
+from ntkrobust.bounds.statistics.limits import lower_limit, upper_limit
 from ntkrobust.bounds.statistics.parts import All, Part
+from ntkrobust.bounds.statistics.samples import Sample
 
 
 def bounded(ratios: Sequence[Sample], at_least: bool, cells: int) -> All:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from ntkrobust.bounds.statistics.estimates import Level, Sample
+from ntkrobust.bounds.statistics.comparisons import Level
 from ntkrobust.bounds.statistics.parts import All, Part
+from ntkrobust.bounds.statistics.samples import Sample
 from ntkrobust.bounds.statistics.trends import change
 
 

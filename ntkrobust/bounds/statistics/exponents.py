@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ntkrobust.bounds.statistics.estimates import Contrast, Contrasted, Moments, Sample
+from ntkrobust.bounds.statistics.comparisons import Contrast, Contrasted
 from ntkrobust.bounds.statistics.parts import Part
+from ntkrobust.bounds.statistics.samples import Moments, Sample
 from ntkrobust.bounds.statistics.trends import change
 
 

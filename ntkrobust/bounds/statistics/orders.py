@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ntkrobust.bounds.statistics.estimates import Sample
 from ntkrobust.bounds.statistics.parts import Part
+from ntkrobust.bounds.statistics.samples import Sample
 from ntkrobust.bounds.statistics.trends import change
 
 DOUBLINGS = 3

@@ -8,7 +8,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from ntkrobust.bounds.statistics.estimates import Comparison
+from ntkrobust.bounds.statistics.comparisons import Comparison
 from ntkrobust.bounds.statistics.multiplicity import bonferroni
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from ntkrobust.bounds.statistics.estimates import Change, PairedChange, Sample
+from ntkrobust.bounds.statistics.comparisons import Change, PairedChange
 from ntkrobust.bounds.statistics.parts import Part
+from ntkrobust.bounds.statistics.samples import Sample
 
 
 def change(later: Sample, earlier: Sample, paired: bool) -> Change | PairedChange:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ntkrobust.bounds.statistics.estimates import Sample
 from ntkrobust.bounds.statistics.multiplicity import bonferroni
 from ntkrobust.bounds.statistics.parts import All, OneOf, Statement
+from ntkrobust.bounds.statistics.samples import Sample
 from ntkrobust.bounds.statistics.trends import change, monotone
 
 

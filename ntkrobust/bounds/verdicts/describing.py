@@ -11,8 +11,8 @@ import numpy as np
 from ntkrobust.bounds.claims.relations import AtLeast, Equals, Order, OrderAtLeast, ScalesAs, Trend, Turns, flat_margin
 from ntkrobust.bounds.statistics import turning
 from ntkrobust.bounds.statistics.bounds import implied_constant
-from ntkrobust.bounds.statistics.estimates import confidence_interval
 from ntkrobust.bounds.statistics.exponents import Power
+from ntkrobust.bounds.statistics.limits import confidence_interval
 from ntkrobust.bounds.statistics.parts import Every, OneOf, Part
 from ntkrobust.bounds.statistics.turning import TurningPoint
 from ntkrobust.bounds.verdicts.judging import Judgement

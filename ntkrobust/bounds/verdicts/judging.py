@@ -10,9 +10,9 @@ import numpy as np
 
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.relations import AtLeast, AtMost
-from ntkrobust.bounds.statistics.estimates import Sample
 from ntkrobust.bounds.statistics.parts import Every, Part, Statement
 from ntkrobust.bounds.statistics.power import networks_needed
+from ntkrobust.bounds.statistics.samples import Sample
 from ntkrobust.bounds.verdicts.stating import flatness, sample_of, statement
 from ntkrobust.bounds.verdicts.types import POWER, CellSample
 

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
-from ntkrobust.bounds.statistics.estimates import confidence_interval
+from ntkrobust.bounds.statistics.limits import confidence_interval
 from ntkrobust.bounds.statistics.parts import Part
 from ntkrobust.bounds.verdicts.judging import Judgement, may_decide
 from ntkrobust.bounds.verdicts.types import SHOWN, Effect, Label

@@ -23,8 +23,8 @@ from ntkrobust.bounds.claims.relations import (
 from ntkrobust.bounds.statistics import exponents, orders, trends, turning
 from ntkrobust.bounds.statistics.bounds import bounded
 from ntkrobust.bounds.statistics.equivalence import equals, flat
-from ntkrobust.bounds.statistics.estimates import Sample
 from ntkrobust.bounds.statistics.parts import All, Every, Statement
+from ntkrobust.bounds.statistics.samples import Sample
 from ntkrobust.bounds.verdicts.types import CellSample
 
 PAIRED_AXES = ("n", "epsilon", "alpha")

@@ -7,6 +7,7 @@ the first of the next, and comes with the loss there.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -54,6 +55,66 @@ def _along(parameters: Any, size: jax.Array, weights: jax.Array, slopes: Any) ->
     return jax.tree.map(lambda p, k: p + size * jnp.tensordot(weights, k, 1), parameters, slopes)
 
 
+def _step(
+    value_and_gradient: Callable[[Any], tuple[jax.Array, Any]], carry: dict, size: jax.Array
+) -> tuple[Any, Any, jax.Array]:
+    """The four slopes of a step of length h = ``size``, where it ends, and the loss there."""
+    parameters = carry["parameters"]
+
+    def stage(i: jax.Array, inner: tuple) -> tuple:
+        slopes, _, _ = inner
+        point = _along(parameters, size, jnp.asarray(STAGES)[i], slopes)
+        value, gradient = value_and_gradient(point)
+        return jax.tree.map(lambda k, g: k.at[i].set(-g), slopes, gradient), point, value
+
+    # Zeros, not what a rejected step left there: that may be infinite, and 0·∞ is no number.
+    slopes = jax.tree.map(lambda k: jnp.zeros((4, *k.shape), k.dtype).at[0].set(k), carry["slope"])
+    return jax.lax.fori_loop(1, 4, stage, (slopes, parameters, carry["loss"]))
+
+
+def _error(
+    origin: Any, parameters: Any, size: jax.Array, slopes: Any, point: Any, tolerance: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The estimated error of a step that ends at ``point``, and its ratio to what is allowed."""
+    distance = _norm(jax.tree.map(jnp.subtract, point, origin))
+    error = _norm(_along(jax.tree.map(jnp.zeros_like, parameters), size, jnp.asarray(ERROR), slopes))
+    allowed = tolerance * distance + ROUNDING * _norm(parameters) + jnp.finfo(jnp.float32).tiny
+    return error, error / allowed
+
+
+def _judge(
+    carry: dict, size: jax.Array, clipped: jax.Array, ratio: jax.Array, value: jax.Array, level: jax.Array,
+    tolerance: jax.Array,
+) -> tuple[jax.Array, jax.Array]:  # fmt: skip
+    """Whether a step that ends at the loss ``value`` is taken, and the length of the next one."""
+    first = carry["first"]
+    exact = ratio <= 1
+    beyond = exact & ~first & (value < level * (1 - tolerance))
+    # Between exponentials, the logarithm of the loss is straight: aim at the middle of what is allowed.
+    middle = jnp.log(carry["loss"] / (level * (1 - tolerance / 2)))
+    shorter = jnp.clip(middle / jnp.log(carry["loss"] / value), 0.1, 0.9)
+    # The error is of order 3 in h.
+    factor = SAFETY / jnp.cbrt(jnp.maximum(ratio, 1e-6))
+    rejected = jnp.where(exact, shorter, jnp.clip(factor, SHRINK, SAFETY))
+    rejected = jnp.where(jnp.isfinite(rejected), rejected, SHRINK)
+    taken = first | (exact & ~beyond)
+    # A step cut short by a record says nothing of how long the next may be.
+    longer = jnp.where(clipped, carry["size"], size * jnp.clip(factor, SHRINK, GROW))
+    return taken, jnp.where(taken, jnp.minimum(longer, LONGEST), size * rejected)
+
+
+def _clock(carry: dict, size: jax.Array, clipped: jax.Array, until: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The time after a step, and what rounding took from it.
+
+    Compensated sum: thousands of small steps would otherwise lose digits of the time.
+    """
+    addend = size - carry["late"]
+    clock = carry["clock"] + addend
+    arrived = clipped & ~carry["first"]
+    late = jnp.where(arrived, 0.0, (clock - carry["clock"]) - addend)
+    return jnp.where(arrived, until, clock), late
+
+
 @dataclasses.dataclass(frozen=True)
 class GradientFlow:
     """Gradient flow of one network until a time or a loss is reached, its steps are spent, or its loss rises.
@@ -79,41 +140,10 @@ class GradientFlow:
             room = one["until"] - carry["clock"]
             clipped = carry["size"] >= room
             size = jnp.where(first, 0.0, jnp.where(clipped, room, carry["size"]))
-
-            def stage(i: jax.Array, inner: tuple) -> tuple:
-                slopes, _, _ = inner
-                point = _along(parameters, size, jnp.asarray(STAGES)[i], slopes)
-                value, gradient = value_and_gradient(point)
-                return jax.tree.map(lambda k, g: k.at[i].set(-g), slopes, gradient), point, value
-
-            # Zeros, not what a rejected step left there: that may be infinite, and 0·∞ is no number.
-            slopes = jax.tree.map(lambda k: jnp.zeros((4, *k.shape), k.dtype).at[0].set(k), carry["slope"])
-            slopes, point, value = jax.lax.fori_loop(1, 4, stage, (slopes, parameters, carry["loss"]))
-
-            distance = _norm(jax.tree.map(jnp.subtract, point, one["origin"]))
-            error = _norm(_along(jax.tree.map(jnp.zeros_like, parameters), size, jnp.asarray(ERROR), slopes))
-            allowed = tolerance * distance + ROUNDING * _norm(parameters) + jnp.finfo(jnp.float32).tiny
-            ratio = error / allowed
-            exact = ratio <= 1
-            beyond = exact & ~first & (value < level * (1 - tolerance))
-            # Between exponentials, the logarithm of the loss is straight: aim at the middle of what is allowed.
-            middle = jnp.log(carry["loss"] / (level * (1 - tolerance / 2)))
-            shorter = jnp.clip(middle / jnp.log(carry["loss"] / value), 0.1, 0.9)
-            # The error is of order 3 in h.
-            factor = SAFETY / jnp.cbrt(jnp.maximum(ratio, 1e-6))
-            rejected = jnp.where(exact, shorter, jnp.clip(factor, SHRINK, SAFETY))
-            rejected = jnp.where(jnp.isfinite(rejected), rejected, SHRINK)
-            taken = first | (exact & ~beyond)
-            # A step cut short by a record says nothing of how long the next may be.
-            longer = jnp.where(clipped, carry["size"], size * jnp.clip(factor, SHRINK, GROW))
-            proposed = jnp.where(taken, jnp.minimum(longer, LONGEST), size * rejected)
-
-            # Compensated sum: thousands of small steps would otherwise lose digits of the time.
-            addend = size - carry["late"]
-            clock = carry["clock"] + addend
-            arrived = clipped & ~first
-            late = jnp.where(arrived, 0.0, (clock - carry["clock"]) - addend)
-            clock = jnp.where(arrived, one["until"], clock)
+            slopes, point, value = _step(value_and_gradient, carry, size)
+            error, ratio = _error(one["origin"], parameters, size, slopes, point, tolerance)
+            taken, proposed = _judge(carry, size, clipped, ratio, value, level, tolerance)
+            clock, late = _clock(carry, size, clipped, one["until"])
 
             after = {
                 "parameters": point,

@@ -65,71 +65,83 @@ INFINITE_NORMALIZED = Quantity(
 
 def measured(sizes: Sizes) -> list[Claim]:
     """Finite networks: before training, at equal scaled time, at one time for all, at equal loss."""
-    claims = []
-    for one in STATEMENTS:
-        subject = f"zhu2022/depth-{one.name}/measured"
-        normalized = f"zhu2022/depth-{one.name}-normalized/measured"
-        untrained = {"initialization": (one.name,), "depth": sizes.trend_depths, "width": (sizes.trend_width,)}
-        wide = {
-            "initialization": (one.name,),
-            "depth": sizes.lazy_depths,
-            "width": (sizes.lazy_width,),
-            "n": (sizes.n,),
-        }
-        free = wide | {"depth": sizes.free_depths, "width": (sizes.free_width,)}
-        claims += [
-            at_initialization(
-                subject, f"Before training, {one.said(RAW)}", one.relation, sizes, grid=untrained, **ABSTRACT
-            ),
+    return [
+        claim
+        for one in STATEMENTS
+        for claim in (*_untrained(one, sizes), _at_equal_scaled_time(one, sizes), *_lazy_or_not(one, sizes))
+    ]
+
+
+def _subjects(one: Statement) -> tuple[str, str]:
+    """Ids of the claims about P/ε, and about what is left once the scale of the output is divided out."""
+    return f"zhu2022/depth-{one.name}/measured", f"zhu2022/depth-{one.name}-normalized/measured"
+
+
+def _untrained(one: Statement, sizes: Sizes) -> list[Claim]:
+    subject, normalized = _subjects(one)
+    grid = {"initialization": (one.name,), "depth": sizes.trend_depths, "width": (sizes.trend_width,)}
+    return [
+        at_initialization(subject, f"Before training, {one.said(RAW)}", one.relation, sizes, grid=grid, **ABSTRACT),
+        Claim(
+            f"{normalized}@initialization",
+            f"Before training, with the scale of the output divided out, {one.said(NORMALIZED)}",
+            one.relation,
+            "normalized_perturbation_stability",
+            grid,
+            draws=2 * sizes.draws,
+            **ABSTRACT,
+        ),
+    ]
+
+
+def _at_equal_scaled_time(one: Statement, sizes: Sizes) -> Claim:
+    """In the lazy regime, where networks keep close to infinite width."""
+    return Claim(
+        f"{_subjects(one)[0]}@equal-scaled-time",
+        f"In the lazy regime, {one.said(RAW)}",
+        one.relation,
+        "perturbation_stability",
+        {"initialization": (one.name,), "depth": sizes.lazy_depths, "width": (sizes.lazy_width,), "n": (sizes.n,)},
+        reading=Reading("equal scaled time", one.lazy_time or sizes.scaled_time, budget=sizes.budget),
+        theory=lambda infinite_width: infinite_width,
+        theory_label="infinite width",
+        assumptions=(LAZY,),
+        **ABSTRACT,
+    )
+
+
+def _lazy_or_not(one: Statement, sizes: Sizes) -> list[Claim]:
+    """At one time for all depths, and at equal loss."""
+    subject, normalized = _subjects(one)
+    grid = {"initialization": (one.name,), "depth": sizes.free_depths, "width": (sizes.free_width,), "n": (sizes.n,)}
+    return [
+        Claim(
+            f"{subject}@equal-time",
+            f"After one time for all depths, lazy or not, {one.said(RAW)}",
+            one.relation,
+            "perturbation_stability",
+            grid,
+            reading=Reading("equal time", EQUAL_TIME, budget=sizes.budget),
+            draws=4,
+            **ABSTRACT,
+        ),
+        *(
             Claim(
-                f"{normalized}@initialization",
-                f"Before training, with the scale of the output divided out, {one.said(NORMALIZED)}",
+                f"{of_what}@equal-loss",
+                f"After training to one loss, lazy or not, {one.said(of)}",
                 one.relation,
-                "normalized_perturbation_stability",
-                untrained,
-                draws=2 * sizes.draws,
-                **ABSTRACT,
-            ),
-            Claim(
-                f"{subject}@equal-scaled-time",
-                f"In the lazy regime, {one.said(RAW)}",
-                one.relation,
-                "perturbation_stability",
-                wide,
-                reading=Reading("equal scaled time", one.lazy_time or sizes.scaled_time, budget=sizes.budget),
-                theory=lambda infinite_width: infinite_width,
-                theory_label="infinite width",
-                assumptions=(LAZY,),
-                **ABSTRACT,
-            ),
-            Claim(
-                f"{subject}@equal-time",
-                f"After one time for all depths, lazy or not, {one.said(RAW)}",
-                one.relation,
-                "perturbation_stability",
-                free,
-                reading=Reading("equal time", EQUAL_TIME, budget=sizes.budget),
+                measure,
+                grid,
+                reading=Reading("equal loss", 0.3, budget=sizes.budget),
                 draws=4,
                 **ABSTRACT,
-            ),
-            *(
-                Claim(
-                    f"{of_what}@equal-loss",
-                    f"After training to one loss, lazy or not, {one.said(of)}",
-                    one.relation,
-                    measure,
-                    free,
-                    reading=Reading("equal loss", 0.3, budget=sizes.budget),
-                    draws=4,
-                    **ABSTRACT,
-                )
-                for of_what, of, measure in (
-                    (subject, RAW, "perturbation_stability"),
-                    (normalized, NORMALIZED, "normalized_perturbation_stability"),
-                )
-            ),
-        ]
-    return claims
+            )
+            for of_what, of, measure in (
+                (subject, RAW, "perturbation_stability"),
+                (normalized, NORMALIZED, "normalized_perturbation_stability"),
+            )
+        ),
+    ]
 
 
 def infinite(sizes: Sizes) -> list[Claim]:
