@@ -424,7 +424,7 @@ def test_another_learning_rate_shares_the_factorization(monkeypatch: pytest.Monk
 
 
 def test_a_summary_computes_the_moments_of_gradients_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ntkrobust.kernels.ensemble_at as ensemble_at
+    import ntkrobust.kernels.ensemble_programs as programs
     from ntkrobust.workflows.infinite import summarize
 
     targets = RNG.standard_normal((30, 2))
@@ -434,9 +434,9 @@ def test_a_summary_computes_the_moments_of_gradients_once(monkeypatch: pytest.Mo
         name: getattr(now, name)(X_TEST) for name in ("gradient_mean_sq", "gradient_variance", "gradient_second_moment")
     }
     passes = []
-    program = ensemble_at._gradient_moments
-    monkeypatch.setattr(ensemble_at, "_gradient_moments", lambda *given: passes.append(1) or program(*given))
-    monkeypatch.delattr(ensemble_at, "_gradient_mean_sq")
+    program = programs.gradient_moments
+    monkeypatch.setattr(programs, "gradient_moments", lambda *given: passes.append(1) or program(*given))
+    monkeypatch.delattr(programs, "gradient_mean_sq")
     found = summarize(ensemble, ntr.data.Dataset(X, targets, X_TEST, targets[:4], "normal", "regression"), 1.0)
     assert len(passes) == 1
     for name, values in expected.items():

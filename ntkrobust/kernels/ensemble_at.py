@@ -15,14 +15,15 @@ import numpy.typing as npt
 from ntkrobust.checks import LARGEST_SEED, check_flag, check_integer, check_not_negative, takes, whole
 from ntkrobust.data.checks import as_choice, as_matrix
 from ntkrobust.errors import InputError
+from ntkrobust.kernels import ensemble_programs as programs
 from ntkrobust.kernels import gaussian, trained
 from ntkrobust.kernels.accuracy import series_terms
 from ntkrobust.kernels.gradient_law import SAMPLES, GradientLaw
 from ntkrobust.kernels.layers import Layers, check_variances
+from ntkrobust.kernels.linearised_draws import dual_norm, joint_draws, survives
 from ntkrobust.kernels.memory import batch_rows, few_rows
-from ntkrobust.kernels.recursion import pair_kernels
-from ntkrobust.kernels.tiles import blocks, inner_products, padded_blocks
-from ntkrobust.kernels.trained import Model, Row, Training
+from ntkrobust.kernels.tiles import blocks, padded_blocks
+from ntkrobust.kernels.trained import Model, Training
 from ntkrobust.networks.mlp import MLP
 from ntkrobust.values import Value, equal_tuples, hash_of_tuple
 
@@ -118,7 +119,7 @@ class EnsembleAt(Value):
         with jax.enable_x64(True):
             noisy = self._model.bayesian and self._ridge > 0
             prior = factors.nngp + self._ridge * jnp.eye(len(factors.nngp)) if noisy else factors.nngp
-            m, n, m_gram, n_gram = _propagators(factors.vectors, self._response, prior, factors.gram)
+            m, n, m_gram, n_gram = programs.propagators(factors.vectors, self._response, prior, factors.gram)
         amplification = float(np.max(factors.eigenvalues) * np.max(self._response))
         return self._mean_only._replace(
             m=m, n=n, m_gram=m_gram, n_gram=n_gram, prior=prior, amplification=amplification
@@ -126,7 +127,7 @@ class EnsembleAt(Value):
 
     def mean(self, x: npt.ArrayLike) -> Array:
         """E f_t(x) (n', o)."""
-        return self._evaluate(_mean, self._points(x), self._mean_only)
+        return self._evaluate(programs.mean, self._points(x), self._mean_only)
 
     @property
     def _beyond_rounding(self) -> float:
@@ -149,14 +150,16 @@ class EnsembleAt(Value):
         return self._variance_and_resolution(x)[1]
 
     def _variance_and_resolution(self, x: npt.ArrayLike) -> tuple[Array, Array]:
-        found, resolution = self._evaluate(_variance, self._points(x), self._training).T
+        found, resolution = self._evaluate(programs.variance, self._points(x), self._training).T
         return found, resolution * self._beyond_rounding
 
     def covariance(self, x: npt.ArrayLike) -> Array:
         """Cov(f_t(x), f_t(x')) (n', n') of each output, between all points; needs memory for all of them at once."""
         points = self._points(x)
         with jax.enable_x64(True):
-            found = np.array(_covariance(self._model_for(points), self._layers, jnp.asarray(points), self._training))
+            found = np.array(
+                programs.covariance(self._model_for(points), self._layers, jnp.asarray(points), self._training)
+            )
         np.fill_diagonal(found, self.variance(points))
         return found
 
@@ -179,16 +182,16 @@ class EnsembleAt(Value):
         points, others = self._points(x), self._points(moved)
         if points.shape != others.shape:
             raise InputError(f"x and moved must have one shape, got {points.shape} and {others.shape}")
-        found = self._evaluate(_squared_difference, np.stack([points, others], axis=1), self._training)
+        found = self._evaluate(programs.squared_difference, np.stack([points, others], axis=1), self._training)
         return found[:, 0], found[:, 1] * self._beyond_rounding
 
     def gradient_mean(self, x: npt.ArrayLike) -> Array:
         """E ∇f_t(x) (n', o, d)."""
-        return self._evaluate(_gradient_mean, self._points(x), self._mean_only)
+        return self._evaluate(programs.gradient_mean, self._points(x), self._mean_only)
 
     def gradient_mean_sq(self, x: npt.ArrayLike) -> Array:
         """Σ_k ‖E ∇f_k‖² (n',)."""
-        return self._evaluate(_gradient_mean_sq, self._points(x), self._mean_only)
+        return self._evaluate(programs.gradient_mean_sq, self._points(x), self._mean_only)
 
     def gradient_variance(self, x: npt.ArrayLike) -> Array:
         """tr Cov ∇f (n',), of each output; zero where rounding took it below.
@@ -214,22 +217,24 @@ class EnsembleAt(Value):
 
     def _gradients(self, x: npt.ArrayLike) -> tuple[Array, Array, Array]:
         """Σ_k ‖E ∇f_k‖², tr Cov ∇f as it comes out, and its rounding error, (n',) each."""
-        mean_sq, found, resolution = self._evaluate(_gradient_moments, self._points(x), self._training).T
+        mean_sq, found, resolution = self._evaluate(programs.gradient_moments, self._points(x), self._training).T
         return mean_sq, found, resolution * self._beyond_rounding
 
     def gradient_covariance(self, x: npt.ArrayLike) -> Array:
         """Cov ∇f (n', d, d), of each output: O(d n²) per point."""
-        return self._evaluate(_gradient_covariance, self._points(x), self._training, row_size=self._model.d_in**2)
+        return self._evaluate(
+            programs.gradient_covariance, self._points(x), self._training, row_size=self._model.d_in**2
+        )
 
     def gradient_value_covariance(self, x: npt.ArrayLike) -> Array:
         """Cov(∇f, f) (n', d), of each output."""
-        return self._evaluate(_gradient_value_covariance, self._points(x), self._training)
+        return self._evaluate(programs.gradient_value_covariance, self._points(x), self._training)
 
     def gradient_law(self, x: npt.ArrayLike) -> GradientLaw:
         """The law of the Jacobian, from which E‖J‖_F and P/ε follow: O(min(n, d)·n²) per point."""
         reduced, basis = self._reduced
         width, o = reduced.x.shape[1], self._net.d_out
-        found = self._evaluate(_spectrum, self._points(x), reduced, basis, row_size=width**2)
+        found = self._evaluate(programs.spectrum, self._points(x), reduced, basis, row_size=width**2)
         c, m, isotropic = np.split(found, [width, width + o * width], axis=1)
         return GradientLaw(self._model.d_in, np.maximum(c, 0.0), m.reshape(-1, o, width), isotropic[:, 0])
 
@@ -283,7 +288,7 @@ class EnsembleAt(Value):
             else:
                 exact = np.concatenate([self._mean_l1_norm(block) for block in self._blocks(x)])
             return (exact, np.zeros_like(exact)) if return_error else exact
-        draws = np.stack([_dual_norm(g, norm).max(axis=1) for _, g in self._draws(x, samples, seed)])
+        draws = np.stack([dual_norm(g, norm).max(axis=1) for _, g in self._draws(x, samples, seed)])
         value, error = draws.mean(axis=1), draws.std(axis=1, ddof=1) / math.sqrt(samples)
         return (value, error) if return_error else value
 
@@ -313,7 +318,7 @@ class EnsembleAt(Value):
             return_error: also return the standard error (n',).
         """
         as_choice("norm", norm, ("l2", "linf"))
-        share = np.array([np.mean(_survives(f, g, epsilon, norm)) for f, g in self._draws(x, samples, seed)])
+        share = np.array([np.mean(survives(f, g, epsilon, norm)) for f, g in self._draws(x, samples, seed)])
         return (share, np.sqrt(share * (1 - share) / samples)) if return_error else share
 
     def _draws(self, x: npt.ArrayLike, samples: int, seed: int) -> Iterator[tuple[Array, Array]]:
@@ -334,17 +339,13 @@ class EnsembleAt(Value):
         return gaussian.mean_abs(self.gradient_mean(x)[:, 0], spread).sum(axis=1)
 
     def _draws_of(self, x: Array, samples: int, seed: int) -> Iterator[tuple[Array, Array]]:
-        o, d = self._net.d_out, self._model.d_in
+        d = self._model.d_in
         centre = np.concatenate([self.mean(x)[:, :, None], self.gradient_mean(x)], axis=2)
         joint = np.empty((len(centre), d + 1, d + 1))
         joint[:, 0, 0] = self.variance(x)
         joint[:, 0, 1:] = joint[:, 1:, 0] = self.gradient_value_covariance(x)
         joint[:, 1:, 1:] = self.gradient_covariance(x)
-        noise = np.random.default_rng(seed).standard_normal((samples, o, d + 1))
-        for mean, covariance in zip(centre, joint, strict=True):
-            values, vectors = np.linalg.eigh(covariance)
-            drawn = mean + noise @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
-            yield drawn[:, :, 0], drawn[:, :, 1:]
+        return joint_draws(centre, joint, samples, seed)
 
     @functools.cached_property
     def _reduced(self) -> tuple[Training, jax.Array | None]:
@@ -393,81 +394,3 @@ class EnsembleAt(Value):
 
     def __repr__(self) -> str:
         return f"<EnsembleAt time={self.time:g} of {self._net!r}>"
-
-
-def _dual_norm(g: Array, norm: str) -> Array:
-    return np.abs(g).sum(axis=-1) if norm == "linf" else np.sqrt(np.sum(g * g, axis=-1))
-
-
-def _survives(f: Array, g: Array, epsilon: float, norm: str) -> npt.NDArray[np.bool_]:
-    """For each draw, whether the predicted class survives; f (samples, o), g (samples, o, d)."""
-    if f.shape[1] == 1:
-        return np.abs(f[:, 0]) > epsilon * _dual_norm(g[:, 0], norm)
-    draw, predicted = np.arange(len(f)), f.argmax(axis=1)
-    margin = f[draw, predicted][:, None] - f - epsilon * _dual_norm(g[draw, predicted][:, None] - g, norm)
-    margin[draw, predicted] = np.inf
-    return (margin > 0).all(axis=1)
-
-
-_propagators = jax.jit(trained.propagators_with_gram)
-
-
-def _of_points(quantity: Callable[[Model, Row, Training], jax.Array]) -> Callable[..., Any]:
-    """A program that computes the kernels' rows at points and a quantity from them; what it doesn't use is left out by
-    the compiler."""
-
-    @functools.partial(jax.jit, static_argnums=0)
-    def program(model: Model, layers: Layers[Any], x: jax.Array, train: Training) -> jax.Array:
-        return quantity(model, trained.kernel_row(model, layers, x, train.x), train)
-
-    return program
-
-
-_mean = _of_points(lambda model, row, train: trained.mean(row, train))
-_variance = _of_points(lambda model, row, train: trained.variance(row, train))
-_gradient_mean = _of_points(lambda model, row, train: trained.gradient_mean(row, train))
-_gradient_mean_sq = _of_points(lambda model, row, train: trained.gradient_mean_sq(row, train))
-_gradient_moments = _of_points(
-    lambda model, row, train: jnp.stack(
-        [
-            trained.gradient_mean_sq(row, train),
-            trained.gradient_variance(row, train, model.d_in),
-            trained.gradient_resolution(row, train, model.d_in),
-        ],
-        axis=1,
-    )
-)
-_gradient_covariance = _of_points(lambda model, row, train: trained.gradient_covariance(row, train))
-_gradient_value_covariance = _of_points(lambda model, row, train: trained.gradient_value_covariance(row, train))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _covariance(model: Model, layers: Layers[Any], x: jax.Array, train: Training) -> jax.Array:
-    p, q, r = inner_products(x, x)
-    r = jnp.where(jnp.eye(len(r), dtype=bool), p, r)
-    at_test = pair_kernels(model.phi, model.terms, layers, model.d_in, p, q, r).nngp
-    return trained.covariance(trained.kernel_row(model, layers, x, train.x), train, at_test)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _squared_difference(model: Model, layers: Layers[Any], pairs: jax.Array, train: Training) -> jax.Array:
-    row, moved = (trained.kernel_row(model, layers, pairs[:, i], train.x) for i in range(2))
-
-    def crossed(pair: jax.Array) -> jax.Array:
-        kernels = pair_kernels(model.phi, model.terms, layers, model.d_in, *inner_products(pair[:1], pair[1:]))
-        return kernels.nngp[0, 0]
-
-    return trained.squared_difference(row, moved, train, jax.vmap(crossed)(pairs))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _spectrum(model: Model, layers: Layers[Any], x: jax.Array, train: Training, basis: jax.Array | None) -> jax.Array:
-    """(a, k + ok + 1): eigenvalues, means along the eigenvectors, variance elsewhere; see ``gradient_law``."""
-    if basis is not None:
-        inside = x @ basis
-        outside = jnp.sum((x - inside @ basis.T) ** 2, axis=1, keepdims=True)
-        x = jnp.concatenate([inside, jnp.sqrt(outside)], axis=1)
-    row = trained.kernel_row(model, layers, x, train.x)
-    c, vectors = jnp.linalg.eigh(trained.gradient_covariance(row, train), symmetrize_input=False)
-    m = jnp.einsum("aod,adk->aok", trained.gradient_mean(row, train), vectors)
-    return jnp.concatenate([c, m.reshape(len(c), -1), row.point.isotropic[:, None]], axis=1)
