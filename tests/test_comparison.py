@@ -13,8 +13,11 @@ import pytest
 import ntkrobust as ntr
 from ntkrobust.cli import run
 from ntkrobust.errors import InputError
+from ntkrobust.studies import width_samples
+from ntkrobust.studies.width_predictions import Prediction, predict
+from ntkrobust.studies.width_samples import Sample, draw_sample
 from ntkrobust.workflows import compare as comparison
-from ntkrobust.workflows.compare import Prediction, compare, draw_sample, predict
+from ntkrobust.workflows.compare import compare
 
 DIGITS = ntr.data.load("digits")
 ERF = ntr.MLP(2, activation="erf", parameterization="ntk")
@@ -62,7 +65,7 @@ SMALL: dict[str, Any] = {"n": 8, "widths": (64, 128, 256, 512, 1024), "steps": (
 @pytest.fixture(scope="module")
 def erf() -> Iterator[ntr.Comparison]:
     """Afterwards its networks stand in for those of any comparison of the same size: they don't know the target."""
-    samples: dict[tuple, comparison.Sample] = {}
+    samples: dict[tuple, Sample] = {}
 
     def draw_once(net: ntr.MLP, data: Any, steps: Any, prediction: Prediction, seeds: range, *rest: Any) -> Any:
         asked = (net, data.name, tuple(steps), prediction.learning_rate, seeds)
@@ -159,12 +162,10 @@ def test_more_seeds_never_change_earlier_ones() -> None:
 def invented(spread: float, diverging: int = 0) -> Any:
     """In the place of training: networks with a gap of 20/m and this relative spread."""
 
-    def draw(
-        net: ntr.MLP, data: Any, steps: Any, prediction: Prediction, seeds: range, *rest: Any
-    ) -> comparison.Sample:
+    def draw(net: ntr.MLP, data: Any, steps: Any, prediction: Prediction, seeds: range, *rest: Any) -> Sample:
         noise = np.random.default_rng([net.finite_width, seeds.start]).normal(size=(len(seeds), len(steps)))
         squares = prediction.targets * (1 + 20 / net.finite_width + spread * noise)
-        return comparison.Sample(squares, np.zeros_like(squares), np.full(len(seeds), net.width == diverging))
+        return Sample(squares, np.zeros_like(squares), np.full(len(seeds), net.width == diverging))
 
     return draw
 
@@ -278,7 +279,7 @@ def test_bad_input_is_one_sentence_before_any_work(
     def no_training(*_: object, **__: object) -> None:
         raise AssertionError("bad input must be noticed before any training")
 
-    monkeypatch.setattr(comparison, "train", no_training)
+    monkeypatch.setattr(width_samples, "train", no_training)
     file = tmp_path / "a_file"
     file.write_text("text")
     assert run(["compare", *(part.format(file=file) for part in arguments.split())]) == 2

@@ -6,6 +6,7 @@ import graphlib
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,62 @@ def test_a_circle_is_noticed() -> None:
     sources["finite.arrays"] += "\ndef late():\n    from ntkrobust.finite import representable\n"
     sources["finite.representable"] += "\nfrom ntkrobust.finite import arrays\n"
     assert set(circles(sources)) == {"finite.arrays", "finite.representable"}
+
+
+LONGEST_FILE, LONGEST_FUNCTION = 400, 60
+
+
+def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef, source: str) -> int:
+    """Lines from ``def`` to the end, without the docstring, comments and blank lines; functions inside it count."""
+    docstring = function.body[0] if ast.get_docstring(function, clean=False) is not None else None
+    aside = range(0) if docstring is None else range(docstring.lineno, (docstring.end_lineno or 0) + 1)
+    lines = enumerate(source.splitlines(), 1)
+    within = [text.strip() for number, text in lines if function.lineno <= number <= (function.end_lineno or 0)
+              and number not in aside]  # fmt: skip
+    return sum(bool(text) and not text.startswith("#") for text in within)
+
+
+def too_long(sources: dict[str, str]) -> list[str]:
+    found = []
+    for module, source in sources.items():
+        if len(source.splitlines()) > LONGEST_FILE:
+            found.append(module)
+        found += [
+            f"{module}:{node.name}"
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and code_lines(node, source) > LONGEST_FUNCTION
+        ]
+    return found
+
+
+def test_no_file_and_no_function_is_long() -> None:
+    assert too_long(modules()) == []
+
+
+def function_of(statements: int, aside: str = "") -> str:
+    """``statements`` lines of code with the first one, and a docstring of a hundred."""
+    docstring = '    """Text.' + 98 * "\n    text" + '\n    """\n'
+    return f"def planted():\n{docstring}{aside}" + (statements - 1) * "    x = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("addition", "noticed"),
+    [
+        (function_of(60, "\n    # why\n"), []),
+        (function_of(61), ["values:planted"]),
+        ("async " + function_of(61), ["values:planted"]),
+        ("class Planted:\n" + textwrap.indent(function_of(61), "    "), ["values:planted"]),
+        ("def around():\n" + textwrap.indent(function_of(60), "    "), ["values:around"]),
+    ],
+    ids=["60 lines", "61 lines", "async", "method", "a function inside one"],
+)
+def test_a_long_function_is_noticed(addition: str, noticed: list[str]) -> None:
+    assert too_long({"values": addition}) == noticed
+
+
+def test_a_long_file_is_noticed() -> None:
+    assert too_long({"values": LONGEST_FILE * "x = 1\n"}) == []
+    assert too_long({"values": (LONGEST_FILE + 1) * "x = 1\n"}) == ["values"]
 
 
 def test_only_the_adapter_imports_neural_tangents() -> None:

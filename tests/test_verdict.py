@@ -10,7 +10,7 @@ from ntkrobust.bounds.claims import AtMost, Claim, DecreasesIn, Equals, Increase
 from ntkrobust.bounds.claims.relations import AtLeast, FallsThenRises, OrderAtMost, RisesThenFalls, ScalesAs
 from ntkrobust.bounds.statistics import skewness
 from ntkrobust.bounds.statistics.sequential import SequentialPlan
-from ntkrobust.bounds.verdicts import CellSample, Verdict, decide, decide_sequentially, judge
+from ntkrobust.bounds.verdicts import CellSample, Needed, SequentialDecision, Verdict, decide, judge
 from ntkrobust.bounds.verdicts.planning import p_values
 
 RNG = np.random.default_rng(0)
@@ -313,30 +313,39 @@ def test_networks_along_n_are_paired() -> None:
 def test_looks_stop_when_every_claim_is_decided() -> None:
     plain, subtle, never = ([0.5, 0.5, 0.5], [0.8, 0.8, 0.8], [1.0, 0.5, 0.5])
     whole = [cells(means, n=48, sigma=0.3) for means in (plain, subtle, never)]
-    asked: list[tuple[int, tuple[int, ...]]] = []
-
-    def source(which: list[int]) -> Any:
-        def more(n: int, still_open: tuple[int, ...]) -> list:
-            asked.append((n, still_open))
-            return [
-                (
-                    claim(AT_MOST, cells=3),
-                    tuple(dataclasses.replace(cell, values=cell.values[:n]) for cell in whole[index]),
-                    "exact",
-                )
-                for index in which
-            ]
-
-        return more
-
     looks = SequentialPlan((16, 32, 48))
-    verdicts, used = decide_sequentially(source([0]), 1, looks, 1)
-    assert (verdicts[0].label, used) == ("supported", (16,))
-    asked.clear()
-    verdicts, used = decide_sequentially(source([0, 1, 2]), 3, looks, 1)
+
+    def decided(which: list[int]) -> tuple[SequentialDecision, list[Needed]]:
+        decision, asked = SequentialDecision(len(which), looks, 1), []
+        while (needed := decision.needs()) is not None:
+            asked.append(needed)
+            decision.look(
+                [
+                    (
+                        claim(AT_MOST, cells=3),
+                        tuple(
+                            dataclasses.replace(cell, values=cell.values[: needed.networks])
+                            for cell in whole[which[index]]
+                        ),
+                        "exact",
+                    )
+                    for index in needed.claims
+                ]
+            )
+        return decision, asked
+
+    alone, _ = decided([0])
+    assert (alone.verdicts[0].label, alone.networks) == ("supported", [16])
+    together, asked = decided([0, 1, 2])
+    verdicts, used = together.verdicts, together.networks
     assert [one.label for one in verdicts] == ["supported", "supported", "inconclusive"]
     assert used[0] == 16
     assert used[2] == 48
     assert verdicts[0].seeds == 16, "a claim that is decided keeps the networks that decided it"
     assert asked[0] == (16, (0, 1, 2))
     assert 0 not in asked[1][1]
+    assert SequentialDecision(0, looks, 1).needs() is None
+    with pytest.raises(ValueError, match="a look at 0 open claims was expected, got 1"):
+        alone.look([(claim(AT_MOST, cells=3), tuple(whole[0]), "exact")])
+    with pytest.raises(ValueError, match="a look at 2 open claims was expected, got 1"):
+        SequentialDecision(2, looks, 1).look([(claim(AT_MOST, cells=3), tuple(whole[0]), "exact")])

@@ -9,19 +9,16 @@ from __future__ import annotations
 import dataclasses
 import math
 import secrets
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 import pandas as pd
 
-from ntkrobust.bounds.statistics import MINIMUM_SEEDS, Estimate, mean
-from ntkrobust.bounds.statistics.gaps import Closing, judge
-from ntkrobust.bounds.statistics.rates import PowerFit, networks_needed, two_point_slope
+from ntkrobust.bounds.statistics import MINIMUM_SEEDS
 from ntkrobust.checks import (
     MOST_SEEDS,
     MOST_STEPS,
@@ -36,21 +33,15 @@ from ntkrobust.checks import (
 from ntkrobust.data import Dataset, load
 from ntkrobust.errors import InputError
 from ntkrobust.files.atomic import as_path
-from ntkrobust.finite.measures.measuring import measure
-from ntkrobust.finite.training.control_variate import jacobian_excess
 from ntkrobust.finite.training.schedules import check_schedule
-from ntkrobust.finite.training.train import train
-from ntkrobust.kernels.duals import is_kinked
-from ntkrobust.kernels.ensemble import InfiniteEnsemble
-from ntkrobust.kernels.general import GeneralEnsemble
-from ntkrobust.networks.initializations import Initialization
-from ntkrobust.networks.layered import LayeredNetwork
-from ntkrobust.networks.mlp import MLP
 from ntkrobust.networks.network import Network, a_network
 from ntkrobust.reports.comparison_files import NAMES, read_comparison, store_comparison
 from ntkrobust.reports.figures import comparison_figure
 from ntkrobust.reports.undrawn import drawn
 from ntkrobust.runtime.seeds import check_key
+from ntkrobust.studies.width_gaps import describe_network, gaps_at_times, networks_wanted
+from ntkrobust.studies.width_predictions import default_steps, infinite_ensemble, predict
+from ntkrobust.studies.width_samples import draw_sample, timed
 from ntkrobust.values import Value
 from ntkrobust.workflows.delivering import delivered
 
@@ -60,55 +51,6 @@ SEEDS, MAX_SEEDS = 64, 512
 TRAINING_POINTS, POINTS = 16, 32
 RATE = 1.0
 """Learning rate in units of 1/λ_max(Θ_∞): half of the stability limit of the infinitely wide network."""
-REMAINDER = 0.01
-"""Training counts as converged when this share of the slowest mode's residual is left."""
-MAX_STEPS = 20_000
-"""Default steps go no further."""
-_SNAPSHOT_BYTES = 256 * 2**20
-"""Trained parameters that are kept at once."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-    """What infinite width says for networks of one width.
-
-    Attributes:
-        learning_rate: η on the loss ½Σ, for both sides.
-        largest: λ_max(Θ_∞).
-        condition_number: of Θ_∞ on the training points.
-        targets: (time,) E‖J_t‖_F², averaged over the test points.
-        propagators: (time, n', n, d), see :func:`~ntkrobust.finite.training.control_variate.jacobian_excess`; None
-            where there is no control variate.
-    """
-
-    learning_rate: float
-    largest: float
-    condition_number: float
-    targets: np.ndarray
-    propagators: np.ndarray | None
-
-
-class Sample(NamedTuple):
-    """Networks of one width, seeds 0 … N−1.
-
-    Attributes:
-        squares: (N, time) ‖J_t‖_F², averaged over the test points.
-        excess: (N, time) the control variate, of mean zero.
-        diverged: (N,).
-    """
-
-    squares: np.ndarray
-    excess: np.ndarray
-    diverged: np.ndarray
-
-    def extended(self, more: Sample) -> Sample:
-        """With more networks."""
-        return Sample(*(np.concatenate(pair) for pair in zip(self, more, strict=True)))
-
-    def gaps(self, targets: np.ndarray) -> list[tuple[Estimate, Estimate]]:
-        """measured/theory − 1 per time: with the control variate, and as it is."""
-        controlled, plain = (self.squares - self.excess) / targets - 1, self.squares / targets - 1
-        return [(mean(a), mean(b)) for a, b in zip(controlled.T, plain.T, strict=True)]
 
 
 class Comparison(Value):
@@ -250,9 +192,9 @@ def _compared(
     started = datetime.now(UTC)
     widths = [one.finite_width for one in nets]
     clocks = {"theory": 0.0, "networks": 0.0, "control_variate": 0.0}
-    with _timed(clocks, "theory"):
+    with timed(clocks, "theory"):
         if steps is None:
-            steps = default_steps(rate, _ensemble(nets[0], loaded).conditioning)
+            steps = default_steps(rate, infinite_ensemble(nets[0], loaded).conditioning)
         predictions = [predict(one, loaded, steps, rate) for one in nets]
     report = progress or (lambda text, index, total: None)
     samples = []
@@ -260,7 +202,7 @@ def _compared(
         report(f"width {one.width}, {seeds} networks", index, len(nets))
         samples.append(draw_sample(one, loaded, steps, prediction, range(seeds), key, clocks))
     if half_width is not None:
-        wanted = _networks_wanted(nets, loaded, predictions, samples, half_width, max_seeds)
+        wanted = networks_wanted(nets, loaded, predictions, samples, half_width, max_seeds)
         for index, (one, prediction) in enumerate(zip(nets, predictions, strict=True)):
             report(f"width {one.width}, {wanted[index]} networks", index, len(nets))
             if wanted[index] > seeds:
@@ -269,7 +211,7 @@ def _compared(
 
     inputs = {
         "network": repr(net),
-        **_described(net),
+        **describe_network(net),
         "data": loaded.as_json(),
         "widths": widths,
         "steps": list(steps),
@@ -288,42 +230,12 @@ def _compared(
             }
             for width, one in zip(widths, predictions, strict=True)
         ],
-        "times": _times(net, widths, steps, predictions, samples),
+        "times": gaps_at_times(net, widths, steps, predictions, samples),
         "seconds": clocks,
         "started": started.isoformat(timespec="seconds"),
     }
     run = {"id": secrets.token_hex(8)}
     return Comparison({"schema_version": 1, "run": run, "inputs": inputs, "values": values})
-
-
-def _described(net: Network) -> dict[str, Any]:
-    """What a network of layers is; of others nothing but their name is known."""
-    if not isinstance(net, LayeredNetwork):
-        return {"kinked": True}
-    return {
-        "depth": net.depth,
-        "activation": str(net.activation),
-        "kinked": is_kinked(net.phi),
-        "initialization": repr(net.initialization).strip("'"),
-        "parameterization": net.parameterization,
-        "bias_std": net.bias_std,
-    }
-
-
-def _kinked(net: Network) -> bool:
-    """Whether gates flip: a gap may then close like m^(−1/2). Networks whose activations are not known may."""
-    return not isinstance(net, LayeredNetwork) or is_kinked(net.phi)
-
-
-def _ensemble(net: Network, data: Dataset, learning_rate: float | None = None) -> InfiniteEnsemble | GeneralEnsemble:
-    """The infinitely wide network of this kind.
-
-    Raises:
-        InputError: nothing is known of its infinite width.
-    """
-    if isinstance(net, MLP):
-        return InfiniteEnsemble(net, data.x_train, data.y_train, learning_rate=learning_rate)
-    return GeneralEnsemble(net, data.x_train, data.y_train, learning_rate=learning_rate)
 
 
 def scale_labels(data: Dataset, factor: float) -> Dataset:
@@ -346,190 +258,8 @@ def scale_labels(data: Dataset, factor: float) -> Dataset:
     )
 
 
-def default_steps(rate: float, conditioning: Any) -> tuple[int, ...]:
-    """0, K^¼, K^½ and K, where (1 − ηλ_min)^K = 1 %, and K ≤ 20 000."""
-    slowest = min(rate / conditioning.condition_number, 0.5)
-    last = MAX_STEPS if slowest == 0 else min(MAX_STEPS, math.ceil(math.log(REMAINDER) / math.log1p(-slowest)))
-    return tuple(sorted({0, round(last**0.25), round(last**0.5), last}))
-
-
-def predict(net: Network, data: Dataset, steps: Sequence[int], rate: float) -> Prediction:
-    """What infinite width says for networks of the width of ``net`` after these steps of gradient descent.
-
-    Raises:
-        InputError: as for :class:`~ntkrobust.InfiniteEnsemble`.
-    """
-    flow = _ensemble(net, data)
-    eta = rate / flow.conditioning.largest
-    ensemble = flow.with_learning_rate(eta) if isinstance(flow, InfiniteEnsemble) else _ensemble(net, data, eta)
-    targets = [np.mean(ensemble.at(eta * step).gradient_second_moment(data.x_test)) for step in steps]
-    return Prediction(
-        eta,
-        flow.conditioning.largest,
-        flow.conditioning.condition_number,
-        np.array(targets),
-        _propagators(net, data, eta, steps) if isinstance(net, MLP) else None,
-    )
-
-
-def _propagators(net: MLP, data: Dataset, eta: float, steps: Sequence[int]) -> np.ndarray:
-    """(time, n', n, d): what unit residuals do."""
-    # The layers must stay those of the network, not of one with n outputs.
-    units = dataclasses.replace(net, d_out=data.n, initialization=Initialization(*net.scales(data.d)))
-    ensemble = InfiniteEnsemble(units, data.x_train, np.eye(data.n), learning_rate=eta)
-    return np.stack([ensemble.at(eta * step).gradient_mean(data.x_test) for step in steps])
-
-
-def draw_sample(
-    net: Network,
-    data: Dataset,
-    steps: Sequence[int],
-    prediction: Prediction,
-    seeds: range,
-    key: jax.Array,
-    clocks: dict[str, float],
-) -> Sample:
-    """Train and measure networks, so many at a time that their parameters fit in memory."""
-    chunk = max(1, _SNAPSHOT_BYTES // (4 * net.count_parameters(data.d) * (len(steps) + 1)))
-    parts = []
-    for first in range(seeds.start, seeds.stop, chunk):
-        some = range(first, min(first + chunk, seeds.stop))
-        with _timed(clocks, "networks"):
-            run = train(
-                net, data.x_train, data.y_train, seeds=some, steps=steps[-1], record_steps=steps,
-                learning_rate=prediction.learning_rate, key=key,
-            )  # fmt: skip
-            squares = measure(run, data.x_test, ["jacobian_frobenius_sq"])["jacobian_frobenius_sq"]
-        averaged = squares.to_numpy().mean(axis=2, dtype=np.float64)
-        excess = np.zeros_like(averaged)
-        if isinstance(net, MLP) and prediction.propagators is not None:
-            with _timed(clocks, "control_variate"):
-                excess = jacobian_excess(
-                    net, data.x_train, data.y_train, data.x_test, prediction.propagators, seeds=some, key=key
-                )
-        parts.append(Sample(averaged, excess.astype(np.float64), run.status == "diverged"))
-    return Sample(*(np.concatenate(part) for part in zip(*parts, strict=True)))
-
-
-class _timed:
-    """Adds the seconds spent inside to a clock."""
-
-    def __init__(self, clocks: dict[str, float], name: str) -> None:
-        self._clocks, self._name = clocks, name
-
-    def __enter__(self) -> None:
-        self._start = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._clocks[self._name] += time.perf_counter() - self._start
-
-
 def _check_widths(widths: Sequence[int]) -> tuple[int, ...]:
     checked = tuple(check_integer("every width", width, 1) for width in check_sequence(widths, "widths"))
     if len(checked) < 3 or sorted(set(checked)) != list(checked):
         raise InputError(f"widths must be three or more, increasing, got {', '.join(map(str, checked)) or 'none'}")
     return checked
-
-
-def _judged(
-    net: Network, predictions: Sequence[Prediction], samples: Sequence[Sample], widths: Sequence[int], index: int
-) -> Closing:
-    """The verdict at one time, on the widths at which no network diverged."""
-    used = [
-        (width, sample.gaps(prediction.targets)[index][0])
-        for width, prediction, sample in zip(widths, predictions, samples, strict=True)
-        if not sample.diverged.any()
-    ]
-    return judge([width for width, _ in used], [gap for _, gap in used], kinked=_kinked(net))
-
-
-def _networks_wanted(
-    nets: Sequence[Network],
-    data: Dataset,
-    predictions: Sequence[Prediction],
-    samples: Sequence[Sample],
-    half_width: float,
-    max_seeds: int,
-) -> list[int]:
-    """Networks per width for the half-width asked for, at every time whose gap the sample resolves.
-
-    Widths at which networks diverged get no more of them.
-    """
-    drawn = [len(sample.squares) for sample in samples]
-    widths = [net.finite_width for net in nets[-2:]]
-    # The seconds a network takes differ between machines and runs; the size of its parameters does not.
-    costs = [net.count_parameters(data.d) for net in nets[-2:]]
-    unusable = any(sample.diverged.any() for sample in samples[-2:])
-    wanted = np.array(drawn)
-    for pair in zip(*(s.gaps(p.targets) for s, p in zip(samples[-2:], predictions[-2:], strict=True)), strict=True):
-        gaps = [controlled for controlled, _ in pair]
-        if not unusable and two_point_slope(widths, gaps) is not None:
-            wanted[-2:] = np.maximum(wanted[-2:], networks_needed(widths, gaps, drawn[-2:], costs, half_width))
-    # Whole chunks of networks cost no more than parts of them.
-    return [n if n >= w else min(max_seeds, 16 * math.ceil(w / 16)) for n, w in zip(drawn, wanted, strict=True)]
-
-
-def _times(
-    net: Network,
-    widths: Sequence[int],
-    steps: Sequence[int],
-    predictions: Sequence[Prediction],
-    samples: Sequence[Sample],
-) -> list[dict[str, Any]]:
-    return [
-        {
-            "step": step,
-            "cells": [
-                _cell(width, prediction, sample, index)
-                for width, prediction, sample in zip(widths, predictions, samples, strict=True)
-            ],
-            **_describe(_judged(net, predictions, samples, widths, index)),
-        }
-        for index, step in enumerate(steps)
-    ]
-
-
-def _cell(width: int, prediction: Prediction, sample: Sample, index: int) -> dict[str, Any]:
-    """One width at one time; without numbers if a network diverged, since an average over the others would mislead."""
-    theory = float(prediction.targets[index])
-    described = {
-        "width": width,
-        "networks": len(sample.squares),
-        "diverged": int(sample.diverged.sum()),
-        "theory": theory,
-    }
-    names = ("measured", "gap", "gap_se", "plain_gap", "plain_gap_se")
-    if sample.diverged.any():
-        return described | dict.fromkeys(names)
-    controlled, plain = sample.gaps(prediction.targets)[index]
-    numbers = (theory * (1 + controlled.value), controlled.value, controlled.se, plain.value, plain.se)
-    return described | dict(zip(names, numbers, strict=True))
-
-
-def _describe(closing: Closing) -> dict[str, Any]:
-    limit = closing.limit_fit
-    return {
-        "label": closing.label,
-        "limit": _estimate(closing.limit),
-        "limit_p_value": None if limit is None else limit.p_value,
-        "fits": [_fit(fit) for fit in closing.fits],
-        "two_point_slope": _estimate(closing.two_point),
-        "free_slope": _estimate(closing.free),
-    }
-
-
-def _fit(fit: PowerFit) -> dict[str, Any]:
-    return {
-        "exponents": list(fit.exponents),
-        "widths": list(fit.widths),
-        "coefficients": [_estimate(fit.coefficient(index)) for index in range(len(fit.exponents))],
-        "p_value": fit.p_value,
-        "local_slope": _estimate(fit.local_slope(*fit.widths[-2:])),
-    }
-
-
-def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
-    """With its 90 % interval."""
-    if estimate is None:
-        return None
-    return {"value": estimate.value, "se": estimate.se, "interval": list(estimate.interval(0.90))}

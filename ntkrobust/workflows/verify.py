@@ -41,8 +41,9 @@ from ntkrobust.reports.notebook import verdicts_html
 from ntkrobust.reports.stored import NAMES
 from ntkrobust.reports.storing import store
 from ntkrobust.runtime.seeds import check_key
+from ntkrobust.studies.claim_measures import measure_of_claim
 from ntkrobust.studies.evidence import describe, evidence_tree, verdicts_document
-from ntkrobust.studies.examining import examine, measure_of_claim
+from ntkrobust.studies.examining import examine
 from ntkrobust.values import Value
 from ntkrobust.workflows.delivering import delivered
 

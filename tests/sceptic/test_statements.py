@@ -29,7 +29,7 @@ from ntkrobust.bounds.claims.relations import (
     Turns,
 )
 from ntkrobust.bounds.statistics.sequential import SequentialPlan
-from ntkrobust.bounds.verdicts import CellSample, Effect, Verdict, decide, decide_sequentially, describing, shown
+from ntkrobust.bounds.verdicts import CellSample, Effect, SequentialDecision, Verdict, decide, describing, shown
 from ntkrobust.reports import words
 from ntkrobust.reports.figures import overview_figure, verdict_figure
 from ntkrobust.reports.terminal import undecided_lines
@@ -184,13 +184,15 @@ def test_verdicts_reached_early_agree_with_their_intervals_too() -> None:
         if not whole:
             continue
 
-        def source(n: int, still_open: tuple[int, ...], whole: list = whole) -> list:
-            return [
-                (about, tuple(dataclasses.replace(c, values=c.values[:n]) for c in of), side)
-                for about, of, side in whole
-            ]
-
-        for verdict in decide_sequentially(source, len(whole), looks, 1)[0]:
+        decision = SequentialDecision(len(whole), looks, 1)
+        while (needed := decision.needs()) is not None:
+            decision.look(
+                [
+                    (about, tuple(dataclasses.replace(c, values=c.values[: needed.networks]) for c in of), side)
+                    for about, of, side in (whole[index] for index in needed.claims)
+                ]
+            )
+        for verdict in decision.verdicts:
             assert not contradiction(verdict)
 
 

@@ -8,7 +8,7 @@ looks, every p-value is one that holds under early stopping.
 
 from ntkrobust.bounds.verdicts.judging import judge
 from ntkrobust.bounds.verdicts.labelling import decide, enough_cells
-from ntkrobust.bounds.verdicts.looking import decide_sequentially
+from ntkrobust.bounds.verdicts.looking import Needed, SequentialDecision
 from ntkrobust.bounds.verdicts.stating import axes_of, facets_along, flatness, statement
 from ntkrobust.bounds.verdicts.types import LABELS, LEVEL, POWER, CellSample, Effect, Examined, Label, Verdict
 
@@ -20,10 +20,11 @@ __all__ = [
     "Effect",
     "Examined",
     "Label",
+    "Needed",
+    "SequentialDecision",
     "Verdict",
     "axes_of",
     "decide",
-    "decide_sequentially",
     "enough_cells",
     "facets_along",
     "flatness",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from ntkrobust.bounds.statistics.sequential import SequentialPlan
 from ntkrobust.bounds.verdicts.labelling import Outcome, examine, label
@@ -10,36 +11,67 @@ from ntkrobust.bounds.verdicts.memory import Memory
 from ntkrobust.bounds.verdicts.types import Examined, Verdict
 
 
-def decide_sequentially(
-    source: Callable[[int, tuple[int, ...]], Sequence[Examined]], count: int, looks: SequentialPlan, points: int
-) -> tuple[list[Verdict], tuple[int, ...]]:
-    """Verdicts on networks that are drawn until every claim is decided, or all that were planned have been drawn.
+class Needed(NamedTuple):
+    """What the next look is to see.
 
-    Args:
-        source: called with a number of networks per cell and the positions of the claims that are still open; returns
-            all claims in the same order. What it gives for those that are not open is ignored. More networks must
-            contain the fewer that came before.
-        count: number of claims.
-        looks: the planned numbers of networks per cell.
-        points: test points behind every value.
-
-    Returns:
-        The verdicts, and for each claim the networks per cell that it took. Error rates are those of :func:`decide`.
+    Attributes:
+        networks: per cell; they contain the fewer of the looks before.
+        claims: positions of the claims that are still open.
     """
-    outcomes: dict[int, Outcome] = {}
-    used: dict[int, int] = {}
-    memories: dict[int, Memory] = {}
-    verdicts: list[Verdict] = []
-    open_claims = tuple(range(count))
-    for look, size in enumerate(looks.sizes):
-        claims = source(size, open_claims)
-        for index in open_claims:
-            memory = memories.setdefault(index, Memory(looks))
-            memory.look = look
-            outcomes[index] = examine(claims[index], count, memory)
-            used[index] = size
-        verdicts = label([outcomes[index] for index in range(count)], points)
-        open_claims = tuple(index for index in open_claims if verdicts[index].label == "inconclusive")
-        if not open_claims:
-            break
-    return verdicts, tuple(used[index] for index in range(count))
+
+    networks: int
+    claims: tuple[int, ...]
+
+
+class SequentialDecision:
+    """Verdicts on claims judged together, on samples that grow until every claim is decided or the last look is over.
+
+    Whoever has the samples asks what is needed and gives it::
+
+        decision = SequentialDecision(len(claims), looks, points)
+        while (needed := decision.needs()) is not None:
+            decision.look([... for index in needed.claims])
+
+    Error rates are those of :func:`~ntkrobust.bounds.verdicts.decide`.
+
+    Attributes:
+        verdicts: of the looks so far, in the order of the claims; those of claims that are decided keep the networks
+            that decided them. Empty before the first look.
+        networks: for each claim, the networks per cell of its last look.
+    """
+
+    def __init__(self, count: int, looks: SequentialPlan, points: int) -> None:
+        """Of ``count`` claims, on the planned numbers of networks per cell, with so many test points per value."""
+        self.verdicts: list[Verdict] = []
+        self.networks: list[int] = [0] * count
+        self._looks, self._points = looks, points
+        self._look = 0
+        self._open = tuple(range(count))
+        self._memories = [Memory(looks) for _ in range(count)]
+        self._outcomes: list[Outcome | None] = [None] * count
+
+    def needs(self) -> Needed | None:
+        """What the next look is to see; None when there is none, because nothing is open or no more is planned."""
+        if not self._open or self._look == len(self._looks.sizes):
+            return None
+        return Needed(self._looks.sizes[self._look], self._open)
+
+    def look(self, samples: Sequence[Examined]) -> None:
+        """Judge all claims, those that are open on ``samples``: what :meth:`needs` asked for, in that order.
+
+        Raises:
+            ValueError: nothing is needed, or these are not as many claims as are open.
+        """
+        needed = self.needs()
+        if needed is None or len(samples) != len(needed.claims):
+            wanted = 0 if needed is None else len(needed.claims)
+            raise ValueError(f"a look at {wanted} open claims was expected, got {len(samples)}")
+        for index, sample in zip(needed.claims, samples, strict=True):
+            memory = self._memories[index]
+            memory.look = self._look
+            self._outcomes[index] = examine(sample, len(self._outcomes), memory)
+            self.networks[index] = needed.networks
+        # The first look is at every claim.
+        self.verdicts = label([outcome for outcome in self._outcomes if outcome is not None], self._points)
+        self._open = tuple(index for index in needed.claims if self.verdicts[index].label == "inconclusive")
+        self._look += 1

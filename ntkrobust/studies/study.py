@@ -1,0 +1,160 @@
+"""A claim on its grid: its cells, checked before anything is run, and what their networks say for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ntkrobust.bounds.claims.claim import Claim
+from ntkrobust.bounds.claims.coordinates import evaluate_condition, evaluate_number
+from ntkrobust.bounds.claims.quantity import Quantity
+from ntkrobust.bounds.claims.reading import Assumption
+from ntkrobust.bounds.verdicts import CellSample
+from ntkrobust.errors import InputError
+from ntkrobust.finite.measures.base import Measure, Side
+from ntkrobust.finite.measures.functions import check_traceable, is_packaged
+from ntkrobust.studies.arithmetic import check_relation
+from ntkrobust.studies.cells import Cell, cells_of, shown_as
+from ntkrobust.studies.claim_measures import measures_of
+from ntkrobust.studies.formulas import Coordinates, Known, allowed_values, blaming
+from ntkrobust.studies.reach import problem_of
+from ntkrobust.studies.running import CellRecord
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A claim with its cells.
+
+    Attributes:
+        claim: the claim.
+        cells: each with the values of the grid's axes.
+        measures: by name, the measures that its cells are asked for.
+        excluded: cells whose coordinates alone put them out of scope.
+    """
+
+    claim: Claim
+    cells: tuple[tuple[dict[str, Any], Cell], ...]
+    measures: Mapping[str, Measure]
+    excluded: frozenset[Cell]
+
+    @property
+    def side(self) -> Side:
+        """From which side the measure of networks bounds what it speaks of."""
+        return self.measures[self.claim.measure_name].side
+
+
+def study_of(claim: Claim, known: Known) -> Study:
+    """A claim on its grid, checked."""
+    cells = tuple(cells_of(claim, known.data))
+    chosen = {one.name: one for one in measures_of(claim)}
+    _check_measures(claim, chosen.values())
+    for shown, cell in cells:
+        _check_cell(claim, shown, cell, known, chosen.values())
+    return Study(claim, cells, chosen, frozenset(cell for _, cell in cells if _is_excluded(claim, cell, known)))
+
+
+def _check_measures(claim: Claim, chosen: Iterable[Measure]) -> None:
+    if isinstance(claim.measure, Quantity):
+        check_relation(claim)
+    elif claim.reading.time == "converged":
+        raise InputError(
+            f"claim {claim.id}: networks never reach t = ∞: read them at a loss or after fixed steps, or make "
+            "the measure a Quantity of infinite_width"
+        )
+    for measure in chosen:
+        if claim.reading.time == "initialization" and (measure.needs_training_data or "y_test" in measure.needs):
+            raise InputError(f"claim {claim.id}: the measure {measure.name!r} says nothing about untrained networks")
+        if "epsilon" in measure.asks_for and "epsilon" not in claim.grid:
+            raise InputError(f"claim {claim.id}: the measure {measure.name!r} needs a radius: give the grid an epsilon")
+    chosen = tuple(chosen)
+    radii = claim.grid.get("epsilon", ())
+    own = [one for one in chosen if one.radius is not None and any(radius != one.radius for radius in radii)]
+    if own and not any("epsilon" in one.asks_for for one in chosen):
+        raise InputError(
+            f"claim {claim.id}: the grid's epsilon contradicts {own[0]!r}: it is for measures that have no radius"
+        )
+
+
+def _check_cell(claim: Claim, shown: Mapping[str, Any], cell: Cell, known: Known, chosen: Iterable[Measure]) -> None:
+    """Evaluate what the claim states for a cell once, so that a mistake in it shows before any training."""
+    at = known.coordinates(claim, cell)
+    quantity = claim.measure.formula if isinstance(claim.measure, Quantity) else None
+    for what, formula, positive in (
+        (claim.formula_name, claim.formula, True),
+        ("theory", claim.theory, False),
+        ("quantity", quantity, True),
+    ):
+        if formula is not None:
+            with blaming(f"claim {claim.id}: its {what} at {shown_as(shown)}"):
+                evaluate_number(formula, at, positive=positive, allowed=allowed_values(claim, formula))
+    for one in claim.assumptions:
+        if not one.measures:
+            with blaming(f"claim {claim.id}: its assumption {one.text!r} at {shown_as(shown)}"):
+                evaluate_condition(one.holds, at)
+    if cell.adversary is not None and cell.adversary.bounds is not None:
+        with blaming(f"claim {claim.id}: at {shown_as(shown)},"):
+            domain = known.data.domain.scaled(cell.scale)
+            for name, x in (("x_train", known.data.x_train[: cell.n]), ("x_test", known.data.x_test)):
+                cell.adversary.check_inputs(name, cell.scale * x, domain)
+    for measure in chosen:
+        # Ours are tested; tracing all of them for every cell would take longer than running some.
+        if not is_packaged(measure):
+            with blaming(f"claim {claim.id}: at {shown_as(shown)}"):
+                check_traceable(
+                    measure, cell.net, known.data.x_test[: cell.points or known.infinite.points].shape, cell.n
+                )
+
+
+def _is_excluded(claim: Claim, cell: Cell, known: Known) -> bool:
+    """Whether the cell's coordinates alone put it out of the claim's scope; then no networks are needed to say so."""
+    if cell.outside:
+        return True
+    at = known.coordinates(claim, cell)
+    return not all(evaluate_condition(one.holds, at) for one in claim.assumptions if not one.measures)
+
+
+def samples_of(study: Study, records: Mapping[Cell, CellRecord], seeds: int, known: Known) -> tuple[CellSample, ...]:
+    """What the first networks of every cell say for a claim, ``seeds`` times ``claim.draws`` of them."""
+    return tuple(_sample(study, shown, records[cell], seeds * study.claim.draws, known) for shown, cell in study.cells)
+
+
+def _sample(study: Study, shown: dict[str, Any], record: CellRecord, networks: int, known: Known) -> CellSample:
+    """What a record says for one claim."""
+    claim, cell = study.claim, record.cell
+    at = known.coordinates(claim, cell)
+    stated: dict[str, Any] = {
+        "coordinates": shown,
+        "outside": cell.outside,
+        "reference": None
+        if claim.formula is None
+        else evaluate_number(claim.formula, at, allowed=allowed_values(claim, claim.formula)),
+        "theory": None if claim.theory is None else evaluate_number(claim.theory, at, positive=False),
+    }
+    excluded = cell in study.excluded
+    if isinstance(claim.measure, Quantity):
+        return CellSample(
+            values=np.array([evaluate_number(claim.measure.formula, at)]), in_scope=not excluded, **stated
+        )
+    if excluded:
+        return CellSample(values=np.empty(0), in_scope=False, **stated)
+    values = record.values[claim.measure_name][:networks]
+    problem = problem_of(claim, record, networks, stated["reference"], known.data)
+    checked = {name: float(np.mean(record.values[name][:networks])) for one in claim.assumptions for name in one.names}
+    at.update(checked)
+    return CellSample(
+        values=values,
+        problem=problem,
+        # Where networks diverged, measures say nothing about assumptions.
+        in_scope=bool(problem) or all(_holds(claim, one, shown, at) for one in claim.assumptions),
+        checked=checked,
+        time_error=record.time_error.get(claim.measure_name, 0.0),
+        **stated,
+    )
+
+
+def _holds(claim: Claim, assumption: Assumption, shown: Mapping[str, Any], at: Coordinates) -> bool:
+    with blaming(f"claim {claim.id}: its assumption {assumption.text!r} at {shown_as(shown)}"):
+        return evaluate_condition(assumption.holds, at)
