@@ -73,6 +73,11 @@ class LayeredNetwork(Network):
     def _set(self, field: str, value: Any) -> None:
         object.__setattr__(self, field, value)
 
+    def at_width(self, width: int) -> LayeredNetwork:
+        """The same network at a width, whether it was described with one or without."""
+        assert dataclasses.is_dataclass(self)
+        return dataclasses.replace(self, width=width)
+
     @property
     def phi(self) -> Activation:
         """The activation, resolved."""
