@@ -1,6 +1,5 @@
 """What all tests share."""
 
-import os
 import shutil
 import sys
 import tempfile
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 from fast import FAST
 from hypothesis import settings
-from jax.experimental.compilation_cache import compilation_cache
 
 from ntkrobust.runtime.compiling import PROGRAMS
 
@@ -20,15 +18,11 @@ settings.register_profile("fixed", derandomize=True)
 settings.load_profile("fixed")
 
 
-STORES_ALL = {"jax_persistent_cache_min_compile_time_secs": 0, "jax_persistent_cache_min_entry_size_bytes": -1}
-"""What makes JAX store every program that XLA compiles, however small."""
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    """Processes of this session, those that tests start too, share what they compile, in folders that end with it.
+    """Processes that tests start share what they compile, in folders that end with the session.
 
-    Programs of XLA: one that another file, process or notebook has compiled is read. JAX writes them bit by bit, so
-    each worker of xdist has a folder of its own; one that the user names (``JAX_COMPILATION_CACHE_DIR``) is kept.
+    Programs of XLA, so that what runs twice is compiled once; JAX writes them bit by bit, so each worker of xdist has a
+    folder of its own. (In the process of the tests, hardly any program is needed a second time after it was let go.)
     Bytecode of Python, where it is told to leave none: each process would compile all that it imports again, some six
     seconds.
     """
@@ -43,10 +37,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if sys.dont_write_bytecode and not hasattr(config, "workerinput"):
         environment.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         environment.setenv("PYTHONPYCACHEPREFIX", folder_of("bytecode"))
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and not getattr(config.option, "numprocesses", None):
-        for name, value in ({"jax_compilation_cache_dir": folder_of("programs")} | STORES_ALL).items():
-            environment.setenv(name.upper(), str(value))
-            jax.config.update(name, value)  # JAX has read its environment before
+    # This process and the workers, which begin with another environment, have imported JAX before.
+    if not getattr(config.option, "numprocesses", None):
+        environment.setenv("JAX_COMPILATION_CACHE_DIR", folder_of("programs"))
+        environment.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,24 +53,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _programs_of_one_file(request: pytest.FixtureRequest) -> Iterator[None]:
     """No process keeps the programs of all files: each takes some 70 mappings of memory, and Linux allows 65 530.
 
-    Files that say ``COMPILES_ANEW = True`` look at how programs are compiled: for them, none come from the cache.
+    Processes of files that say ``COMPILES_ANEW = True`` read no programs: they show how they are compiled, or what
+    memory that takes.
     """
     with pytest.MonkeyPatch.context() as environment:
         if getattr(request.module, "COMPILES_ANEW", False):
-            environment.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
-            folder = jax.config.jax_compilation_cache_dir
-            _use_cache(None)
-            yield
-            _use_cache(folder)
-        else:
-            yield
+            environment.delenv("JAX_COMPILATION_CACHE_DIR")
+        yield
     PROGRAMS.clear()
     jax.clear_caches()
-
-
-def _use_cache(folder: str | None) -> None:
-    jax.config.update("jax_compilation_cache_dir", folder)
-    compilation_cache.reset_cache()  # which folder is in use is decided once
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,6 @@ from ntkrobust.runtime.executor import run_over_seeds
 from ntkrobust.runtime.layout import Plan
 from ntkrobust.runtime.programs import KEPT_EXECUTABLES, Programs
 
-COMPILES_ANEW = True
-
 
 def test_the_programs_used_last_are_kept() -> None:
     programs, compiled = Programs(most=2), []

@@ -15,8 +15,6 @@ from ntkrobust.runtime.core_clients import StreamProgram
 from ntkrobust.runtime.programs import Program, Programs
 from ntkrobust.runtime.seeds import seed_keys
 
-COMPILES_ANEW = True
-
 N, D = 5, 3
 X = np.random.default_rng(3).standard_normal((N, D)).astype(np.float32)
 # tens of layers of float32 products, gradients of order one
