@@ -231,6 +231,24 @@ def test_a_long_file_is_noticed() -> None:
     assert too_long({"values": (LONGEST_FILE + 1) * "x = 1\n"}) == ["values"]
 
 
+def rooms_that_are_not(described: str) -> set[str]:
+    """Rooms that the map has and the package has not, or the other way round."""
+    on_the_map = {
+        name for first in re.findall(r"(?m)^\| (`.*?) \|", described) for name in re.findall(r"`(.*?)`", first)
+    }
+    there = {
+        name.replace(".", "/") + "/" * (PACKAGE / name.replace(".", "/")).is_dir() for names in LAYERS for name in names
+    }
+    # Modules that lie beside the rooms of finite/ have layers of their own only.
+    return on_the_map ^ {name for name in there if name.endswith("/") or "/" not in name}
+
+
+def test_the_map_has_every_room() -> None:
+    described = (PACKAGE.parent / "docs" / "structure.md").read_text(encoding="utf-8").partition("The public names")[0]
+    assert rooms_that_are_not(described) == set()
+    assert rooms_that_are_not(described.replace("`studies/`", "`studios/`")) == {"studies/", "studios/"}
+
+
 def test_only_the_adapter_imports_neural_tangents() -> None:
     users = [name for name, source in modules().items() if "import neural_tangents" in source]
     assert all(name.startswith("kernels._neural_tangents") for name in users)

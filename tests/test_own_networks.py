@@ -160,6 +160,7 @@ def test_a_claim_of_a_family():
     ("net", "sentence"),
     [
         (lambda: ntr.from_function(init, lambda p, x: apply(p, x - x.mean(0))), "must treat each point by itself"),
+        (lambda: ntr.from_function(init, lambda p, x: apply(p, x / x.std(0))), "gives nan at a point alone"),
         (lambda: ntr.from_function(init, lambda p, x: apply(p, x)[:, 0]), r"outputs \(n, 1\), got \(2,\)"),
         (lambda: ntr.from_function(init, lambda p, x: x @ jnp.ones((3, 3))), "apply of FunctionNetwork fails"),
         (lambda: ntr.from_function(lambda k, x: {"w": jnp.ones(3, int)}, apply), "must be float32 arrays"),
@@ -374,7 +375,7 @@ def test_a_kernel_without_a_network_of_ours(of_stax):
 @pytest.mark.slow
 def test_finite_networks_meet_the_kernel_as_width_grows():
     data = ntr.data.Dataset(
-        IMAGES, Y[:, None], RNG.standard_normal((8, SIDE**2)), np.ones((8, 1)), name="noise", task="regression"
+        IMAGES, Y[:, None], RNG.standard_normal((8, PIXELS)), np.ones((8, 1)), name="noise", task="regression"
     )
     comparison = ntr.compare(STAX, data, widths=[32, 64, 128, 256], n=N, points=8, seeds=64, steps=[0, 5, 20])
     print(comparison, comparison.to_dataframe())
