@@ -93,7 +93,7 @@ def test_a_paper_in_one_file_is_verified(tmp_path, capsys):
         (OWN / "rahimi2007.py").read_text(encoding="utf-8").replace("lambda d_in: d_in", "lambda d_in: 1.5 * d_in")
     )
     (tmp_path / "random_features.py").write_text((OWN / "random_features.py").read_text(encoding="utf-8"))
-    wrong = ntr.verify(str(tmp_path / "wrong.py"), only="rahimi2007/gradient", data="gaussian", seeds=1, points=8)
+    (wrong,) = ntr.verify(str(tmp_path / "wrong.py"), only="rahimi2007/gradient", data="gaussian", seeds=1, points=8)
     assert wrong.label == "refuted"
 
 
