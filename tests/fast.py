@@ -9,7 +9,6 @@ FAST = frozenset(
         "test_arctan",
         "test_arguments",
         "test_balls",
-        "test_cli",
         "test_closed_forms_that_cancel",
         "test_compiling",
         "test_data",

@@ -49,6 +49,7 @@ def test_verify_leaves_a_report_verdicts_and_evidence(
     assert (out / "report.html").read_bytes() == before
 
 
+@pytest.mark.fast
 def test_law_prints_the_closed_form(capsys: pytest.CaptureFixture) -> None:
     asked = ["--depth", "5", "--width", "32", "--d-in", "20"]
     assert run(["law", *asked, "--d-out", "3", "--initialization", "lecun", "--json"]) == 0
@@ -64,6 +65,7 @@ def test_law_prints_the_closed_form(capsys: pytest.CaptureFixture) -> None:
     assert "MLP(depth=5, width=32" in capsys.readouterr().out
 
 
+@pytest.mark.fast
 def test_claims_lists_ids(capsys: pytest.CaptureFixture) -> None:
     assert run(["claims", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)["values"]["claims"]
@@ -80,6 +82,7 @@ def test_doctor_passes_on_this_machine(capsys: pytest.CaptureFixture) -> None:
     assert "0.6.5, imported by" in out
 
 
+@pytest.mark.fast
 def test_doctor_notices_a_wrong_law(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     import ntkrobust.workflows.doctor as doctor
 
@@ -90,6 +93,7 @@ def test_doctor_notices_a_wrong_law(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert "FAILED" in capsys.readouterr().out
 
 
+@pytest.mark.fast
 def test_doctor_says_why_neural_tangents_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -127,6 +131,7 @@ def nan_file(tmp_path: Path) -> str:
     return str(tmp_path / "bad.npz")
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -179,6 +184,7 @@ def test_bad_input_is_one_sentence_and_status_two(
     assert sentence.format(**filled) in printed.err
 
 
+@pytest.mark.fast
 def test_interrupting_exits_130(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -187,6 +193,7 @@ def test_interrupting_exits_130(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert run(["verify", "law/jensen", "--out", str(tmp_path)]) == 130
 
 
+@pytest.mark.fast
 def test_the_command_is_installed() -> None:
     done = subprocess.run([sys.executable, "-m", "ntkrobust", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "0.1.0"
