@@ -11,6 +11,7 @@ from test_optimizers import compilations
 
 import ntkrobust as ntr
 import ntkrobust.finite.training.prepared as training
+import ntkrobust.runtime.seeds as random_keys
 from ntkrobust import MLP, Adversary, InputError, Run
 from ntkrobust.domain import Domain
 from ntkrobust.finite.attacks import balls
@@ -236,8 +237,7 @@ def test_how_training_is_cut_changes_nothing(changes, tmp_path, monkeypatch):
     np.testing.assert_allclose(alone.parameters.weights[0][0], whole.parameters.weights[0][1], atol=FLOAT32)
     # networks differ, and so do attacks from other keys
     assert np.max(np.abs(whole.parameters.weights[0][0] - whole.parameters.weights[0][1])) > 100 * FLOAT32
-    index = ntr.finite.seeds.ATTACK_INDEX
-    monkeypatch.setattr(ntr.finite.seeds, "ATTACK_INDEX", index + 1)
+    monkeypatch.setattr(random_keys, "ATTACK_INDEX", random_keys.ATTACK_INDEX + 1)
     assert apart(go(**asked), whole) > 10 * FLOAT32
 
 

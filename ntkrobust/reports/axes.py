@@ -11,6 +11,9 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from ntkrobust.reports import words
 
+_SMALLEST = 1e-300
+"""Ends of logarithmic axes at most."""
+
 
 def log_ticks(low: float, high: float) -> list[float]:
     """Some four to eight round numbers between two positive ones, on a scale of logarithms."""
@@ -61,10 +64,12 @@ def spaced(positions: Sequence[float], labels: Sequence[str], units: float, inch
 
 
 def padded(values: Sequence[float], *, log: bool) -> tuple[float, float]:
-    """Limits that leave some air around the values."""
-    low, high = min(values), max(values)
+    """Limits that leave some air around the values that are finite."""
+    finite = [value for value in values if math.isfinite(value)] or [1.0]
+    low, high = min(finite), max(finite)
     if log:
-        air = max((high / low) ** 0.06, 1.02)
-        return low / air, high * air
+        # As a difference of logarithms: the ratio of two numbers may be none.
+        air = max(math.exp(0.06 * (math.log(high) - math.log(low))), 1.02)
+        return max(low / air, _SMALLEST), min(high * air, 1 / _SMALLEST)
     air = 0.06 * (high - low) or 0.1 * (abs(high) or 1.0)
     return low - air, high + air
