@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from fast import FAST
 from hypothesis import settings
+from jax.experimental.compilation_cache import compilation_cache
 
 from ntkrobust.runtime.compiling import PROGRAMS
 
@@ -59,7 +60,12 @@ def _programs_of_one_file(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as environment:
         if getattr(request.module, "COMPILES_ANEW", False):
             environment.delenv("JAX_COMPILATION_CACHE_DIR")
+        kept = jax.config.jax_compilation_cache_dir
         yield
+    if jax.config.jax_compilation_cache_dir != kept:
+        # A command that ran in this process has switched the users' cache on.
+        jax.config.update("jax_compilation_cache_dir", kept)
+        compilation_cache.reset_cache()
     PROGRAMS.clear()
     jax.clear_caches()
 

@@ -79,7 +79,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the peak is read 
     [
         "8 4 1024 256 3 0 gd",
         pytest.param("64 4 512 512 2 0 gd", marks=pytest.mark.slow),
-        pytest.param("8 4 1024 256 2 2 adam", marks=pytest.mark.slow),  # 12 such networks stand below
+        "8 4 1024 256 2 2 adam",
         "2 4 512 12288 1 0 generalized",
         pytest.param("2 4 512 12288 1 0 trades", marks=pytest.mark.slow),
         pytest.param("2 4 512 12288 1 0 jacobian", marks=pytest.mark.slow),
@@ -109,8 +109,7 @@ def test_the_peak_is_within_a_fifth_of_the_estimate(ensemble: str) -> None:
 @on_linux
 def test_copies_that_programs_do_not_make_would_be_seen() -> None:
     estimate, peak, _ = estimate_and_peak("12 4 1024 256 2 2 adam copying")
-    right, in_place, _ = estimate_and_peak("12 4 1024 256 2 2 adam")
-    assert -0.2 < right / in_place - 1 < 0.2
+    _, in_place, _ = estimate_and_peak("12 4 1024 256 2 2 adam")
     # Two copies more of each of the two arrays that Adam keeps, for 12 networks: one as it comes out, at least.
     more = 2 * 12 * 4 * ntr.MLP(4, 1024).count_parameters(64)
     assert peak - in_place > 0.8 * more
