@@ -1,6 +1,7 @@
 """The reference in docs/api: as the docstrings are, complete, and with links that lead somewhere."""
 
 import importlib.util
+import inspect
 import re
 import sys
 import types
@@ -100,7 +101,7 @@ def test_what_a_page_looks_like():
     for name in ("Thing", "make"):
         getattr(module, name).__module__ = "ntkrobust.own"
     links = api.Links([api.Entry("own", name, getattr(module, name), module) for name in ("Thing", "make")], "own")
-    thing = "\n\n".join(api.markdown(module.Thing.__doc__.replace("\n    ", "\n"), links))
+    thing = "\n\n".join(api.markdown(inspect.cleandoc(module.Thing.__doc__), links))
     assert thing == (
         "A thing of [`make`](#make), x \\< \\*n\\*.\n\n**Attributes**\n\n- `size`: how large, in metres."
     )  # fmt: skip

@@ -105,7 +105,9 @@ def _divergence_slope(model: Model) -> Callable[..., tuple[jax.Array, jax.Array]
         # ∂KL/∂f' = p' − p
         (gradient,) = pull_back(_probability_change(clean, moved)[: len(clean)])
         size = jnp.sum(jnp.abs(gradient) * movable, axis=0) * _KEPT
-        return jnp.frexp(size)
+        # Not frexp: it reads the bits as integers of 64, which JAX has not where a program is of float32.
+        exponent = jnp.where((size > 0) & jnp.isfinite(size), jnp.ceil(jnp.log2(size)), 0.0)
+        return size * jnp.exp2(-exponent), exponent
 
     return _in_float64(compute)
 
