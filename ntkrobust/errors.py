@@ -30,6 +30,12 @@ class NotWrittenError(OSError):
         self.found = found
 
 
+def failed(what: str, error: Exception) -> InputError:
+    """That a user's own code fails, and how, by the first line of what it says; to be raised from the error."""
+    sentence = str(error).strip().partition("\n")[0]
+    return InputError(f"{what} fails: {type(error).__name__}: {sentence}")
+
+
 def one_line(text: str, longest: int = LONGEST) -> str:
     """The text with single spaces, unprintable characters as escapes, and its middle left out if it is long."""
     line = printable(" ".join(text.split()))

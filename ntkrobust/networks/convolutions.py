@@ -13,17 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ntkrobust.networks import derivatives
 from ntkrobust.networks.activations import Activation
 from ntkrobust.networks.layers import Activate, Convolve, Dense, Flatten, GlobalAverage, ImageShape, Layer, Residual
-from ntkrobust.networks.models import layered_float64_error
+from ntkrobust.networks.models import Differentiated, layered_float64_error
 from ntkrobust.networks.parameters import LayerScales, Parameters, Stacked, affine, unpacked
 from ntkrobust.numerics import spectral
 from ntkrobust.numerics.precision import TRAINING_DTYPE
 
 
 @dataclasses.dataclass(frozen=True)
-class Convolutional:
+class Convolutional(Differentiated):
     """The function of a network of convolutions; see :class:`~ntkrobust.networks.models.Model`.
 
     Attributes:
@@ -36,27 +35,11 @@ class Convolutional:
     image: ImageShape
     layers: tuple[Layer, ...]
 
-    def outputs(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
-        """f(x) (n, o)."""
-        return self.outputs_in_columns(scales, parameters, x.T).T
-
     def outputs_in_columns(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
         """f(x) (o, n) for x (d, n), one point per column."""
         height, width, channels = self.image
         h = x.reshape(height, width, channels, -1).transpose(2, 0, 1, 3)
         return self._applied(self.layers, scales, unpacked(parameters), h)
-
-    def jacobian(self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array) -> jax.Array:
-        """J(x) = ∂f/∂x (n, o, d)."""
-        return derivatives.jacobian_of_columns(lambda x: self.outputs_in_columns(scales, parameters, x), x)
-
-    def kernel(
-        self, scales: LayerScales, parameters: Parameters | Stacked, x: jax.Array, factor: jax.Array | float = 1.0
-    ) -> jax.Array:
-        """The empirical NTK Θ(x, x) (n, o, n, o), times factor²."""
-        return derivatives.kernel_by_jacobian(
-            lambda one, x: self.outputs(scales, one, x), unpacked(parameters), x, factor
-        )
 
     def float64_error(self, scales: LayerScales, parameters: Parameters, x: jax.Array, delta: jax.Array) -> jax.Array:
         """(n,) what float64 may add to Σ_k |f_k(x + δ) − f_k(x)|."""

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ntkrobust.checks import check_integer, check_sequence, shown
-from ntkrobust.errors import InputError
+from ntkrobust.errors import InputError, failed
 from ntkrobust.networks.network import Network
 from ntkrobust.numerics.precision import TRAINING_DTYPE
 
@@ -118,8 +118,7 @@ class FamilyNetwork(Network):
         try:
             return self.make(self.width)
         except Exception as error:  # a user's own code
-            sentence = str(error).strip().partition("\n")[0]
-            raise InputError(f"make({self.width}) fails: {type(error).__name__}: {sentence}") from error
+            raise failed(f"make({self.width})", error) from error
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "made"}

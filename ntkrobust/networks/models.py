@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from ntkrobust.errors import InputError
 from ntkrobust.networks import derivatives
 from ntkrobust.networks.activations import as_activation
+from ntkrobust.networks.parameters import unpacked
 
 if TYPE_CHECKING:
     from ntkrobust.networks.network import Network
@@ -54,20 +55,13 @@ class Model(Protocol):
         """(n,) no less than what float64 may add to Σ_k |f_k(x + δ) − f_k(x)|, for x and δ (d, n)."""
 
 
-@dataclasses.dataclass(frozen=True)
-class AppliedModel:
-    """The function of a network of one's own, with derivatives by automatic differentiation; see :class:`Model`.
-
-    Attributes:
-        net: the network.
-    """
-
-    net: Network
+class Differentiated:
+    """Derivatives by automatic differentiation, for a model that gives its outputs in rows or in columns; see
+    :class:`Model`."""
 
     def outputs(self, scales: Any, parameters: Any, x: jax.Array) -> jax.Array:
         """f(x) (n, o)."""
-        shape = self.net.input_shape
-        return self.net.apply(parameters, x if shape is None else x.reshape(-1, *shape))
+        return self.outputs_in_columns(scales, parameters, x.T).T
 
     def outputs_in_columns(self, scales: Any, parameters: Any, x: jax.Array) -> jax.Array:
         """f(x) (o, n) for x (d, n)."""
@@ -79,7 +73,25 @@ class AppliedModel:
 
     def kernel(self, scales: Any, parameters: Any, x: jax.Array, factor: jax.Array | float = 1.0) -> jax.Array:
         """The empirical NTK Θ(x, x) (n, o, n, o), times factor²."""
-        return derivatives.kernel_by_jacobian(lambda one, x: self.outputs(scales, one, x), parameters, x, factor)
+        return derivatives.kernel_by_jacobian(
+            lambda one, x: self.outputs(scales, one, x), unpacked(parameters), x, factor
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class AppliedModel(Differentiated):
+    """The function of a network of one's own; see :class:`Model`.
+
+    Attributes:
+        net: the network.
+    """
+
+    net: Network
+
+    def outputs(self, scales: Any, parameters: Any, x: jax.Array) -> jax.Array:
+        """f(x) (n, o)."""
+        shape = self.net.input_shape
+        return self.net.apply(parameters, x if shape is None else x.reshape(-1, *shape))
 
     def lipschitz_upper(self, gains: jax.Array, norms: jax.Array) -> jax.Array:
         """Not known.

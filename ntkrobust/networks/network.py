@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkrobust.checks import check_integer, instance
-from ntkrobust.errors import InputError
+from ntkrobust.errors import InputError, failed
 from ntkrobust.networks.drawing import draw_one_by_one
 from ntkrobust.networks.models import AppliedModel, Model
 from ntkrobust.networks.operations import Operations, operations
@@ -167,7 +167,7 @@ class Network(abc.ABC):
 
 
 class _Outline(NamedTuple):
-    """What is known of a network without computing anything.
+    """What is known of a network from tracing it, once it has been seen to treat each point by itself.
 
     Attributes:
         parameters: pytree of shapes and types.
@@ -231,8 +231,7 @@ def _traced(what: str, net: Network, trace: Callable[[], Any]) -> Any:
     except InputError:
         raise
     except Exception as error:  # a user's own code
-        sentence = str(error).strip().partition("\n")[0]
-        raise InputError(f"{what} of {type(net).__name__} fails: {type(error).__name__}: {sentence}") from error
+        raise failed(f"{what} of {type(net).__name__}", error) from error
 
 
 def rows_of(net: Network, x: Any) -> Any:

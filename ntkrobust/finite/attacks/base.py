@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from ntkrobust.checks import MOST_STEPS, check_integer
-from ntkrobust.errors import InputError
+from ntkrobust.errors import InputError, failed
 from ntkrobust.finite.attacks.attacked_network import AttackedNetwork
 from ntkrobust.finite.attacks.balls import Ball
 from ntkrobust.finite.attacks.found import Found, Function
@@ -129,8 +129,7 @@ class Attack(Value, abc.ABC):
         except InputError:
             raise
         except Exception as error:  # a user's own code
-            sentence = str(error).strip().partition("\n")[0]
-            raise InputError(f"the attack {name} fails: {type(error).__name__}: {sentence}") from error
+            raise failed(f"the attack {name}", error) from error
         if not isinstance(found, Found) or _shapes(found) != _shapes(start):
             raise InputError(
                 f"the search of {name} must give what it was given, improved: Found of {_shapes(start)}, "

@@ -20,7 +20,7 @@ from ntkrobust.finite.measures.base import MOST_SAMPLES, Measure, check_measure
 from ntkrobust.finite.measures.functions import check_traceable, is_packaged, measure_of
 from ntkrobust.finite.measures.programs import Measurements, check_architecture, place
 from ntkrobust.finite.representable import check_representable
-from ntkrobust.finite.training.run import ELSEWHERE, Run, a_run
+from ntkrobust.finite.training.run import Run, a_run
 from ntkrobust.networks.drawing import run_over_draws
 from ntkrobust.networks.network import Network, a_network, rows_of
 from ntkrobust.networks.plans import choose_plan
@@ -91,8 +91,8 @@ def measure(
         check_have_classes("y_test", y)
     if any(one.of_classes and one.needs_training_data for one in chosen):
         check_have_classes("y_train", run.y_train)
-    if program.needs_initial and run.optimizer == ELSEWHERE:
-        run.initial_parameters()  # says that there are none
+    if program.needs_initial:
+        run.check_has_initial_parameters()
     if program.needs_training_data:
         data |= {"x_train": run.x_train, "y_train": run.y_train}
     plan = choose_plan(run.net, run.d_in, len(data["x"]))

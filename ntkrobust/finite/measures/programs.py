@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ntkrobust.errors import InputError
+from ntkrobust.errors import InputError, failed
 from ntkrobust.finite.measures.base import Measure
 from ntkrobust.finite.measures.probe import Probe
 from ntkrobust.networks.mlp import MLP
@@ -39,8 +39,7 @@ class Placed:
         except InputError as error:
             raise InputError(f"the measure {self.measure.name!r}: {error}") from error
         except Exception as error:  # a user's own code
-            sentence = str(error).strip().partition("\n")[0]
-            raise InputError(f"the measure {self.measure.name!r} fails: {type(error).__name__}: {sentence}") from error
+            raise failed(f"the measure {self.measure.name!r}", error) from error
 
 
 def place(measures: Sequence[Measure], epsilon: np.float32 | None) -> tuple[tuple[Placed, ...], tuple[np.generic, ...]]:

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from ntkrobust.checks import check_not_negative, check_positive, shown
-from ntkrobust.errors import InputError
+from ntkrobust.errors import InputError, failed
 from ntkrobust.networks.parameters import Parameters, Stacked
 
 MOMENTUM = 0.9
@@ -193,8 +193,7 @@ def check_transformation(optimizer: Optimizer, arrays: Parameters | Stacked) -> 
         memory = jax.eval_shape(optimizer.own.init, arrays)
         updates, after = jax.eval_shape(optimizer.own.update, arrays, memory, arrays)
     except Exception as error:  # a user's own code
-        sentence = str(error).strip().partition("\n")[0]
-        raise InputError(f"the optax transformation fails: {type(error).__name__}: {sentence}") from error
+        raise failed("the optax transformation", error) from error
     if any(jnp.issubdtype(leaf.dtype, jax.dtypes.extended) for leaf in jax.tree.leaves(memory)):
         raise InputError("the optax transformation keeps a typed random key, which runs and checkpoints cannot hold")
     before: Any = jax.tree.structure((arrays, memory))
@@ -211,8 +210,7 @@ def scheduled_rates(rates: Rates, steps: int) -> np.ndarray:
     try:
         values = np.asarray(jax.vmap(rates)(jnp.arange(max(steps, 1), dtype=jnp.int32)))
     except Exception as error:  # a user's own code
-        sentence = str(error).strip().partition("\n")[0]
-        raise InputError(f"the schedule of learning rates fails: {type(error).__name__}: {sentence}") from error
+        raise failed("the schedule of learning rates", error) from error
     if values.ndim != 1 or not np.issubdtype(values.dtype, np.number):
         raise InputError(f"a schedule gives one learning rate per step, got shape {values.shape[1:]}")
     wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))

@@ -216,10 +216,14 @@ class Run(Value):
         Raises:
             InputError: the networks were trained elsewhere, so that it is not known.
         """
+        self.check_has_initial_parameters()
+        return self.net.initialize(self.d_in, seed_keys(self.key, self.seeds))
+
+    def check_has_initial_parameters(self) -> None:
+        """Raise InputError if the networks were trained elsewhere, so that parameters before that are not known."""
         if self.optimizer == ELSEWHERE:
             raise InputError("networks trained elsewhere have no initial parameters here: measures that compare with "
                              "them need a run of ntkrobust.train")  # fmt: skip
-        return self.net.initialize(self.d_in, seed_keys(self.key, self.seeds))
 
     def save(self, path: str | Path) -> None:
         """Write the run to one ``.npz`` file: arrays and a JSON text, no pickle. It appears when it is whole.
