@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -11,10 +12,12 @@ import numpy.typing as npt
 
 from ntkrobust.checks import check_integer
 from ntkrobust.data.checks import Array, as_array, as_choice, as_matrix, as_points, check_same_index, check_same_rows
+from ntkrobust.data.geometry import class_of_points, median_class_distance, root_mean_square_norm
 from ntkrobust.data.label_noise import check_label_noise, with_label_noise
 from ntkrobust.data.labels import Classes, check_classes, shown_classes
 from ntkrobust.domain import Bounds, Domain
 from ntkrobust.errors import InputError
+from ntkrobust.norms import Norm, check_norm
 from ntkrobust.values import Value
 
 Task = Literal["classification", "regression"]
@@ -125,6 +128,39 @@ class Dataset(Value):
     def o(self) -> int:
         """Number of outputs."""
         return self.y_train.shape[1]
+
+    @functools.cached_property
+    def scale(self) -> float:
+        """Root mean square ℓ2 norm of a training input, √(1/n Σ_i ‖x_i‖²)."""
+        return root_mean_square_norm(self.x_train)
+
+    def class_distance(self, norm: Norm) -> float:
+        """How far classes lie apart: the median over training points of the distance to the nearest of another class.
+
+        Distances are in ``norm``, along the coordinates that can move. Of a regression, the class of a point is the
+        one that attacks take: the sign of a single target, else its largest column. At most 512 points are drawn (with
+        a seed of its own, always the same), and the nearest is looked for among at most 2048, taken from the classes
+        in turn. Computed once for each norm.
+
+        Raises:
+            InputError: the norm is unknown, the training points are all of one class (or real targets all of one
+                sign), no coordinate can move, or half of the points coincide with points of another class.
+        """
+        norm = check_norm(norm)
+        if norm not in self._class_distances:
+            free = self.domain.free
+            if free is not None and not free.any():
+                raise InputError(f"the distance between classes takes a coordinate that can move, got {self.name}")
+            x = self.x_train if free is None else self.x_train[:, free]
+            try:
+                self._class_distances[norm] = median_class_distance(x, class_of_points(self.y_train), norm)
+            except InputError as error:
+                raise InputError(f"{self.name}: {error}") from None
+        return self._class_distances[norm]
+
+    @functools.cached_property
+    def _class_distances(self) -> dict[Norm, float]:
+        return {}
 
     def subset(self, n_train: int, n_test: int) -> Dataset:
         """The first ``n_train`` training and ``n_test`` test points.
