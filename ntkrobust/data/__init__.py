@@ -1,21 +1,24 @@
-"""Data sets: scikit-learn's digits, synthetic points, the user's own files and image folders, and openml.org.
+"""Data sets: scikit-learn's digits, synthetic points, the user's own arrays, files and image folders, and openml.org.
 
 Everything here is numpy; every draw comes from a visible seed. Nothing but :func:`from_openml` goes to a network.
 """
 
+from ntkrobust.data.arrays import from_arrays
 from ntkrobust.data.bundled import digits
 from ntkrobust.data.dataset import Dataset
 from ntkrobust.data.encoding import targets
 from ntkrobust.data.files import from_file
 from ntkrobust.data.folders import from_folder
-from ntkrobust.data.names import NAMES, load
+from ntkrobust.data.names import NAMES, Data, load
 from ntkrobust.data.openml import from_openml
 from ntkrobust.data.synthetic import gaussian, sphere
 
 __all__ = [
     "NAMES",
+    "Data",
     "Dataset",
     "digits",
+    "from_arrays",
     "from_file",
     "from_folder",
     "from_openml",

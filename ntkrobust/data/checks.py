@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ntkrobust.checks import check_choice, check_number, shown
+from ntkrobust.data.images import in_rows
 from ntkrobust.errors import InputError
 
 Array = npt.NDArray[np.float64]
@@ -106,15 +107,32 @@ def as_numeric(name: str, value: npt.ArrayLike) -> npt.NDArray[np.generic]:
 
 
 def as_matrix(name: str, value: npt.ArrayLike) -> Array:
-    """``value`` (rows, columns) as a read-only, C-contiguous float64 copy.
+    """``value`` (rows, columns) as a read-only, C-contiguous float64 copy; or itself, where it is one.
 
     Raises:
         InputError: it is not numeric, not two-dimensional, empty, or not finite.
     """
-    array = as_numeric(name, value)
+    return _finite_matrix(name, as_numeric(name, value))
+
+
+def as_inputs(name: str, value: npt.ArrayLike) -> Array:
+    """``value``, points (n, d) or images (n, height, width[, channels]), as rows, as :func:`as_matrix` has them.
+
+    Raises:
+        InputError: as :func:`as_matrix`, or the channels of images come first.
+    """
+    return _finite_matrix(name, in_rows(name, as_numeric(name, value)))
+
+
+def _finite_matrix(name: str, array: npt.NDArray[np.generic]) -> Array:
     if array.ndim != 2 or array.size == 0:
         raise InputError(f"{name} must have shape (rows, columns) with at least one of each, got shape {array.shape}")
-    matrix = np.array(array, dtype=np.float64, order="C")
+    # Nothing else can write into an array that owns its numbers and is read-only: large ones are not copied again.
+    is_ours = type(array) is np.ndarray and array.dtype == np.float64 and array.base is None
+    if is_ours and array.flags.c_contiguous and not array.flags.writeable:
+        matrix: Array = array  # type: ignore[assignment]
+    else:
+        matrix = np.array(array, dtype=np.float64, order="C")
     bad = np.argwhere(~np.isfinite(matrix))
     if bad.size:
         row, column = bad[0]
@@ -126,12 +144,12 @@ def as_matrix(name: str, value: npt.ArrayLike) -> Array:
 
 
 def as_points(name: str, value: npt.ArrayLike) -> Array:
-    """``value`` (n, d) as :func:`as_matrix`, with a positive norm in every row.
+    """``value`` as :func:`as_inputs`, with a positive norm in every row.
 
     Raises:
-        InputError: as :func:`as_matrix`, or the norm of a row is zero or overflows.
+        InputError: as :func:`as_inputs`, or the norm of a row is zero or overflows.
     """
-    points = as_matrix(name, value)
+    points = as_inputs(name, value)
     bad = first_bad_norm(points)
     if bad is not None:
         row, norm = bad

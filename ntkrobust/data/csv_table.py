@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 import dataclasses
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +22,8 @@ from ntkrobust.data.csv_layout import (
     may_number_rows,
     rows_of,
 )
+from ntkrobust.data.labels import EXACT_INTEGERS, FEW, Kind
 from ntkrobust.errors import InputError
-
-Kind = Literal["label", "target"]
-
-FEW = 20
-"""So many different whole numbers are classes, even where hardly any of them occurs twice."""
-
-_EXACT_INTEGERS = 2.0**53
-"""Below this every integer is a float64, so a label read as float64 is the label that was written."""
 
 _MISSING_LABELS = ("", "na", "n/a", "#n/a", "#na", "nan", "-nan", "null", "<na>", "?")
 """Fewer than of numbers: "none" may be the name of a class."""
@@ -283,7 +276,7 @@ def _labels(cells: _Cells, kind: Kind | None) -> npt.NDArray[np.generic]:
         found = np.array([text.lower() == "true" for text in texts]) if are_truths else np.array(texts)
     else:
         values = np.array(numbers, dtype=np.float64)
-        are_whole = (values == np.rint(values)) & (np.abs(values) < _EXACT_INTEGERS)
+        are_whole = (values == np.rint(values)) & (np.abs(values) < EXACT_INTEGERS)
         if kind == "label" and not are_whole.all():
             row = int(np.argmin(are_whole))
             raise InputError(f"{cells.place(row, cells.label)} must be a whole number or text, got {texts[row]!r}")

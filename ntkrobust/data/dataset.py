@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from ntkrobust.checks import check_integer
 from ntkrobust.data.checks import Array, as_array, as_choice, as_matrix, as_points, check_same_index, check_same_rows
 from ntkrobust.data.geometry import class_of_points, median_class_distance, root_mean_square_norm
+from ntkrobust.data.images import ImageShape, check_image_shape, image_shape_of
 from ntkrobust.data.label_noise import check_label_noise, with_label_noise
 from ntkrobust.data.labels import Classes, check_classes, shown_classes
 from ntkrobust.domain import Bounds, Domain
@@ -31,9 +31,10 @@ class Dataset(Value):
     """Training and test points with real targets, checked when built.
 
     Attributes:
-        x_train: (n, d) training inputs; no row has norm zero.
+        x_train: (n, d) training inputs; no row has norm zero. Given as images (n, height, width) or (n, height, width,
+            channels), they become rows and ``image_shape`` is theirs.
         y_train: (n, o) training targets.
-        x_test: (n', d) test inputs; no row has norm zero.
+        x_test: (n', d) test inputs, likewise.
         y_test: (n', o) test targets.
         name: what exactly this is: source, task, normalization, split, seed, label noise.
         task: ``"classification"`` (targets ±1 in one column, or one-hot) or ``"regression"``.
@@ -63,7 +64,7 @@ class Dataset(Value):
     y_test: Array
     name: str
     task: Task
-    image_shape: tuple[int, int, int] | None = None
+    image_shape: ImageShape | None = None
     classes: Classes | None = None
     bounds: Bounds | None = None
     movable: npt.NDArray[np.bool_] | None = None
@@ -76,7 +77,9 @@ class Dataset(Value):
             x_name, y_name = f"x_{part}", f"y_{part}"
             check_same_index(x_name, getattr(self, x_name), y_name, getattr(self, y_name))
         for name in ("x_train", "x_test"):
-            object.__setattr__(self, name, as_points(name, getattr(self, name)))
+            value = getattr(self, name)
+            object.__setattr__(self, name, as_points(name, value))
+            self._take_shape(image_shape_of(name, value))
         for name in ("y_train", "y_test"):
             y = as_array(name, getattr(self, name))
             # Integers here are most likely labels 0, 1, 2, …, which as real targets would mean something else.
@@ -100,7 +103,7 @@ class Dataset(Value):
                         f"{name} of a classification must be ±1 in one column, but row {row} (from 0) is 0"
                     )
         if self.image_shape is not None:
-            object.__setattr__(self, "image_shape", _checked_shape(self.image_shape, self.d))
+            object.__setattr__(self, "image_shape", check_image_shape(self.image_shape, self.d))
         if self.classes is not None:
             object.__setattr__(self, "classes", _checked_classes(self.classes, self.task, self.o))
         domain = Domain.of(self.d, self.bounds, self.movable)
@@ -108,6 +111,14 @@ class Dataset(Value):
             object.__setattr__(self, name, getattr(domain, name))
         for name in ("x_train", "x_test"):
             domain.check_points(name, getattr(self, name), "bounds")
+
+    def _take_shape(self, shape: ImageShape | None) -> None:
+        """Keep the shape of the images that one of the arrays had."""
+        if shape is not None and self.image_shape not in (None, shape):
+            raise InputError(
+                f"images must have one shape (height, width, channels), got {self.image_shape} and {shape}"
+            )
+        object.__setattr__(self, "image_shape", shape or self.image_shape)
 
     @property
     def domain(self) -> Domain:
@@ -128,6 +139,13 @@ class Dataset(Value):
     def o(self) -> int:
         """Number of outputs."""
         return self.y_train.shape[1]
+
+    @property
+    def labels_test(self) -> npt.NDArray[np.generic] | None:
+        """(n',) labels of the test points, out of ``classes``; None without those."""
+        if self.classes is None:
+            return None
+        return np.array(self.classes)[class_of_points(self.y_test)]
 
     @functools.cached_property
     def scale(self) -> float:
@@ -205,16 +223,6 @@ class Dataset(Value):
         sizes = f"n={self.n}, n_test={len(self.x_test)}, d={self.d}, o={self.o}"
         inputs = "" if self.domain.is_whole else f", {self.domain.in_words()}"
         return f"<Dataset {self.name!r}: {self.task}, {sizes}{inputs}>"
-
-
-def _checked_shape(shape: object, d: int) -> tuple[int, int, int]:
-    """``shape`` as (height, width, channels) of images with d entries; InputError otherwise."""
-    if not isinstance(shape, Sequence) or len(shape) != 3:
-        raise InputError(f"image_shape must be None or (height, width, channels), got {shape!r}")
-    height, width, channels = (check_integer("each entry of image_shape", size, 1) for size in shape)
-    if height * width * channels != d:
-        raise InputError(f"image_shape must be that of images with {d} entries, the inputs' dimension, got {shape!r}")
-    return height, width, channels
 
 
 def _checked_classes(classes: object, task: Task, o: int) -> Classes:

@@ -7,17 +7,17 @@ import os
 import re
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ntkrobust.checks import LARGEST_SEED, check_integer, shown
-from ntkrobust.data.checks import Array, as_points, check_same_rows
-from ntkrobust.data.csv_table import Kind, read_table
-from ntkrobust.data.dataset import TEST_SHARE, Dataset, split
-from ntkrobust.data.encoding import describe_task, encode, task_of
-from ntkrobust.data.labels import Classes
+from ntkrobust.data.csv_table import read_table
+from ntkrobust.data.dataset import Dataset
+from ntkrobust.data.encoding import encode
+from ntkrobust.data.labels import Kind
+from ntkrobust.data.parts import Parts, assembled, parts_of
 from ntkrobust.errors import InputError
 from ntkrobust.files.archives import check_archive, check_size
 
@@ -41,9 +41,8 @@ def from_file(
     """A data set from a file; inputs are taken as they are, not normalized.
 
     - ``.npz``: arrays ``x_train`` (n, d) and ``y_train`` (n,) or (n, o), and optionally ``x_test``, ``y_test``; the
-      range of the inputs ``bounds``, (2,) or (2, d), lower ends first; and ``movable`` (d,), booleans. Other arrays are
-      ignored. Labels and targets are told apart as in :func:`~ntkrobust.data.targets`; floating-point 0 and 1 could be
-      either and are refused.
+      range of the inputs ``bounds``, (2,) or (2, d), lower ends first; ``movable`` (d,), booleans; and ``image_shape``,
+      (height, width, channels). Other arrays are ignored. What :func:`from_arrays` says of arrays holds for these.
     - ``.csv``: text in UTF-8, one point per line: inputs, d of them, and a label.
 
     Of a ``.csv``:
@@ -83,7 +82,7 @@ def from_file(
         InputError: the file can't be read or isn't what it says; the sentence names the file and the place: array, row
             and column counting from 0 in an ``.npz``, line and column counting from 1 in a ``.csv``.
     """
-    rng = np.random.default_rng(check_integer("seed", seed, 0, maximum=LARGEST_SEED))
+    check_integer("seed", seed, 0, maximum=LARGEST_SEED)
     if not isinstance(path, (str, os.PathLike)):
         raise InputError(f"a data file must be given by its path, got {path!r}")
     path, kind, name, stated_range = _taken_apart(path)
@@ -109,27 +108,14 @@ def from_file(
             stream.seek(0)
             read = _read_npz if path.suffix.lower() == ".npz" else _read_csv
             found = read(stream, kind, name)
-        x_train, y_train, x_test, y_test = found.x_train, found.y_train, found.x_test, found.y_test
-        if x_test is None or y_test is None:
-            train, test = split(len(x_train), TEST_SHARE, rng)
-            x_train, y_train, x_test, y_test = x_train[train], y_train[train], x_train[test], y_train[test]
-            origin = f"split {1 - TEST_SHARE:.0%} train, {TEST_SHARE:.0%} test with seed {seed}"
-        else:
-            origin = "train and test parts of the file"
-        task = task_of(y_train, y_test)
-        # Two files of one name aren't the same data: the digest tells them apart in stored evidence.
-        words = ", ".join(filter(None, (describe_task(task, y_train.shape[1]), found.notes, "not normalized", origin)))
-        title = f"{path.name} (sha256 {digest}), {words}"
-        stated: dict[str, Any] = {"bounds": found.bounds if bounds is None else bounds}
-        stated["movable"] = found.movable if movable is None else movable
-        return Dataset(x_train, y_train, x_test, y_test, title, task, classes=found.classes, **stated)
+        return assembled(f"{path.name} (sha256 {digest})", found, seed, bounds, movable, "of the file")
     except InputError as error:
         raise InputError(f"data file {path}: {error}") from None
     except OSError as error:
         raise InputError(f"data file {path}: it can't be read ({error.strerror or error})") from None
 
 
-_STATED = ("bounds", "movable")
+_STATED = ("bounds", "movable", "image_shape")
 """What an ``.npz`` may state of its inputs."""
 
 
@@ -162,68 +148,14 @@ def _range_of(text: str) -> tuple[float, float]:
     return low, high
 
 
-class _Read(NamedTuple):
-    """What a file holds, checked and encoded; x_test and y_test are None where it has no test part.
-
-    Attributes:
-        classes: of labels, or None.
-        notes: what was decided about columns, in words.
-        bounds, movable: as the file states them; None where it doesn't.
-    """
-
-    x_train: Array
-    y_train: Array
-    x_test: Array | None
-    y_test: Array | None
-    classes: Classes | None
-    notes: str = ""
-    bounds: Any = None
-    movable: Any = None
-
-
-def _read_npz(stream: BinaryIO, kind: Kind | None, name: str | None) -> _Read:
+def _read_npz(stream: BinaryIO, kind: Kind | None, name: str | None) -> Parts:
     if name is not None:
         raise InputError(f"an .npz file has no columns with names, got {name!r}: give :label or :target alone")
-    arrays = _load_arrays(stream)
-    names = [one for one in ("y_train", "y_test") if one in arrays]
-    encoded, classes = encode([(one, _as_kind(one, arrays[one], kind)) for one in names])
-    x_train = as_points("x_train", arrays["x_train"])
-    stated: dict[str, Any] = {one: arrays[one] for one in _STATED if one in arrays}
-    if "x_test" not in arrays:
-        check_same_rows("x_train", x_train, "y_train", encoded[0])
-        return _Read(x_train, encoded[0], None, None, classes, **stated)
-    return _Read(x_train, encoded[0], as_points("x_test", arrays["x_test"]), encoded[1], classes, **stated)
-
-
-def _as_kind(name: str, value: npt.NDArray[np.generic], kind: Kind | None) -> npt.NDArray[np.generic]:
-    """Labels or targets as the array's type says; or as the user does, for a single column.
-
-    Raises:
-        InputError: floating-point numbers 0 and 1, and nobody has said what they are; or no labels.
-    """
-    if (value.dtype.kind != "f" and kind != "target") or value.size == 0 or value.size != len(value):
-        return value
-    if kind == "target":
-        if value.dtype.kind not in "biuf":
-            raise InputError(f"{name} must hold real targets, got an array of dtype {value.dtype}")
-        return value.astype(np.float64)
-    if kind == "label":
-        if not np.array_equal(value, np.rint(value)):
-            raise InputError(f"{name} must hold labels, which are whole numbers or text, got others")
-        return value.astype(np.int64)
-    # Targets of two classes in one column are ±1: these have the same form, and another meaning.
-    if np.array_equal(np.unique(value), [0.0, 1.0]):
-        raise InputError(
-            f"{name} holds the floating-point numbers 0 and 1, which may be labels or real targets: store labels as "
-            "integers, or say which as FILE.npz:label or FILE.npz:target"
-        )
-    return value
+    return parts_of(_load_arrays(stream), kind)
 
 
 def _load_arrays(stream: BinaryIO) -> dict[str, npt.NDArray[np.generic]]:
-    """``x_train``, ``y_train``, and if the archive has them ``x_test`` and ``y_test``, ``bounds``, ``movable``: as
-    they are.
-    """
+    """``x_train``, ``y_train``, and if the archive has them ``x_test``, ``y_test``, and what it states: as they are."""
     magic = stream.read(4)
     stream.seek(0)
     if magic not in _ZIP_MAGIC:
@@ -245,11 +177,8 @@ def _load_arrays(stream: BinaryIO) -> dict[str, npt.NDArray[np.generic]]:
             raise InputError(
                 f"expected the arrays x_train and y_train, missing {' and '.join(missing)}; arrays found: {shown}"
             )
-        tests = [name for name in ("x_test", "y_test") if name in found]
-        if len(tests) == 1:
-            raise InputError(f"expected both x_test and y_test or neither, got only {tests[0]}")
-        stated = [name for name in _STATED if name in found]
-        return {name: _load_array(archive, name) for name in ("x_train", "y_train", *tests, *stated)}
+        known = ("x_train", "y_train", "x_test", "y_test", *_STATED)
+        return {name: _load_array(archive, name) for name in known if name in found}
 
 
 def _check_directory(stream: BinaryIO, archive: zipfile.ZipFile) -> None:
@@ -282,11 +211,11 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _read_csv(stream: BinaryIO, kind: Kind | None, name: str | None) -> _Read:
+def _read_csv(stream: BinaryIO, kind: Kind | None, name: str | None) -> Parts:
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     # A number takes two bytes at least: a digit and what separates it.
     check_size("the table", size, size, size // 2)
     table = read_table(stream, kind, name)
     (y,), classes = encode([(table.label, table.y)])
-    return _Read(table.x, y, None, None, classes, table.notes)
+    return Parts(table.x, y, None, None, classes, table.notes)

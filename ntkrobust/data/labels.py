@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,15 @@ from ntkrobust.errors import InputError
 
 Label = bool | int | str
 Classes = tuple[Label, ...]
+
+Kind = Literal["label", "target"]
+"""What numbers are that could be either."""
+
+FEW = 20
+"""Different whole numbers that are taken for classes without being asked, at most."""
+
+EXACT_INTEGERS = 2.0**53
+"""Below this every integer is a float64, so a label read as float64 is the label that was written."""
 
 _SHOWN = 12
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import numpy.typing as npt
+
+from ntkrobust.checks import shown
+from ntkrobust.data.arrays import arrays_in, from_arrays
 from ntkrobust.data.bundled import digits
 from ntkrobust.data.dataset import Dataset
 from ntkrobust.data.files import from_file
@@ -32,8 +37,12 @@ _IMAGES = re.compile(
 )
 
 
-def load(spec: str | os.PathLike[str], seed: int = 0) -> Dataset:
-    """A data set by name, or from a file.
+Data = str | os.PathLike[str] | Dataset | tuple[npt.ArrayLike, ...] | Mapping[str, npt.ArrayLike]
+"""What is taken for a data set: a name or a file, one that there is, or arrays."""
+
+
+def load(spec: Data, seed: int = 0) -> Dataset:
+    """A data set by name, from a file, or of arrays.
 
     - ``"digits"`` or ``"digits-parity"``, ``"digits-classes"``, ``"digits-N-vs-rest"`` with N in 0..9: rows of unit
       norm; followed by ``":pixel"`` or ``":raw"``, pixels in [0, 1] or 0..16.
@@ -43,6 +52,8 @@ def load(spec: str | os.PathLike[str], seed: int = 0) -> Dataset:
       ``":raw"`` at the end for other inputs. ``"FOLDER"`` alone looks which files there are.
     - ``"openml:NAME"`` or ``"openml:NAME@VERSION"``, with the same variants: downloaded from openml.org on its first
       use, by :func:`from_openml`.
+    - Arrays (x, y) or (x_train, y_train, x_test, y_test), or a mapping with these four names: as :func:`from_arrays`
+      takes them. A :class:`Dataset` is itself.
     - Anything else that has a suffix or a path separator is a file, read by :func:`from_file`.
 
     ``seed`` is that of the split, or of the points of synthetic data.
@@ -50,8 +61,10 @@ def load(spec: str | os.PathLike[str], seed: int = 0) -> Dataset:
     Raises:
         InputError: the name is unknown, or the file can't be used.
     """
+    if isinstance(spec, Dataset):
+        return spec
     if not isinstance(spec, str):
-        return _from_path(spec, seed)
+        return _of_objects(spec, seed)
     if (match := _IMAGES.fullmatch(spec)) is not None:
         where, source = match["where"], match["source"]
         if source != "openml":
@@ -77,8 +90,31 @@ def load(spec: str | os.PathLike[str], seed: int = 0) -> Dataset:
     )
 
 
+def _of_objects(given: object, seed: int) -> Dataset:
+    """A data set of arrays, or at a path."""
+    if isinstance(given, os.PathLike):
+        return _from_path(given, seed)
+    arrays = arrays_in(given)
+    if arrays is not None:
+        return from_arrays(*arrays.values(), seed=seed)
+    hint = ""
+    if hasattr(given, "columns"):
+        hint = ": of a table of pandas give the columns, as (table.drop(columns=LABEL), table[LABEL])"
+    raise InputError(
+        "data must be a name, the path of a file, a Dataset, or arrays (x, y) or (x_train, y_train, x_test, y_test), "
+        f"got {_kind(given)}{hint}"
+    )
+
+
+def _kind(given: object) -> str:
+    """What was given, without its numbers."""
+    if isinstance(given, list | tuple):
+        return f"a {type(given).__name__} of {len(given)} ({', '.join(type(one).__name__ for one in given[:4])})"
+    return f"{type(given).__name__} of shape {given.shape}" if hasattr(given, "shape") else shown(given)
+
+
 def _from_path(path: str | os.PathLike[str], seed: int) -> Dataset:
-    if isinstance(path, (str, os.PathLike)) and Path(path).is_dir():
+    if Path(path).is_dir():
         return from_folder(path, seed=seed)
     return from_file(path, seed)
 

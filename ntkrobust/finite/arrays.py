@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.data.checks import as_matrix, check_same_index, check_same_rows
+from ntkrobust.data.checks import as_inputs, check_same_index, check_same_rows
 from ntkrobust.data.encoding import encode, encode_like
 from ntkrobust.data.labels import Classes
 from ntkrobust.errors import InputError
@@ -24,12 +24,12 @@ AT_ONCE = 2**22
 
 
 def single_precision(name: str, value: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """``value`` (rows, columns) as a float32 array.
+    """``value`` (rows, columns), or images, as a float32 array of rows.
 
     Raises:
-        InputError: it is not a matrix of finite real numbers, or single precision can't hold them.
+        InputError: it is not such an array of finite real numbers, or single precision can't hold them.
     """
-    matrix = as_matrix(name, value)
+    matrix = as_inputs(name, value)
     with np.errstate(over="ignore"):
         single = matrix.astype(np.float32)
     if not np.isfinite(single).all():

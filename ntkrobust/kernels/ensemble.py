@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ntkrobust.checks import MOST_BYTES, check_integer, check_not_negative, check_positive, check_sequence, shown
-from ntkrobust.data.checks import as_choice, as_matrix, check_same_index, check_same_rows
+from ntkrobust.data.checks import as_choice, as_inputs, check_same_index, check_same_rows
+from ntkrobust.data.dataset import Dataset
 from ntkrobust.data.encoding import encode
+from ntkrobust.data.given import training_points
 from ntkrobust.errors import InputError
 from ntkrobust.kernels import memory
 from ntkrobust.kernels.accuracy import series_terms
@@ -45,8 +47,8 @@ class InfiniteEnsemble(Value):
     def __init__(
         self,
         net: MLP,
-        x_train: npt.ArrayLike,
-        y_train: npt.ArrayLike,
+        x_train: npt.ArrayLike | Dataset,
+        y_train: npt.ArrayLike | None = None,
         *,
         parameterization: Parameterization | None = None,
         kernel: Literal["ntk", "nngp"] = "ntk",
@@ -61,7 +63,7 @@ class InfiniteEnsemble(Value):
 
         Args:
             net: the network. Without a width, its initialization has to have a limit of its own.
-            x_train: (n, d) training inputs, n ≥ 2.
+            x_train: (n, d) training inputs, n ≥ 2, images, or what :func:`ntkrobust.train` takes in place of both.
             y_train: (n, o) or (n,) targets; integer labels become one-hot (two classes: ±1).
             parameterization: by default the network's own; ``"ntk"`` if it has no width. ``"standard"`` weights the
                 layers as gradient descent on the finite network of that width does, and requires one.
@@ -93,9 +95,10 @@ class InfiniteEnsemble(Value):
         if memory_limit is not None:
             memory_limit = check_integer("memory_limit", memory_limit, 1, "in bytes", maximum=MOST_BYTES)
         self.learning_rate = _check_learning_rate(learning_rate)
-        x = as_matrix("x_train", x_train)
-        (y,), _ = encode([("y_train", y_train)])
-        check_same_index("x_train", x_train, "y_train", y_train)
+        points = training_points(x_train, y_train)
+        x = as_inputs("x_train", points.x)
+        (y,), _ = encode([("y_train", points.y)], points.classes)
+        check_same_index("x_train", points.x, "y_train", points.y)
         check_same_rows("x_train", x, "y_train", y)
         if len(x) < 2:
             raise InputError("an ensemble needs at least 2 training points, got 1")

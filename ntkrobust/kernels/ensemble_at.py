@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ntkrobust.checks import LARGEST_SEED, check_flag, check_integer, check_not_negative, takes, whole
-from ntkrobust.data.checks import as_choice, as_matrix
+from ntkrobust.data.checks import as_choice, as_inputs
 from ntkrobust.errors import InputError
 from ntkrobust.kernels import ensemble_programs as programs
 from ntkrobust.kernels import gaussian, trained
@@ -386,7 +386,7 @@ class EnsembleAt(Value):
         return self._model._replace(terms=max(terms, self._model.terms))
 
     def _points(self, x: npt.ArrayLike) -> Array:
-        points = as_matrix("x", x)
+        points = as_inputs("x", x)
         if points.shape[1] != self._model.d_in:
             raise InputError(f"x must have {self._model.d_in} coordinates per point, got {points.shape[1]}")
         check_variances("x", points, self._layers)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.data.checks import as_choice, as_matrix
+from ntkrobust.data.checks import as_choice, as_inputs
 from ntkrobust.errors import InputError
 from ntkrobust.kernels.accuracy import series_terms
 from ntkrobust.kernels.layers import check_variances, layers_of, resolve_parameterization
@@ -43,9 +43,9 @@ def kernel_matrix(
             network whose kernels need a width.
     """
     as_choice("kernel", kernel, ("ntk", "nngp"))
-    points = [("x1", as_matrix("x1", x1))]
+    points = [("x1", as_inputs("x1", x1))]
     if x2 is not None:
-        points.append(("x2", as_matrix("x2", x2)))
+        points.append(("x2", as_inputs("x2", x2)))
     first = points[0][1]
     layers = layers_of(net, first.shape[1], resolve_parameterization(net, parameterization), frozen)
     for name, one in points:

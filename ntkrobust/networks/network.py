@@ -235,11 +235,19 @@ def _traced(what: str, net: Network, trace: Callable[[], Any]) -> Any:
 
 
 def rows_of(net: Network, x: Any) -> Any:
-    """Points of the network's own shape, (n, *input_shape), as rows (n, d); anything else as it is."""
-    shape = net.input_shape
-    if shape is None or len(shape) < 2 or np.shape(x)[1:] != tuple(shape):
+    """Points of the network's own shape, (n, *input_shape), as rows (n, d); anything else as it is.
+
+    Images of a single channel may come without it.
+
+    Raises:
+        InputError: they are images of another shape.
+    """
+    own, shape = net.input_shape, getattr(x, "shape", ())
+    if own is None or len(own) < 2 or not isinstance(shape, tuple) or len(shape) <= 2:
         return x
-    return np.asarray(x).reshape(len(x), -1)
+    if shape[1:] != tuple(own) and (*shape[1:], 1) != tuple(own):
+        raise InputError(f"points for this network must have shape (n, {', '.join(map(str, own))}), got {shape}")
+    return x.reshape(len(x), -1)
 
 
 a_network = instance(Network, "a network, such as ntkrobust.MLP(depth=3, width=64)")

@@ -30,7 +30,7 @@ from ntkrobust.checks import (
     takes,
     whole,
 )
-from ntkrobust.data import Dataset, load
+from ntkrobust.data import Data, Dataset, load
 from ntkrobust.errors import InputError
 from ntkrobust.files.atomic import as_path
 from ntkrobust.finite.training.schedules import check_schedule
@@ -101,7 +101,7 @@ class Comparison(Value):
 )
 def compare(
     net: Network,
-    data: str | Path | Dataset = "digits",
+    data: Data = "digits",
     *,
     widths: Sequence[int] = WIDTHS,
     steps: Sequence[int] | None = None,
@@ -124,7 +124,7 @@ def compare(
         net: the network, fully connected, convolutional or one with a kernel (:func:`ntkrobust.from_stax`); its own
             width, if any, is not used. The control variate is that of fully connected networks: others need more of
             them for the same error.
-        data: a name (``digits``, …), an ``.npz`` or ``.csv`` file, or a :class:`~ntkrobust.data.Dataset`.
+        data: as for :func:`~ntkrobust.verify`.
         widths: three or more, increasing.
         steps: numbers of gradient-descent steps to compare at, increasing. By default 0, K^¼, K^½ and K, where K
             leaves 1 % of the slowest mode's residual at infinite width and the first of the widths.
@@ -154,7 +154,7 @@ def compare(
         raise InputError(f"rate must lie strictly between 0 and 2, beyond which gradient descent diverges, got {rate}")
     if half_width is not None and check_number("half_width", half_width) <= 0:
         raise InputError(f"half_width must be positive, got {half_width}")
-    loaded = data if isinstance(data, Dataset) else load(data)
+    loaded = load(data)
     loaded = loaded.subset(n, min(points, len(loaded.x_test)))
     nets = [net.at_width(width) for width in widths]
     if net.d_out != loaded.o:

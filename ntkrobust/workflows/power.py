@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import jax
 
@@ -14,7 +13,7 @@ from ntkrobust.bounds.statistics import MINIMUM_SEEDS
 from ntkrobust.bounds.verdicts import LEVEL, POWER, axes_of
 from ntkrobust.bounds.verdicts.planning import Outcome, detectable_effect
 from ntkrobust.checks import MOST_SEEDS, check_positive, or_none, takes, whole
-from ntkrobust.data import Dataset, load
+from ntkrobust.data import Data, load
 from ntkrobust.errors import InputError
 from ntkrobust.runtime.seeds import check_key
 from ntkrobust.studies.examining import pilot
@@ -101,7 +100,7 @@ class Foresight:
 def power(
     claims: Claim | str | Sequence[Claim | str] | None = None,
     *,
-    data: str | Path | Dataset = "digits",
+    data: Data = "digits",
     preset: str = "quick",
     seeds: int | None = None,
     cv: float | None = None,
@@ -132,7 +131,7 @@ def power(
         raise InputError("claims about formulas need no networks")
     seeds = SEEDS[preset] if seeds is None else seeds
     if cv is None:
-        loaded = data if isinstance(data, Dataset) else load(data)
+        loaded = load(data)
         points = min(points, len(loaded.x_test))
         # Other networks than those that will judge.
         drawn_from = jax.random.fold_in(check_key(key), 2**32 - 2)

@@ -15,7 +15,7 @@ import numpy as np
 from ntkrobust.bounds.claims import AtLeast, AtMost, Claim, Quantity
 from ntkrobust.bounds.verdicts import CellSample, Verdict
 from ntkrobust.checks import MOST_SEEDS, check_text, or_none, takes, whole
-from ntkrobust.data import Dataset
+from ntkrobust.data import Data, Dataset, load
 from ntkrobust.errors import InputError
 from ntkrobust.networks.initializations import NAMED, Initialization
 from ntkrobust.runtime.seeds import THREEFRY
@@ -74,7 +74,7 @@ def search(
     claim: Claim | str,
     *,
     origin: str | None = None,
-    data: str | Path | Dataset = "digits",
+    data: Data = "digits",
     preset: str = "quick",
     budget: int = BUDGET,
     seeds: int | None = None,
@@ -105,6 +105,7 @@ def search(
             f"claim {found.id}: a search needs a bound with its constant on a measure, got {found.relation}"
         )
     seeds = SEEDS[preset] if seeds is None else seeds
+    data = data if isinstance(data, str | Path) else load(data)
     rng = np.random.default_rng(0)
     tried: dict[Point, float] = {}
     waiting = _spread(list(_grid_cells(found.grid)), math.ceil(budget / 2))

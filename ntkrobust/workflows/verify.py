@@ -35,7 +35,7 @@ from ntkrobust.checks import (
     takes,
     whole,
 )
-from ntkrobust.data import Dataset, load
+from ntkrobust.data import Data, Dataset, load
 from ntkrobust.errors import InputError
 from ntkrobust.reports.notebook import verdicts_html
 from ntkrobust.reports.stored import NAMES
@@ -135,7 +135,7 @@ def verify(
     at: Mapping[str, Any] | None = None,
     only: str | None = None,
     everything: bool = False,
-    data: str | Path | Dataset = "digits",
+    data: Data = "digits",
     preset: str = "quick",
     seeds: int | None = None,
     looks: int | None = None,
@@ -153,8 +153,8 @@ def verify(
         at: axis → value: examine a single cell instead of the grid, as a search prints it.
         only: of several claims, the one with this id.
         everything: of papers that are named, also what is known from recollection only; by default the whole catalogue.
-        data: a name (``digits``, ``digits-classes``, …), an ``.npz`` or ``.csv`` file, or a
-            :class:`~ntkrobust.data.Dataset`.
+        data: a name (``digits``, ``digits-classes``, …), an ``.npz`` or ``.csv`` file, a
+            :class:`~ntkrobust.data.Dataset`, or arrays (x, y) or (x_train, y_train, x_test, y_test).
         preset: ``quick`` (minutes on a laptop), ``standard`` or ``paper``: sizes of the catalogue's grids.
         seeds: networks per trained cell; claims about untrained networks draw ``claim.draws`` times as many. By default
             16, 32 or 64 by preset.
@@ -184,7 +184,8 @@ def verify(
         chosen = [(claim_at(claim, at), origin) for claim, origin in chosen]
     seeds = SEEDS[preset] if seeds is None else seeds
     looks = LOOKS[preset] if looks is None else looks
-    loaded = data if isinstance(data, Dataset) else load(data)
+    loaded = load(data)
+    data = data if isinstance(data, str | Path) else loaded
     key = check_key(key)
 
     def work() -> Verdicts:

@@ -14,6 +14,8 @@ import xarray as xr
 
 from ntkrobust.checks import MOST_BYTES, MOST_STEPS, check_flag, check_integer, shown, takes, whole
 from ntkrobust.data.checks import check_same_index
+from ntkrobust.data.dataset import Dataset
+from ntkrobust.data.given import test_points
 from ntkrobust.errors import InputError
 from ntkrobust.finite.attacks import arguments, strength
 from ntkrobust.finite.attacks.base import Attack
@@ -52,7 +54,7 @@ SHARES = {"true": "robust_accuracy", "predicted": "prediction_stability"}
 )
 def attack(
     run: Run,
-    x: npt.ArrayLike,
+    x: npt.ArrayLike | Dataset,
     y: npt.ArrayLike | None = None,
     *,
     epsilon: float | Sequence[float],
@@ -79,7 +81,8 @@ def attack(
 
     Args:
         run: what :func:`ntkrobust.train` returned.
-        x: (n, d) inputs.
+        x: (n, d) inputs, or images. In place of both this and ``y``: a data set, its name or its file, of which the
+            test points are attacked; or arrays (x, y), or (x_train, y_train, x_test, y_test).
         y: (n,) labels, which are those of training (``run.classes``), or (n, o) targets ±1 or one-hot; needed against
             true classes. For one output the class is the sign.
         epsilon: radius in the units of x, or several.
@@ -95,7 +98,7 @@ def attack(
         bounds: the range in which attacked points stay, numbers or (d,) arrays: by default the run's, never beyond it.
         movable: (d,) booleans, False for coordinates that attacks leave alone; by default the run's.
         image_shape: (rows, columns) or (rows, columns, channels), the last index fastest: ``"square"`` then has square
-            windows.
+            windows. By default that of images, or of the data set; None for rows.
         key: a typed key, by default the run's own; seed i uses ``fold_in(key, i)``.
         record: which of the run's recorded times.
         keep_examples: whether to return the worst points, ``example`` (seed, epsilon, point, feature).
@@ -124,9 +127,10 @@ def attack(
             do not fit into memory, or gradients and outputs of the networks into single precision, or an attack of
             one's own fails.
     """
+    x, y, *_, shape_of_data = test_points(x, y, run.classes)
     points = arguments.check_points(rows_of(run.net, x), run.d_in)
     counts = {"steps": steps, "restarts": restarts, "queries": queries}
-    shape = check_image_shape(image_shape, run.d_in)
+    shape = check_image_shape(shape_of_data if image_shape is None else image_shape, run.d_in)
     suite = Suite.of(methods, norm, run.d_in, run.net.d_out, image_shape=shape, **counts)
     radii = arguments.check_radii(epsilon, points)
     domain = run.domain.narrowed(bounds, movable)

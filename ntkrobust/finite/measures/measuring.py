@@ -12,7 +12,9 @@ import xarray as xr
 
 from ntkrobust.checks import check_integer, check_number, shown, takes
 from ntkrobust.data.checks import check_same_index
+from ntkrobust.data.dataset import Dataset
 from ntkrobust.data.encoding import check_have_classes, encode_like
+from ntkrobust.data.given import test_points
 from ntkrobust.domain import Domain
 from ntkrobust.errors import InputError
 from ntkrobust.finite.arrays import as_radius, single_precision
@@ -42,7 +44,7 @@ Measured = str | Measure | Callable[..., Any]
 @takes(run=a_run)
 def measure(
     run: Run,
-    x_test: np.ndarray,
+    x_test: npt.ArrayLike | Dataset,
     measures: Measured | Sequence[Measured] = ("perturbation_stability",),
     *,
     y_test: np.ndarray | None = None,
@@ -56,7 +58,8 @@ def measure(
 
     Args:
         run: what :func:`ntkrobust.train` returned.
-        x_test: (n', d) inputs.
+        x_test: (n', d) inputs, or images. In place of both this and ``y_test``: a data set, its name or its file, of
+            which the test points are taken; or arrays (x, y), or (x_train, y_train, x_test, y_test).
         measures: names out of ``ntkrobust.measures.MEASURES``; objects of :mod:`ntkrobust.measures` or of one's own
             (:class:`ntkrobust.Measure`), with parameters of their own; or functions, which ask for what they need by
             the names of their arguments, see :func:`ntkrobust.finite.measures.functions.measure_of`.
@@ -82,11 +85,12 @@ def measure(
             gives another shape than it says, or networks whose Jacobians or outputs single precision can't hold.
     """
     domain = run.domain.narrowed(bounds, movable)
+    points = test_points(x_test, y_test, run.classes)
     y = None
-    if y_test is not None:
-        y = encode_like("y_test", y_test, run.y_train, run.classes)
-        check_same_index("x_test", x_test, "y_test", y_test)
-    chosen, program, data = _prepare(run.net, domain, x_test, measures, y, epsilon, samples, len(run.x_train))
+    if points.y is not None:
+        y = encode_like("y_test", points.y, run.y_train, run.classes)
+        check_same_index("x_test", points.x, "y_test", points.y)
+    chosen, program, data = _prepare(run.net, domain, points.x, measures, y, epsilon, samples, len(run.x_train))
     if any(one.of_classes for one in chosen) and y is not None:
         check_have_classes("y_test", y)
     if any(one.of_classes and one.needs_training_data for one in chosen):
@@ -183,7 +187,7 @@ class _Prepared(NamedTuple):
 def _prepare(
     net: Network,
     domain: Domain,
-    x_test: np.ndarray,
+    x_test: npt.ArrayLike,
     measures: Any,
     y_test: np.ndarray | None,
     epsilon: float | None,

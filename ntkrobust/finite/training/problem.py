@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ntkrobust.adversary import Adversary, check_adversary
 from ntkrobust.checks import check_integer
-from ntkrobust.data import Dataset
+from ntkrobust.data.given import training_points
 from ntkrobust.data.labels import Classes
 from ntkrobust.domain import Domain
 from ntkrobust.errors import InputError
@@ -99,14 +99,10 @@ def check_problem(net: Network, x_train: Any, y_train: Any, given: Mapping[str, 
     Raises:
         InputError: as there.
     """
-    stated, classes = None, given["classes"]
-    if isinstance(x_train, Dataset):
-        x_train, y_train, classes, stated = _of_data_set(x_train, y_train, classes)
-    elif y_train is None:
-        raise InputError("training needs targets: give y_train beside x_train, or a data set alone")
-    x, y, known = training_data(net, x_train, y_train, classes)
+    points = training_points(x_train, y_train, given["classes"])
+    x, y, known = training_data(net, points.x, points.y, points.classes)
     # What the adversary adds to it is told by the adversary.
-    of_data = domain = (stated or Domain(x.shape[1])).narrowed(given["bounds"], given["movable"])
+    of_data = domain = (points.domain or Domain(x.shape[1])).narrowed(given["bounds"], given["movable"])
     domain.check_points("x_train", x)
     seeds, key = check_seeds(given["seeds"]), check_key(given["key"])
     steps = check_integer("steps", given["steps"], 0)
@@ -140,19 +136,6 @@ def check_problem(net: Network, x_train: Any, y_train: Any, given: Mapping[str, 
 
 RECORDS = ("record_steps", "record_times", "record_kernel_times", "record_losses")
 """The ways to say when to record."""
-
-
-def _of_data_set(
-    data: Dataset, y_train: npt.ArrayLike | None, classes: Sequence[object] | None
-) -> tuple[npt.ArrayLike, npt.ArrayLike, Classes | None, Domain]:
-    """Inputs, targets and classes to train on, and what the data set says of all inputs.
-
-    Raises:
-        InputError: targets or classes are given beside those of the data set.
-    """
-    if y_train is not None or classes is not None:
-        raise InputError("a data set brings its own targets and classes: leave y_train and classes out")
-    return data.x_train, data.y_train, data.classes, data.domain
 
 
 def _check_batch_size(batch_size: object, n: int, optimizer: Optimizer) -> int | None:

@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from ntkrobust.adversary import Adversary
 from ntkrobust.checks import instance
+from ntkrobust.data.dataset import Dataset
+from ntkrobust.data.given import training_points
 from ntkrobust.data.labels import Classes, check_classes
 from ntkrobust.domain import Bounds, Domain
 from ntkrobust.errors import InputError
@@ -113,8 +115,8 @@ class Run(Value):
         net: Network,
         parameters: Any,
         *,
-        x_train: npt.ArrayLike,
-        y_train: npt.ArrayLike,
+        x_train: npt.ArrayLike | Dataset,
+        y_train: npt.ArrayLike | None = None,
         classes: Sequence[object] | None = None,
         bounds: Bounds | None = None,
         movable: npt.ArrayLike | None = None,
@@ -125,7 +127,7 @@ class Run(Value):
             net: the network.
             parameters: pytree of arrays with a leading seed axis, of the structure and shapes that the network draws;
                 or a list of one such pytree, without that axis, per network.
-            x_train: (n, d) inputs they were trained on.
+            x_train: (n, d) inputs they were trained on, or what :func:`ntkrobust.train` takes in place of both.
             y_train: (n,) labels or (n, o) targets, as for :func:`ntkrobust.train`.
             classes: the labels, in the order of the outputs, as for :func:`ntkrobust.train`.
             bounds, movable: range of the data, as for :func:`ntkrobust.train`.
@@ -136,8 +138,9 @@ class Run(Value):
         Raises:
             InputError: the parameters are not those of the network, or the data don't fit it.
         """
-        x, y, known = training_data(net, x_train, y_train, classes)
-        domain = Domain(x.shape[1]).narrowed(bounds, movable)
+        points = training_points(x_train, y_train, classes)
+        x, y, known = training_data(net, points.x, points.y, points.classes)
+        domain = (points.domain or Domain(x.shape[1])).narrowed(bounds, movable)
         domain.check_points("x_train", x)
         stacked, number = _ensemble(net, parameters, x.shape[1])
         model, scales = net.model(), net.layer_scales(x.shape[1])

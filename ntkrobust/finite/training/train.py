@@ -74,8 +74,9 @@ def train(
 
     Args:
         net: the network.
-        x_train: (n, d) inputs; or a :class:`~ntkrobust.data.Dataset`, of which the training points, their targets and
-            classes, and what it says of its inputs are taken.
+        x_train: (n, d) inputs, or images (n, height, width[, channels]). In place of both this and ``y_train``: a
+            :class:`~ntkrobust.data.Dataset`, its name or its file, of which the training points, their targets and
+            classes, and what it says of its inputs are taken; or arrays (x, y), or (x_train, y_train, x_test, y_test).
         y_train: (n, o) or (n,) targets; labels (integers, booleans or text) become one-hot (two classes: ±1). Left out
             with a data set.
         classes: the labels, in the order of the targets' columns, as ``Dataset.classes`` has them; of two in one
