@@ -859,7 +859,6 @@ def test_load_takes_a_suffix_or_a_separator_for_a_file(write, tmp_path):
         "digits-10-vs-rest",
         "digits-x-vs-rest",
         "digits:zscore",
-        "sphere:raw",
         "digits\n",
     ],
 )

@@ -57,7 +57,8 @@ def compare(
     bias_std
         Standard deviation of the biases; no biases by default.
     data
-        digits, digits-classes, digits-3-vs-rest, sphere, gaussian, or a .npz or .csv file
+        digits, digits-classes, digits-3-vs-rest, breast-cancer, wine, iris, diabetes, sphere or sphere:d=64,n=512,
+        gaussian, idx:FOLDER, or a .npz or .csv file
         (FILE.csv:label=NAME says which column is the label, FILE.csv:range=0..1 the range of the inputs).
     n
         Training points, the first so many.

@@ -48,7 +48,8 @@ def infinite(
     activation
         relu, leaky_relu(SLOPE), linear, erf, gelu or tanh.
     data
-        digits, digits-classes, digits-3-vs-rest, sphere, gaussian, or a .npz or .csv file
+        digits, digits-classes, digits-3-vs-rest, breast-cancer, wine, iris, diabetes, sphere or sphere:d=64,n=512,
+        gaussian, idx:FOLDER, or a .npz or .csv file
         (FILE.csv:label=NAME says which column is the label, FILE.csv:range=0..1 the range of the inputs).
     time
         Training time of gradient flow on half the sum of squares, or inf.

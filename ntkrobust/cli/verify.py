@@ -43,7 +43,8 @@ def verify(
     preset
         Sizes of the networks: quick takes minutes on a laptop.
     data
-        digits, digits-classes, digits-3-vs-rest, sphere, gaussian, or a .npz or .csv file
+        digits, digits-classes, digits-3-vs-rest, breast-cancer, wine, iris, diabetes, sphere or sphere:d=64,n=512,
+        gaussian, idx:FOLDER, or a .npz or .csv file
         (FILE.csv:label=NAME says which column is the label, FILE.csv:range=0..1 the range of the inputs).
     seeds
         Networks per trained cell; untrained cells draw many more. 16, 32 or 64 by preset.

@@ -1,4 +1,4 @@
-"""Data sets: scikit-learn's digits, synthetic points, the user's own arrays, files and image folders, and openml.org.
+"""Data sets: scikit-learn's digits and tables, synthetic points, one's own arrays, files and image folders, openml.org.
 
 Everything here is numpy; every draw comes from a visible seed. Nothing but :func:`from_openml` goes to a network.
 """
@@ -12,6 +12,7 @@ from ntkrobust.data.folders import from_folder
 from ntkrobust.data.names import NAMES, Data, load
 from ntkrobust.data.openml import from_openml
 from ntkrobust.data.synthetic import gaussian, sphere
+from ntkrobust.data.tables import table
 
 __all__ = [
     "NAMES",
@@ -25,5 +26,6 @@ __all__ = [
     "gaussian",
     "load",
     "sphere",
+    "table",
     "targets",
 ]
