@@ -28,6 +28,11 @@ CALLS = ("open", "mkdir", "rename", "replace", "unlink", "rmdir", "fsync", "ftru
 """Of ``os``: between any two of them a kill makes no other difference to the disk."""
 
 
+def blank(stored: Stored) -> page.Page:
+    """A page with nothing but the id of its run."""
+    return page.Page(f'<meta name="ntkrobust-run" content="{stored.document["run"]["id"]}">', {})
+
+
 def leftovers(folder: Path) -> list[str]:
     """What is in a folder beside the files of one run."""
     expected = {*NAMES, *(str(Path(name).parent) for name in NAMES)}
@@ -105,7 +110,7 @@ def _killed_at(moment: int, act: Callable[[], None]) -> None:
         return wrapper
 
     # The page takes a second to draw and changes nothing on the disk.
-    storing.render = lambda stored: f'<meta name="ntkrobust-run" content="{stored.document["run"]["id"]}">'  # type: ignore[attr-defined]
+    storing.render = blank  # type: ignore[attr-defined]
     status = 1
     try:
         for name in CALLS:
@@ -126,7 +131,7 @@ def main() -> None:
     parser.add_argument("--one-by-one", action="store_true")
     parser.add_argument("--step", type=int, default=1, help="leave out the calls between")
     options = parser.parse_args()
-    page.render = lambda stored: f'<meta name="ntkrobust-run" content="{stored.document["run"]["id"]}">'  # type: ignore[assignment]
+    page.render = blank  # type: ignore[assignment]
     new = read_folder(options.new)
     whole = storing.sealed(new.document, new.evidence)
     storing.sealed = lambda document, evidence: whole  # type: ignore[assignment]  # the same bytes, made once

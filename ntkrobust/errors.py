@@ -30,6 +30,17 @@ class NotWrittenError(OSError):
         self.found = found
 
 
+class UndrawnWarning(UserWarning):
+    """A figure could not be drawn: one sentence that says which, why, and how to draw it again.
+
+    In its place stands a sentence, and all else is written. The command line prints the warning on stderr, and exits
+    with status 3.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(one_line(sentence))
+
+
 def failed(what: str, error: Exception) -> InputError:
     """That a user's own code fails, and how, by the first line of what it says; to be raised from the error."""
     sentence = str(error).strip().partition("\n")[0]

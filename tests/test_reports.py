@@ -164,9 +164,14 @@ class Run:
         axes = dict.fromkeys(axis for coordinates, _ in self.rows for axis in coordinates)
         along = {axis: ("cell", [coordinates.get(axis, 0) for coordinates, _ in self.rows]) for axis in axes}
         dims = ("cell", "seed")
+        trained = np.arange(len(self.rows)) < 2
+        along |= {
+            "n": ("cell", np.where(trained, 256, 1)),
+            "time": ("cell", np.where(trained, "equal loss", "initialization")),
+        }
         measured = xr.Dataset(
             dict.fromkeys(("perturbation_stability", "jacobian_frobenius"), (dims, table))
-            | {"step": (dims, np.where(np.arange(len(self.rows))[:, None] < 2, 5.0, 0.0) * np.isfinite(table))},
+            | {"step": (dims, np.where(trained[:, None], 5.0, 0.0) * np.isfinite(table))},
             coords=along | {"cell": np.arange(len(self.rows)), "seed": np.arange(networks)},
         )
         tree = xr.DataTree.from_dict({"measured": measured})
@@ -875,8 +880,9 @@ def test_the_page_says_what_was_found(page):
         "Do networks obey? 5 statements, checked",
         "820 networks, 40 of them trained, in 22 cells, were measured",
         "a data set",
-        "1 438 training points in 64 dimensions",
-        "measures are averages over 8 or 32 test points",
+        "“a data set”: 64 dimensions, 1 output.",
+        "Networks were trained on 256 of its 1 438 training points",
+        "measures are averages over 8 or 32 of its 359 test points",
         "Preset quick",
         "20 seeds per trained cell, 2 min 53 s on 1 × cpu (cpu)",
         "Because of this".lower(),
@@ -901,7 +907,13 @@ def test_the_page_says_what_was_found(page):
 
 
 @pytest.mark.parametrize(
-    ("points", "said"), [([0, 0], "8 test points"), ([0, 1], "1 test point"), ([9, 3, 0, 5], "3, 5 or 9 test points")]
+    ("points", "said"),
+    [
+        ([0, 0], "8 of its 359 test points"),
+        ([0, 1], "1 of its 359 test points"),
+        ([9, 3, 0, 5], "3, 5 or 9 of its 359 test points"),
+        ([359, 359], "its 359 test points"),
+    ],
 )
 def test_the_head_names_the_test_points_of_what_was_measured(points, said, tmp_path):
     run = Run()
@@ -910,6 +922,24 @@ def test_the_head_names_the_test_points_of_what_was_measured(points, said, tmp_p
         run.verdict(f"paper/{index}", "supported", "trend", cells, points=number)
     run.write(tmp_path)
     assert f"measures are averages over {said}." in Outline(write_report(tmp_path).read_text(encoding="utf-8")).text
+
+
+def test_the_head_counts_training_points_where_networks_were_trained_only(tmp_path):
+    run = Run()
+    cells = [run.cell(0.5, depth=depth, width=32) for depth in (2, 3, 4)]
+    run.verdict("paper/one", "supported", "trend", cells)
+
+    def said(trained, drawn):
+        document = {**run.document, "values": {"verdicts": run.verdicts, "networks": {"used": {}}}}
+        document["values"]["networks"]["used"] = {"trained": 20 * trained, "drawn": 20 * drawn}
+        return words.points_used(document, [64, 1438] if trained else [])
+
+    averages = "easures are averages over 8 of its 359 test points."
+    assert (
+        said(True, True) == f"Networks were trained on 64 or 1\u202f438 of its 1\u202f438 training points; m{averages}"
+    )
+    assert said(False, True) == f"No network was trained; m{averages}"
+    assert said(False, False) == "No network was trained."
 
 
 def test_a_counterexample_is_named_with_its_numbers(page, run):

@@ -42,6 +42,8 @@ def compare(
 ) -> None:
     """Finite ensembles against the infinite-width prediction, as width grows.
 
+    Where the figure can't be drawn, it says so in its place; all else is written, and the exit status is 3.
+
     Parameters
     ----------
     depth

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from rich.console import Console
 
-from ntkrobust.errors import printable
+from ntkrobust.errors import UndrawnWarning, printable
 
 BROKEN_PIPE = 141
 """The exit status where the reader has gone, as of other commands: 128 + SIGPIPE."""
+
+
+UNDRAWN = 3
+"""The exit status of a finished run whose report lacks a figure that could not be drawn."""
 
 
 class _Console(Console):
@@ -38,6 +43,25 @@ def complain(sentence: str) -> int:
     """Say what was wrong, on stderr; returns the exit status."""
     print(f"ntkrobust: {printable(' '.join(sentence.split()))}", file=sys.stderr)
     return 2
+
+
+@contextmanager
+def complaining_of_figures() -> Iterator[list[str]]:
+    """Inside, warnings of figures that can't be drawn are sentences on stderr; yields those that were printed."""
+    said: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UndrawnWarning)
+        show = warnings.showwarning
+
+        def complain_or_show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, UndrawnWarning):
+                said.append(str(message))
+                complain(said[-1])
+            else:
+                show(message, category, *where, **more)
+
+        warnings.showwarning = complain_or_show
+        yield said
 
 
 def print_json(inputs: dict[str, Any], values: dict[str, Any]) -> None:

@@ -10,6 +10,8 @@ from ntkrobust.files.atomic import named
 def report(folder: str) -> None:
     """Write the report again from stored evidence, or draw the figure of a comparison again.
 
+    A figure of the report that can't be drawn says so in its place; all else is written, and the exit status is 3.
+
     Parameters
     ----------
     folder

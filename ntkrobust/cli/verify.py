@@ -35,6 +35,8 @@ def verify(
 ) -> None:
     """Check claims on networks: a table, a report, and the data behind them.
 
+    A figure of the report that can't be drawn says so in its place; all else is written, and the exit status is 3.
+
     Parameters
     ----------
     claims

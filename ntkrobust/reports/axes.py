@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from ntkrobust.reports import words
 
 _SMALLEST = 1e-300
-"""Ends of logarithmic axes at most."""
+"""Logarithmic axes end here at the latest, and all axes at its inverse: what is drawn still takes differences."""
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -33,7 +33,9 @@ def linear_ticks(low: float, high: float) -> list[float]:
 
 def scale(axes: Axes, which: Literal["x", "y"], low: float, high: float, *, log: bool) -> None:
     """Set the limits of an axis, logarithmic or not, with ticks at round numbers in plain notation."""
-    axes.set(**{f"{which}scale": "log" if log else "linear", f"{which}lim": (low, high)})
+    # Limits first: a scale that changes would look for some of its own, among numbers as far apart as they come.
+    axes.set(**{f"{which}lim": (low, high)})
+    axes.set(**{f"{which}scale": "log" if log else "linear"})
     ticks = log_ticks(low, high) if log else linear_ticks(low, high)
     set_ticks(axes, which, ticks, [words.tick(value) for value in ticks])
 
@@ -65,11 +67,12 @@ def spaced(positions: Sequence[float], labels: Sequence[str], units: float, inch
 
 def padded(values: Sequence[float], *, log: bool) -> tuple[float, float]:
     """Limits that leave some air around the values that are finite."""
-    finite = [value for value in values if math.isfinite(value)] or [1.0]
+    # As numbers of Python, which go to infinity without a warning.
+    finite = [float(value) for value in values if math.isfinite(value)] or [1.0]
     low, high = min(finite), max(finite)
     if log:
         # As a difference of logarithms: the ratio of two numbers may be none.
         air = max(math.exp(0.06 * (math.log(high) - math.log(low))), 1.02)
         return max(low / air, _SMALLEST), min(high * air, 1 / _SMALLEST)
     air = 0.06 * (high - low) or 0.1 * (abs(high) or 1.0)
-    return low - air, high + air
+    return max(low - air, -1 / _SMALLEST), min(high + air, 1 / _SMALLEST)

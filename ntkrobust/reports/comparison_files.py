@@ -16,7 +16,7 @@ from ntkrobust.errors import InputError
 from ntkrobust.files.atomic import named, place_of, reserved, write_text, write_together
 from ntkrobust.reports.figures import comparison_figure
 from ntkrobust.reports.stored import bytes_of, digest, read_json, read_settled
-from ntkrobust.reports.undrawn import cause, drawn
+from ntkrobust.reports.undrawn import Drawings, cause, sentence_svg, tell
 
 COMPARISON, FIGURE = "comparison.json", "comparison.svg"
 NAMES = (COMPARISON, FIGURE)
@@ -29,6 +29,9 @@ _SEAL = re.compile(r'<svg data-run="([0-9a-f]+)" data-comparison-sha256="([0-9a-
 def store_comparison(document: Mapping[str, Any], folder: Path) -> None:
     """Write both files; to be called inside :func:`~ntkrobust.files.atomic.reserved`.
 
+    The numbers come first, with a sentence for the figure; then that is drawn. Where it can't be, a sentence says so in
+    its place, and a :class:`~ntkrobust.errors.UndrawnWarning` does.
+
     Args:
         document: what ``comparison.json`` is to hold, with the id of its run.
         folder: the folder.
@@ -37,8 +40,12 @@ def store_comparison(document: Mapping[str, Any], folder: Path) -> None:
         NotWrittenError: they can't be written, and what was there still is.
     """
     text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
-    figure = _sealed(drawn(lambda: comparison_figure(document), element="svg"), document)
-    write_together(folder, {COMPARISON: f"{text}\n".encode(), FIGURE: figure.encode()})
+    waiting = _sealed(sentence_svg("This figure is not drawn yet: `ntkrobust report DIR` draws it."), document)
+    write_together(folder, {COMPARISON: f"{text}\n".encode(), FIGURE: waiting.encode()})
+    drawings = Drawings()
+    figure = drawings.draw("the gaps", lambda: comparison_figure(document), element="svg")
+    write_text(folder / FIGURE, _sealed(figure, document))
+    tell(drawings.undrawn, folder / FIGURE)
 
 
 def read_comparison(folder: str | Path) -> dict[str, Any]:

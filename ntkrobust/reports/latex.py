@@ -79,9 +79,9 @@ def _formula_svg(tex: str) -> str | None:
     with drawing(), matplotlib.rc_context({"text.parse_math": True}):
         try:
             size = MathTextParser("path").parse(source, dpi=72, prop=_FONT)
-        except (ValueError, RecursionError):
+            path = TextPath((0, 0), source, prop=_FONT)
+        except Exception:  # what mathtext refuses, or fails at: its source is shown, and the page stands
             return None
-        path = TextPath((0, 0), source, prop=_FONT)
     # mathtext counts its height from the bottom; the baseline of the surrounding text is ``depth`` above that.
     width, height, depth = (max(1, round(length)) for length in (size.width, size.height, size.depth))
     return (

@@ -16,6 +16,7 @@ _FARTHEST = 1e3
 """Effects beyond this factor are drawn at the edge, as arrows: one of them must not squeeze the others together."""
 
 _ROW = 0.235  # inches
+_LONGEST = 60  # characters of a name
 
 
 def draw_overview(document: Mapping[str, Any]) -> Figure:
@@ -34,7 +35,7 @@ def draw_overview(document: Mapping[str, Any]) -> Figure:
     places: list[int] = []
     headings: list[int] = []
     for paper, group in papers.items():
-        for name in (paper, *map(_name, group)):
+        for name in (words.cut(paper, _LONGEST), *map(_name, group)):
             places.append(len(places))
             names.append(name)
         headings.append(places[-1] - len(group))
@@ -51,7 +52,8 @@ def draw_overview(document: Mapping[str, Any]) -> Figure:
 
 def _name(verdict: Mapping[str, Any]) -> str:
     subject = words.base_id(verdict["claim"]).partition("/")[2] or verdict["claim"]
-    return f"{subject}, {words.short_reading(verdict)}"
+    # A longer one would leave the effects no room.
+    return words.cut(f"{subject}, {words.short_reading(verdict)}", _LONGEST)
 
 
 def _limits(verdicts: Sequence[Mapping[str, Any]]) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from ntkrobust.reports.facets import varying
 from ntkrobust.reports.figures import overview_figure, verdict_figure
 from ntkrobust.reports.marks import counts
 from ntkrobust.reports.stored import NAMES, REPORT, Stored, check_folder, read_folder
-from ntkrobust.reports.undrawn import cause, drawn
+from ntkrobust.reports.undrawn import Drawings, cause, tell
 from ntkrobust.reports.words import LABELS
 
 PROVENANCE = {
@@ -48,8 +49,23 @@ print(cube.isel(seed=slice(verdict["seeds"])).mean("seed"))
 """
 
 
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """A page.
+
+    Attributes:
+        text: all of it.
+        undrawn: the figures that could not be drawn, each with its cause; sentences stand in their places.
+    """
+
+    text: str
+    undrawn: Mapping[str, str]
+
+
 def write_report(folder: str | Path) -> Path:
     """Write ``report.html`` into a folder that ``verify`` left, from what is stored there, and return its path.
+
+    A figure that can't be drawn says so in its place, and in a :class:`~ntkrobust.errors.UndrawnWarning`.
 
     Raises:
         InputError: the folder does not hold a run, can't be drawn, or another run is writing to it.
@@ -63,15 +79,17 @@ def write_report(folder: str | Path) -> Path:
             page = render(stored)
         except Exception as error:  # what a file can hold that no schema thought of
             raise InputError(f"{named(place)} holds what can't be drawn ({cause(error)})") from error
-        write_text(place / REPORT, page)
+        write_text(place / REPORT, page.text)
+        tell(page.undrawn, place / REPORT)
     return place / REPORT
 
 
-def render(stored: Stored) -> str:
-    """The page as text. The same input gives the same page, to the byte."""
+def render(stored: Stored) -> Page:
+    """The page. The same input gives the same page, to the byte."""
     document = stored.document
     verdicts = document["values"]["verdicts"]
-    return (
+    drawings = Drawings()
+    text = (
         _environment()
         .get_template("report.html.jinja")
         .render(
@@ -80,14 +98,16 @@ def render(stored: Stored) -> str:
             inputs=document["inputs"],
             timing=document["timing"],
             networks=words.networks_used(document),
-            trained_on=words.trained_on(_training_sizes(stored.evidence["measured"].to_dataset())),
+            points_used=words.points_used(document, _training_sizes(stored.evidence["measured"].to_dataset())),
             environment=document["environment"],
             started=datetime.fromisoformat(document["timing"]["started"]),
             label_counts=words.label_counts(document),
             run=document.get("run"),
-            overview=_inline(drawn(lambda: overview_figure(document))),
+            overview=_inline(drawings.draw("the overview", lambda: overview_figure(document))),
             figures={
-                verdict["claim"]: _inline(drawn(functools.partial(verdict_figure, verdict, stored.evidence)))
+                verdict["claim"]: _inline(
+                    drawings.draw(verdict["claim"], functools.partial(verdict_figure, verdict, stored.evidence))
+                )
                 for verdict in verdicts
             },
             level=verdicts[0]["level"],
@@ -98,6 +118,7 @@ def render(stored: Stored) -> str:
             dark=Markup(palette.style_variables(dark=True)),
         )
     )
+    return Page(text, drawings.undrawn)
 
 
 def _training_sizes(measured: xr.Dataset) -> list[int]:

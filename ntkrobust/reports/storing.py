@@ -20,14 +20,15 @@ from ntkrobust.errors import NotWrittenError
 from ntkrobust.files.atomic import named, write_text, write_together
 from ntkrobust.reports.page import render
 from ntkrobust.reports.stored import EVIDENCE, REPORT, VERDICTS, Stored, digest
-from ntkrobust.reports.undrawn import cause
+from ntkrobust.reports.undrawn import cause, tell, warn
 
 
 def store(document: Mapping[str, Any], evidence: xr.DataTree, folder: Path) -> dict[str, Any]:
     """Write ``verdicts.json``, ``evidence/evidence.nc`` and ``report.html``; to be called inside
     :func:`~ntkrobust.files.atomic.reserved`.
 
-    The numbers come first, with a page of words; then the page is drawn.
+    The numbers come first, with a page of words; then the page is drawn. What can't be drawn says so in its place, and
+    in a :class:`~ntkrobust.errors.UndrawnWarning`; where that is the page as a whole, the one of words stays.
 
     Args:
         document: what ``verdicts.json`` is to hold, with the id of its run.
@@ -38,7 +39,7 @@ def store(document: Mapping[str, Any], evidence: xr.DataTree, folder: Path) -> d
         What ``verdicts.json`` holds.
 
     Raises:
-        NotWrittenError: the files can't be written, and what was there still is; or the report can't.
+        NotWrittenError: the files can't be written, and what was there still is; or the page can't.
     """
     content, evidence_content = sealed(document, evidence)
     text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
@@ -47,13 +48,13 @@ def store(document: Mapping[str, Any], evidence: xr.DataTree, folder: Path) -> d
     try:
         page = render(Stored(content, evidence))
     except Exception as error:  # whatever it is, the numbers are there
-        raise NotWrittenError(
-            f"{named(folder)} holds the verdicts and the evidence, but its report could not be drawn ({cause(error)})"
-        ) from error
+        warn(f"{named(folder / REPORT)} says the verdicts in words, as it could not be drawn ({cause(error)})", folder)
+        return content
     try:
-        write_text(folder / REPORT, page)
+        write_text(folder / REPORT, page.text)
     except NotWrittenError as error:
         raise NotWrittenError(f"{error}; the verdicts and the evidence are there") from None
+    tell(page.undrawn, folder / REPORT)
     return content
 
 

@@ -160,12 +160,33 @@ def networks_used(document: Mapping[str, Any]) -> str:
     return f"{text}: {', '.join(parts)}, in up to {count(len(document['inputs']['looks']), 'look')}"
 
 
-def trained_on(sizes: Sequence[int]) -> str:
-    """``Networks were trained on 64, 128 or 256 of the training points.``; empty where none was trained."""
-    if not sizes:
-        return ""
+def points_used(document: Mapping[str, Any], trained: Sequence[int]) -> str:
+    """``Networks were trained on 64 or 128 of its 1438 training points; measures are averages over its 8 test points.``
+
+    Args:
+        document: what ``verdicts.json`` holds.
+        trained: numbers of training points that trained networks saw.
+    """
+    data, used = document["inputs"]["data"], document["values"]["networks"]["used"]
+    # Arithmetic is averaged over none.
+    averaged = sorted({one["points"] for one in document["values"]["verdicts"]} - {0}) or [document["inputs"]["points"]]
+    parts = []
+    if not used["trained"]:
+        parts.append("no network was trained")
+    elif trained:
+        parts.append(f"networks were trained on {_of_its(trained, data['n'], 'training point')}")
+    if used["drawn"]:
+        parts.append(f"measures are averages over {_of_its(averaged, data['n_test'], 'test point')}")
+    sentence = "; ".join(parts)
+    return f"{sentence[:1].upper()}{sentence[1:]}." if parts else ""
+
+
+def _of_its(sizes: Sequence[int], whole: int, what: str) -> str:
+    """``64 or 128 of its 1 438 training points``, or all of them: ``its 1 438 training points``."""
+    if list(sizes) == [whole]:
+        return f"its {count(whole, what)}"
     listed = ", ".join(map(integer, sizes[:-1])) + (" or " if len(sizes) > 1 else "") + integer(sizes[-1])
-    return f"Networks were trained on {listed} of the training points."
+    return f"{listed} of its {count(whole, what)}"
 
 
 def axis_name(axis: str) -> str:
@@ -179,8 +200,12 @@ def axis_value(value: Any) -> str:
         return "none"
     if isinstance(value, float):
         return tick(value)
-    text = str(value)
-    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+    return cut(str(value), _LONGEST_VALUE)
+
+
+def cut(text: str, longest: int) -> str:
+    """So many characters of a text, the last of them ``…`` if there were more."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def coordinates(of: Iterable[tuple[str, Any]]) -> str:

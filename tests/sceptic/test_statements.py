@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import xarray as xr
 
 import ntkrobust as ntr
 from ntkrobust.bounds.claims.claim import Claim
@@ -31,7 +30,6 @@ from ntkrobust.bounds.claims.relations import (
 from ntkrobust.bounds.statistics.sequential import SequentialPlan
 from ntkrobust.bounds.verdicts import CellSample, Effect, SequentialDecision, Verdict, decide, describing, shown
 from ntkrobust.reports import words
-from ntkrobust.reports.figures import overview_figure, verdict_figure
 from ntkrobust.reports.terminal import undecided_lines
 from ntkrobust.studies import reach
 from ntkrobust.studies.evidence import describe
@@ -337,102 +335,3 @@ def test_zero_is_said_of_zeros_only(values: list[float], said: str) -> None:
     geometric = dataclasses.replace(claim(IncreasesIn("width")), reading=ntr.Reading(functional="geometric mean"))
     sentence = reach._without_meaning(geometric, np.array(values), None)
     assert ("are zero" in sentence) == (min(values) == 0), sentence
-
-
-# ---- figures
-
-
-def kinds_of_cells() -> dict[str, tuple[CellSample, ...]]:
-    """Cells of every kind that a verdict may hold."""
-    rng = np.random.default_rng(0)
-    usual = [rng.lognormal(0, 0.2, 16) * (1 + 0.1 * k) for k in range(5)]
-
-    def made(values: list, **fields: Any) -> tuple[CellSample, ...]:
-        return tuple(
-            CellSample({"depth": 2, "width": width}, np.asarray(of, dtype=float), 1.0, **fields)
-            for width, of in zip(WIDTHS, values, strict=False)
-        )
-
-    return {
-        "usual": made(usual),
-        "none in scope": made(usual, in_scope=False),
-        "nothing drawn": made([[]] * 5, in_scope=False),
-        "unusable": made([[]] * 5, problem="4 of 16 networks diverged"),
-        "one cell": made(usual[:1]),
-        "all equal": made([[1.0] * 16] * 5),
-        "all zero": made([[0.0] * 16] * 5),
-        "infinite": made([[np.inf] * 16, *usual[1:]]),
-        "not a number": made([[np.nan] * 16] * 5),
-        "negative": made([-values for values in usual]),
-        "both signs": made([values - 1 for values in usual]),
-        "one network": made([values[:1] for values in usual]),
-        "thousands": made([rng.lognormal(0, 0.2, 5000)] * 5),
-        "tiny": made([values * 1e-300 for values in usual]),
-        "huge": made([values * 1e300 for values in usual]),
-        "theory of infinity": made(usual, theory=math.inf),
-        "theory below zero": made(usual, theory=-1.0),
-    }
-
-
-EFFECTS = (
-    None,
-    Effect("width 32 → 512:", 1.2, 1.1, 1.3),
-    Effect("exponent of width", -0.1, -0.2, 0.1, 0.998),
-    Effect("width 32 → 512:", math.inf, 0.0, math.inf),
-    Effect("measured/bound, worst cell", 0.0, 0.0, 0.0),
-    Effect("measured/stated, worst cell", -1.0, -2.0, -0.5),
-)
-
-
-def draw(relation: Relation, label: Any, sample: tuple[CellSample, ...], effect: Effect | None) -> None:
-    if label == "flat" and not isinstance(relation, type(RELATIONS[5]) | Turns | ScalesAs):
-        label = "inconclusive"
-    against = sample[-1] if label == "refuted" else None
-    exponent = EFFECTS[2] if isinstance(relation, ScalesAs) else None
-    verdict = Verdict(
-        claim(relation), label, "as seen", effect, 0.1, sample, 16, 8, counterexample=against, exponent=exponent
-    )
-    described = describe(verdict, measure(), range(len(sample)))
-    table = np.full((len(sample), max(1, *(len(cell.values) for cell in sample))), np.nan)
-    for row, cell in enumerate(sample):
-        table[row, : len(cell.values)] = cell.values
-    evidence = xr.DataTree.from_dict({"measured": xr.Dataset({"jacobian_frobenius": (("cell", "seed"), table)})})
-    assert verdict_figure(described, evidence).startswith("<svg")
-
-
-def combinations() -> list[tuple[Relation, Any, str, Effect | None]]:
-    """All relations with all kinds of cells; labels and effects take turns."""
-    found = []
-    for index, relation in enumerate(RELATIONS):
-        for position, kind in enumerate(kinds_of_cells()):
-            turn = 7 * index + position
-            label = ("supported", "refuted", "flat", "inconclusive", "out of scope")[turn % 5]
-            found.append((relation, label, kind, EFFECTS[turn % len(EFFECTS)]))
-    return found
-
-
-@pytest.mark.slow
-def test_every_figure_can_be_drawn() -> None:
-    sample = kinds_of_cells()
-    for relation, label, kind, effect in combinations():
-        draw(relation, label, sample[kind], effect)
-
-
-def test_figures_of_strange_cells_can_be_drawn() -> None:
-    # Every kind of cell once, with relations, labels and effects that take turns.
-    sample, every = kinds_of_cells(), combinations()
-    for turn, kind in enumerate(sample):
-        chosen = [one for one in every if one[2] == kind]
-        relation, label, _, effect = chosen[turn % len(chosen)]
-        draw(relation, label, sample[kind], effect)
-
-
-def test_a_figure_with_nothing_to_explain_has_no_legend() -> None:
-    draw(AtMost(one), "out of scope", kinds_of_cells()["nothing drawn"], None)
-    draw(OrderAtMost(one), "out of scope", kinds_of_cells()["nothing drawn"], None)
-    document = {"values": {"verdicts": [
-        describe(Verdict(claim(RELATIONS[0], name=str(k)), label, "", effect, None, kinds_of_cells()["usual"], 16, 8),
-                 measure(), range(5))
-        for k, (label, effect) in enumerate(zip(("supported", "refuted", "inconclusive") * 2, EFFECTS, strict=True))
-    ]}}  # fmt: skip
-    assert overview_figure(document).startswith("<svg")

@@ -20,7 +20,7 @@ from small_disk import disk_of
 import ntkrobust as ntr
 from ntkrobust.cli import main
 from ntkrobust.cli import run as run_command
-from ntkrobust.errors import InputError, NotWrittenError
+from ntkrobust.errors import InputError, NotWrittenError, UndrawnWarning
 from ntkrobust.files import atomic as folders
 from ntkrobust.files import locks
 from ntkrobust.files.atomic import LOCK, reserved, tidy, write_text, write_together, write_whole
@@ -70,7 +70,9 @@ def simple_page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     if "drawn" not in request.keywords and "drawn" not in request.node.name:
         for where in (storing, page):
             monkeypatch.setattr(
-                where, "render", lambda one: f'<meta name="ntkrobust-run" content="{one.document["run"]["id"]}">'
+                where,
+                "render",
+                lambda one: page.Page(f'<meta name="ntkrobust-run" content="{one.document["run"]["id"]}">', {}),
             )
 
 
@@ -282,7 +284,7 @@ def test_documents_of_another_shape_are_refused_in_one_sentence(verdicts, tmp_pa
     monkeypatch.undo()
     passed = [one for one, problem in zip(tried, problems, strict=True) if problem is None]
     for document in rng.sample(passed, 3):
-        page.render(page.Stored(document, verdicts.evidence))  # what is not refused can be drawn
+        assert not page.render(page.Stored(document, verdicts.evidence)).undrawn  # what is not refused can be drawn
     figure("JSON of another shape: exceptions", 0, f"0 of {len(tried)}, {refused} refused", "pydantic models")
 
 
@@ -359,7 +361,8 @@ def test_runs_are_saved_whole_or_not_at_all(tmp_path):
 
 def test_a_figure_that_cannot_be_drawn_says_so_in_its_place(verdicts, tmp_path, monkeypatch):
     monkeypatch.setattr(page, "verdict_figure", lambda *_: 1 / 0)
-    stored(verdicts, tmp_path)
+    with pytest.warns(UndrawnWarning, match=r"report\.html lacks .*mine/rises \(ZeroDivisionError: division by zero\)"):
+        stored(verdicts, tmp_path)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert text.count("This figure could not be drawn (ZeroDivisionError: division by zero).") == 1
     assert "<svg" in text, "the overview is there"
@@ -368,10 +371,13 @@ def test_a_figure_that_cannot_be_drawn_says_so_in_its_place(verdicts, tmp_path, 
 
 def test_verdicts_are_printed_and_stored_even_if_no_page_is_drawn(claims_file, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(storing, "render", lambda _: 1 / 0)
-    assert run_command(["verify", claims_file, "--data", "sphere", "--out", str(tmp_path)]) == 2
+    # 3, not 2: the run is finished, and its results are there.
+    assert run_command(["verify", claims_file, "--data", "sphere", "--out", str(tmp_path)]) == 3
     printed = capsys.readouterr()
     assert "mine/rises" in printed.out
-    assert "report could not be drawn (ZeroDivisionError: division by zero)" in printed.err
+    assert printed.err.count("\n") == 1
+    assert "as it could not be drawn (ZeroDivisionError: division by zero)" in printed.err
+    assert f"`ntkrobust report {tmp_path}` draws again" in printed.err
     assert names_in(tmp_path) == WHOLE
     words = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<td>mine/rises</td><td>supported</td>" in words
@@ -397,7 +403,8 @@ def stored_comparison(document: dict, folder: Path) -> Path:
 
 def test_a_comparison_survives_its_figure(tmp_path):
     document = compared(1) | {"values": {}}  # from which nothing can be drawn
-    stored_comparison(document, tmp_path)
+    with pytest.warns(UndrawnWarning, match=r"comparison\.svg lacks .*the gaps \(KeyError"):
+        stored_comparison(document, tmp_path)
     assert ntr.Comparison.load(tmp_path).document == document
     assert "could not be drawn" in ElementTree.parse(tmp_path / "comparison.svg").getroot().get("aria-label")
     with pytest.raises(InputError, match=r"can't be drawn \(KeyError"):
