@@ -34,9 +34,10 @@ def blank(stored: Stored) -> page.Page:
 
 
 def leftovers(folder: Path) -> list[str]:
-    """What is in a folder beside the files of one run."""
+    """What is in a folder beside the files of one run, and the cells that runs have stored."""
     expected = {*NAMES, *(str(Path(name).parent) for name in NAMES)}
-    return sorted({str(path.relative_to(folder)) for path in folder.rglob("*")} - expected)
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*")} - expected
+    return sorted(one for one in found if one.partition(os.sep)[0] != "cells" or one.endswith(".partial"))
 
 
 def seen_in(folder: Path) -> str:

@@ -98,7 +98,7 @@ def _same(one: Any, other: Any, seen: set[tuple[int, int]]) -> bool:
         if pair in seen:  # functions that call themselves
             return True
         seen.add(pair)
-        return one.__code__ == other.__code__ and _same(_read_by(one), _read_by(other), seen)
+        return one.__code__ == other.__code__ and _same(read_by(one), read_by(other), seen)
     if isinstance(one, functools.partial):
         return _same((one.func, one.args, one.keywords), (other.func, other.args, other.keywords), seen)
     if isinstance(one, np.ndarray) or _is_of_jax(one):
@@ -120,7 +120,7 @@ def _same_arrays(one: Any, other: Any) -> bool:
     return np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")
 
 
-def _read_by(function: types.FunctionType) -> dict[str, Any]:
+def read_by(function: types.FunctionType) -> dict[str, Any]:
     """What a function reads beside its arguments: defaults, the variables it closes over, the globals it names."""
     cells = {
         name: cell.cell_contents if _is_filled(cell) else None

@@ -43,7 +43,7 @@ def test_verify_leaves_a_report_verdicts_and_evidence(
     assert "mine/lecun-falls" in printed.out
     assert "supported" in printed.out
     assert printed.err == "", "progress is silent where stderr is no terminal"
-    assert {path.name for path in out.iterdir()} == {"report.html", "verdicts.json", "evidence"}
+    assert {path.name for path in out.iterdir()} == {"report.html", "verdicts.json", "evidence", "cells"}
     before = (out / "report.html").read_bytes()
     assert run(["report", str(out)]) == 0
     assert (out / "report.html").read_bytes() == before

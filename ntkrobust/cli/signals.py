@@ -8,11 +8,13 @@ still reserved, and ends the process.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
@@ -22,6 +24,33 @@ GRACE = 0.5
 """Seconds in which a command that was told to end may do so by itself; a second signal ends them."""
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+_WORDS: list[Callable[[], str]] = []
+"""What gives the sentence to leave with, while there is one."""
+
+
+@contextlib.contextmanager
+def leaving_with(words: Callable[[], str]) -> Iterator[None]:
+    """Should a signal end the process inside, a sentence is printed on stderr: what ``words`` gives, if anything."""
+    _WORDS.append(words)
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        _say_last_words()
+        raise
+    finally:
+        _WORDS.clear()
+
+
+def _say_last_words() -> None:
+    """Once, whichever thread comes first."""
+    with contextlib.suppress(IndexError, OSError):
+        sentence = _WORDS.pop()()
+        if sentence:
+            # What a progress bar has on its line is written over.
+            start = "\r\x1b[K" if os.isatty(2) else ""
+            os.write(2, f"{start}{sentence}\n".encode(errors="backslashreplace"))
 
 
 def end_on_signals() -> None:
@@ -59,6 +88,7 @@ def _watch(reader: int) -> None:
         pass
     select.select([reader], [], [], GRACE)
     give_up_folders()
+    _say_last_words()
     if sys.stderr is not None and sys.stderr.isatty():  # a progress bar hides the cursor
         os.write(2, b"\x1b[?25h")
     os._exit(128 + number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -11,6 +12,7 @@ from ntkrobust.cli.arguments import Whole, WholeIfAny, cell_of, typed_key
 from ntkrobust.cli.cache import use_compilation_cache
 from ntkrobust.cli.output import console as standard_output
 from ntkrobust.cli.output import flush_output, progress_bar
+from ntkrobust.cli.signals import leaving_with
 from ntkrobust.errors import InputError, printable
 from ntkrobust.files.atomic import named
 
@@ -32,6 +34,7 @@ def verify(
     search: Annotated[bool, Parameter(negative="")] = False,
     budget: Whole = 32,
     out: str = "ntkrobust-results",
+    fresh: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Check claims on networks: a table, a report, and the data behind them.
 
@@ -68,7 +71,10 @@ def verify(
     budget
         Cells that a search tries.
     out
-        Folder for report.html, verdicts.json and evidence/.
+        Folder for report.html, verdicts.json and evidence/. What cells gave is stored in cells/ there as they end: the
+        same command again goes on after an interruption, and other commands take what they share with it.
+    fresh
+        Compute everything, also what is stored in cells/.
     """
     from ntkrobust.workflows.verify import verify as run_verification
 
@@ -76,7 +82,7 @@ def verify(
     if search:
         search_bounds(claims, data=data, preset=preset, seeds=seeds, budget=budget)
         return
-    with contextlib.ExitStack() as bar:
+    with leaving_with(lambda: how_to_go_on(out)), contextlib.ExitStack() as bar:
         progress = bar.enter_context(progress_bar())
 
         def announce(verdicts: Verdicts) -> None:
@@ -85,9 +91,18 @@ def verify(
 
         run_verification(
             list(claims) or None, at=cell_of(at), only=only, everything=everything, data=data, preset=preset,
-            seeds=seeds, looks=looks, points=points, key=typed_key(key), out=out, progress=progress, announce=announce,
+            seeds=seeds, looks=looks, points=points, key=typed_key(key), out=out, fresh=fresh, progress=progress,
+            announce=announce,
         )  # fmt: skip
     print(f"report: {named(out)}/report.html   data: {named(out)}/evidence/evidence.nc")
+
+
+def how_to_go_on(out: str) -> str:
+    """What to say where a run was interrupted that has stored cells; else nothing."""
+    cells = Path(out) / "cells"
+    if not any(cells.glob("cells-*.npz")):
+        return ""
+    return f"ntkrobust: stopped; the same command goes on from what is stored in {named(cells)}"
 
 
 def print_verdicts(verdicts: Verdicts) -> None:
@@ -105,6 +120,10 @@ def print_verdicts(verdicts: Verdicts) -> None:
     console.print(verdict_table(verdicts.document))
     console.print(summary_line(verdicts.document), markup=False)
     console.print(words.networks_used(verdicts.document), soft_wrap=True, markup=False)
+    reused = verdicts.document["timing"].get("cells_reused", 0)
+    if reused:
+        told = f"{reused} of {verdicts.document['timing']['cells']} cells: what earlier runs had stored in the folder"
+        console.print(told, soft_wrap=True, markup=False)
     console.print(data_line(verdicts.document), soft_wrap=True, markup=False)
     for line in [*undecided_lines(verdicts.document), *counterexample_lines(verdicts.document)]:
         console.print(line, soft_wrap=True)

@@ -11,7 +11,8 @@ from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.verdicts import CellSample, enough_cells
 from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.reach import PILOT, is_out_of_reach, may_be_out_of_reach
-from ntkrobust.studies.running import Demand, Networks, Progress
+from ntkrobust.studies.records import Demand
+from ntkrobust.studies.running import Networks, Progress
 from ntkrobust.studies.study import Study
 
 

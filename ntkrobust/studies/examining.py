@@ -20,7 +20,9 @@ from ntkrobust.studies.claim_measures import check_names, measure_of_claim
 from ntkrobust.studies.demands import cells_left, demands_of, out_of_reach
 from ntkrobust.studies.formulas import Known
 from ntkrobust.studies.predictions import InfiniteWidth
-from ntkrobust.studies.running import CellRecord, Networks, Progress
+from ntkrobust.studies.records import CellRecord
+from ntkrobust.studies.running import Networks, Progress
+from ntkrobust.studies.store.store import CellStore
 from ntkrobust.studies.study import samples_of, study_of
 
 
@@ -68,7 +70,14 @@ class Examination:
 
 
 def examine(
-    claims: Sequence[Claim], data: Dataset, *, looks: SequentialPlan, key: jax.Array, points: int, progress: Progress
+    claims: Sequence[Claim],
+    data: Dataset,
+    *,
+    looks: SequentialPlan,
+    key: jax.Array,
+    points: int,
+    progress: Progress,
+    store: CellStore | None = None,
 ) -> Examination:
     """Run every cell that the claims need, once, and judge the claims together.
 
@@ -80,6 +89,7 @@ def examine(
         key: a typed key.
         points: number of test points that measures are averaged over (the first so many).
         progress: called after each cell with its description, how many are done, and the number of cells.
+        store: of what cells gave; what it has is not run again.
 
     Raises:
         InputError: a claim names an unknown measure, one that needs what isn't there, or networks that don't exist;
@@ -88,7 +98,7 @@ def examine(
     known = Known(data, InfiniteWidth(data, points))
     studies = [study_of(claim, known) for claim in claims]
     check_names([one for study in studies for one in study.measures.values()])
-    networks = Networks(data, key, points)
+    networks = Networks(data, key, points, store)
     measured = [study for study in studies if not isinstance(study.claim.measure, Quantity)]
 
     # Cells of formulas are recorded too, without networks.
@@ -97,7 +107,11 @@ def examine(
     while (needed := decision.needs()) is not None:
         still_open = [measured[index] for index in needed.claims]
         unusable = out_of_reach(studies, still_open, needed.networks, networks, progress)
-        wanted = [study for study in still_open if cells_left(study, unusable)]
+        wanted = [
+            study
+            for study in still_open
+            if cells_left(study, unusable) and not any(networks.records[cell].failure for _, cell in study.cells)
+        ]
         networks.extend(demands_of(studies, wanted, needed.networks, unusable), progress)
         decision.look(
             [

@@ -9,7 +9,8 @@ from ntkrobust.bounds.claims.relations import AtLeast, Order, ScalesAs, Trend, T
 from ntkrobust.data import Dataset
 from ntkrobust.finite.training.losses import zero_loss
 from ntkrobust.studies.cells import Cell
-from ntkrobust.studies.running import CellRecord, did_not_get_there
+from ntkrobust.studies.records import CellRecord
+from ntkrobust.studies.running import did_not_get_there
 
 PILOT = 4
 """Networks of a cell that are trained before the others, where a reading may be out of reach."""

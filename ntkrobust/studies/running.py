@@ -6,8 +6,10 @@ import dataclasses
 import math
 import os
 import time
+import traceback
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import jax
@@ -16,82 +18,24 @@ import xarray as xr
 
 from ntkrobust.bounds.claims.reading import FLOW_TIMES
 from ntkrobust.data import Dataset
-from ntkrobust.errors import InputError
-from ntkrobust.finite.measures.base import Measure
+from ntkrobust.errors import InputError, one_line
 from ntkrobust.finite.measures.measuring import measure, measure_untrained
 from ntkrobust.finite.training.eigenvalues import largest_kernel_eigenvalue
 from ntkrobust.finite.training.train import train
 from ntkrobust.networks.plans import choose_plan
 from ntkrobust.studies.cells import Cell
+from ntkrobust.studies.records import NUMBERS, CellRecord, Demand, nothing, untrained
+from ntkrobust.studies.store.store import CellStore
 from ntkrobust.studies.time_error import PILOT, TOLERANCES, Trained, halved_until_still
 
 REFERENCE_SEEDS = 8
 """Networks over which λ_max of the unit of an ``equal time`` reading is averaged."""
-
-STATE = ("status", "loss", "step", "gradient_flow_time", "learning_rate")
-"""What is kept of the training of each network."""
 
 _Part = tuple[dict[str, np.ndarray], xr.Dataset]
 """The state of some networks of a cell, and their measures."""
 
 Progress = Callable[[str, int, int], None]
 """Called after each cell with its description, how many are done, and the number of cells."""
-
-
-@dataclasses.dataclass(frozen=True)
-class CellRecord:
-    """What a cell gave.
-
-    Attributes:
-        cell: which one.
-        seeds: (s,) the seeds.
-        values: measure → (s,), averaged over the test points.
-        status: (s,) status of each network.
-        loss, step, gradient_flow_time, learning_rate: (s,) at the time of the measurement.
-        seconds: wall time.
-        plan: how the networks were laid out on the machine.
-        steps: that a network could take.
-        tolerance: of gradient flow; NaN where networks were not trained by it.
-        time_error: measure → what is left of the error of gradient flow's steps in its mean, in units of the measure.
-    """
-
-    cell: Cell
-    seeds: np.ndarray
-    values: dict[str, np.ndarray]
-    status: np.ndarray
-    loss: np.ndarray
-    step: np.ndarray
-    gradient_flow_time: np.ndarray
-    learning_rate: np.ndarray
-    seconds: float
-    plan: str
-    steps: int = 0
-    tolerance: float = math.nan
-    time_error: Mapping[str, float] = dataclasses.field(default_factory=dict)
-
-    def joined(self, more: CellRecord) -> CellRecord:
-        """With the networks of another record of this cell behind its own."""
-        if not len(self.seeds):
-            return more
-        return CellRecord(
-            cell=self.cell,
-            seeds=np.concatenate([self.seeds, more.seeds]),
-            values={name: np.concatenate([self.values[name], more.values[name]]) for name in self.values},
-            **{name: np.concatenate([getattr(self, name), getattr(more, name)]) for name in STATE},
-            seconds=self.seconds + more.seconds,
-            plan=self.plan,
-            steps=self.steps,
-            tolerance=self.tolerance,
-            time_error=self.time_error,
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Demand:
-    """What is wanted of one cell: which measures, of how many networks."""
-
-    measures: Mapping[str, Measure]
-    networks: int
 
 
 class Networks:
@@ -101,29 +45,88 @@ class Networks:
         records: what each cell has given so far.
     """
 
-    def __init__(self, data: Dataset, key: jax.Array, points: int) -> None:
+    def __init__(self, data: Dataset, key: jax.Array, points: int, store: CellStore | None = None) -> None:
+        """Of this data set, with this key, measured on so many points; what is in ``store`` is not run again."""
         self.records: dict[Cell, CellRecord] = {}
-        self._data, self._key, self._points = data, key, points
+        self._data, self._key, self._points, self._store = data, key, points, store
 
     def extend(self, demands: Mapping[Cell, Demand], progress: Progress) -> None:
-        """Run what is missing. A cell has to be asked for the same measures each time."""
+        """Run what is missing. A cell has to be asked for the same measures each time.
+
+        A cell that fails is left with the networks that it has, and says why (``failure``); it is not tried again.
+
+        Raises:
+            InputError: none of the cells that were asked for could be run, for reasons that lie in what was asked for.
+        """
         for cell in demands:
-            self.records.setdefault(cell, _nothing(cell))
-        missing = [cell for cell in demands if demands[cell].networks > len(self.records[cell].seeds)]
+            self.records.setdefault(cell, nothing(cell))
+        if self._store is not None:
+            for cell, demand in demands.items():
+                self.records[cell] = self._store.found(self.records[cell], demand)
+        missing = {
+            cell: demand
+            for cell, demand in demands.items()
+            if demand.networks > len(self.records[cell].seeds) and not self.records[cell].failure
+        }
+        if self._store is not None:
+            self._store.plan(missing)
+        try:
+            self._run_all(missing, progress)
+        finally:
+            if self._store is not None:
+                self._store.flush()
+
+    def _run_all(self, missing: Mapping[Cell, Demand], progress: Progress) -> None:
+        """Run cells side by side and keep what they give."""
         # What is quick comes first, so that a mistake shows early.
-        missing.sort(key=lambda cell: (cell.time != "initialization", cell.net.count_parameters(self._data.d)))
+        order = sorted(missing, key=lambda one: (one.time != "initialization", one.net.count_parameters(self._data.d)))
+        failed: list[Exception] = []
+        ended: SimpleQueue[tuple[Cell, Future[CellRecord]]] = SimpleQueue()
         with ThreadPoolExecutor(_workers()) as pool:
-            pending = {pool.submit(self._run, cell, demands[cell]): cell for cell in missing}
             try:
-                for index, done in enumerate(as_completed(pending)):
-                    cell = pending[done]
-                    self.records[cell] = self.records[cell].joined(done.result())
-                    progress(f"{cell.net!r} {cell.time}", index + 1, len(missing))
+                for cell in order:
+                    future = pool.submit(self._run, cell, missing[cell])
+                    future.add_done_callback(lambda one, cell=cell: ended.put((cell, one)))  # type: ignore[misc]
+                for done in range(1, len(order) + 1):
+                    cell, one = self._next(ended)
+                    failed += self._kept(one, cell, missing[cell])
+                    progress(f"{cell.net!r} {cell.time}", done, len(order))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
+                if self._store is not None:
+                    self._store.flush()  # before waiting for networks that train
                 raise
+        if failed and len(failed) == len(order) and all(isinstance(error, InputError) for error in failed):
+            raise failed[0]
+
+    def _next(self, ended: SimpleQueue[tuple[Cell, Future[CellRecord]]]) -> tuple[Cell, Future[CellRecord]]:
+        """The next cell that ends; what is to be stored meanwhile is."""
+        while True:
+            try:
+                return ended.get(timeout=None if self._store is None else self._store.due())
+            except Empty:
+                assert self._store is not None
+                self._store.flush()
+
+    def _kept(self, ended: Future[CellRecord], cell: Cell, demand: Demand) -> list[Exception]:
+        """Keep what a cell gave, or how it failed, which is returned."""
+        try:
+            piece = ended.result()
+        except Exception as error:  # a user's own code, memory, a solver: none of them is the others' fault
+            sentence = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            reason = f"the cell failed: {one_line(sentence, 500)}"
+            self.records[cell] = dataclasses.replace(self.records[cell], failure=reason)
+            if self._store is not None:
+                self._store.fail(cell, demand, reason, "".join(traceback.format_exception(error)))
+            return [error]
+        self.records[cell] = self.records[cell].joined(piece)
+        if self._store is not None:
+            self._store.add(piece, demand)
+        return []
 
     def _run(self, cell: Cell, demand: Demand) -> CellRecord:
+        if self._store is not None:
+            self._store.begin(cell, demand)
         started = time.perf_counter()
         seeds = range(len(self.records[cell].seeds), demand.networks)
         steps, tolerance = cell.budget, math.nan
@@ -135,11 +138,15 @@ class Networks:
             steps, tolerance = _steps(cell, level), TOLERANCES[level]
         else:
             parts = self._run_trained(cell, demand, seeds, len(seeds), self._training(cell))
+        state: dict[str, Any] = {
+            name: np.concatenate([part[name] for part, _ in parts], dtype=np.float64) for name in NUMBERS
+        }
         return CellRecord(
             cell=cell,
             seeds=np.array(seeds),
             values={name: _joined(parts, name) for name in demand.measures},
-            **{name: np.concatenate([part[name] for part, _ in parts]) for name in STATE},
+            status=np.concatenate([part["status"] for part, _ in parts]),
+            **state,
             seconds=time.perf_counter() - started,
             plan=parts[0][1].attrs["plan"],
             steps=steps,
@@ -157,7 +164,7 @@ class Networks:
             epsilon=cell.epsilon,
             **self._domain_of(cell),
         )
-        return [(_untrained(len(seeds)), measured)]
+        return [(untrained(len(seeds)), measured)]
 
     def _run_flow(self, cell: Cell, demand: Demand, seeds: range) -> tuple[list[_Part], int, Mapping[str, float]]:
         """Networks under gradient flow, the position of their tolerance, and the time error of each measure."""
@@ -275,18 +282,6 @@ def did_not_get_there(time: str, status: np.ndarray, step: np.ndarray, steps: in
 def _steps(cell: Cell, level: int) -> int:
     """Steps of half the length are twice as many."""
     return cell.budget * 2**level
-
-
-def _untrained(networks: int) -> dict[str, np.ndarray]:
-    """The state of networks that took no step."""
-    unknown, zero = np.full(networks, np.nan), np.zeros(networks)
-    status = np.full(networks, "budget", dtype="U9")
-    return {"status": status, "loss": unknown, "step": zero, "gradient_flow_time": zero, "learning_rate": unknown}
-
-
-def _nothing(cell: Cell) -> CellRecord:
-    state: dict[str, Any] = _untrained(0)
-    return CellRecord(cell=cell, seeds=np.empty(0, dtype=int), values={}, **state, seconds=0.0, plan="nothing to run")
 
 
 def _workers() -> int:

@@ -21,7 +21,7 @@ from ntkrobust.studies.cells import Cell, cells_of, shown_as
 from ntkrobust.studies.claim_measures import measures_of
 from ntkrobust.studies.formulas import Coordinates, Known, allowed_values, blaming
 from ntkrobust.studies.reach import problem_of
-from ntkrobust.studies.running import CellRecord
+from ntkrobust.studies.records import CellRecord
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +140,11 @@ def _sample(study: Study, shown: dict[str, Any], record: CellRecord, networks: i
         )
     if excluded:
         return CellSample(values=np.empty(0), in_scope=False, **stated)
+    if record.failure and len(record.seeds) < networks:
+        seen = record.values.get(claim.measure_name, np.empty(0))
+        return CellSample(values=seen, problem=record.failure, failed=True, **stated)
+    if claim.measure_name not in record.values:
+        return CellSample(values=np.empty(0), problem="it was not run, since another cell failed", **stated)
     values = record.values[claim.measure_name][:networks]
     problem = problem_of(claim, record, networks, stated["reference"], known.data)
     checked = {name: float(np.mean(record.values[name][:networks])) for one in claim.assumptions for name in one.names}

@@ -44,6 +44,7 @@ from ntkrobust.runtime.seeds import check_key
 from ntkrobust.studies.claim_measures import measure_of_claim
 from ntkrobust.studies.evidence import describe, evidence_tree, verdicts_document
 from ntkrobust.studies.examining import examine
+from ntkrobust.studies.store.store import CellStore, open_store
 from ntkrobust.values import Value
 from ntkrobust.workflows.delivering import delivered
 
@@ -125,6 +126,7 @@ Verdict.as_html = verdict_html
     only=or_none(check_text),
     everything=check_flag,
     out=or_none(check_path),
+    fresh=check_flag,
     seeds=or_none(whole(1, MOST_SEEDS)),
     looks=or_none(whole(1, MOST_LOOKS)),
     points=whole(1),
@@ -141,6 +143,7 @@ def verify(
     looks: int | None = None,
     points: int = POINTS,
     out: str | Path | None = None,
+    fresh: bool = False,
     key: jax.Array | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     announce: Callable[[Verdicts], None] | None = None,
@@ -162,7 +165,9 @@ def verify(
             no more of them. Error rates stay what they are. By default 1, 3 or 3 by preset.
         points: test points that measures are averaged over (the first so many).
         out: folder for ``report.html``, ``verdicts.json`` and ``evidence/``, which appear together or not at all; None
-            writes nothing. It is this run's alone until that ends.
+            writes nothing. It is this run's alone until that ends. What cells gave is stored in ``cells/`` there as
+            they end: a run that was interrupted goes on when it is called again, and others take what they share.
+        fresh: compute all cells, also those that are stored in ``out``.
         key: a typed key, by default ``jax.random.key(0)``.
         progress: called after each cell with its description, how many are done, and the number of cells.
         announce: called with the verdicts before anything is written or drawn.
@@ -189,10 +194,11 @@ def verify(
     key = check_key(key)
 
     def work() -> Verdicts:
-        return _examined(
-            chosen, loaded, data, preset=preset, seeds=seeds, looks=looks, points=points, key=key, at=at,
-            progress=progress,
-        )  # fmt: skip
+        with open_store(out, loaded, key, points, reuse=not fresh) as kept:
+            return _examined(
+                chosen, loaded, data, preset=preset, seeds=seeds, looks=looks, points=points, key=key, at=at,
+                progress=progress, kept=kept,
+            )  # fmt: skip
 
     verdicts = delivered(work, out=out, names=NAMES, announce=announce, store=write)
     return verdicts[0] if single or (isinstance(claims, str) and claims in _single_ids(preset)) else verdicts
@@ -219,6 +225,7 @@ def _examined(
     key: jax.Array,
     at: Mapping[str, Any] | None,
     progress: Callable[[str, int, int], None] | None,
+    kept: CellStore | None,
 ) -> Verdicts:
     """Verdicts on claims that were chosen, each with what names it, and the arguments of :func:`verify`, checked."""
     started, clock = datetime.now(UTC), time.perf_counter()
@@ -229,6 +236,7 @@ def _examined(
         key=key,
         points=min(points, len(loaded.x_test)),
         progress=progress or (lambda text, index, total: None),
+        store=kept,
     )
     commands = [
         # As many networks as the verdict rests on, at once.
@@ -253,6 +261,7 @@ def _examined(
         "started": started.isoformat(timespec="seconds"),
         "seconds": time.perf_counter() - clock,
         "cells": len(examination.records),
+        **({} if kept is None else {"cells_reused": len(kept.reused)}),
     }
     document = verdicts_document(examination, inputs, timing)
     return Verdicts(

@@ -192,6 +192,10 @@ def enough_cells(claim: Claim, cells: Sequence[CellSample], usable: Sequence[Cel
 
 def _why_not(claim: Claim, cells: tuple[CellSample, ...], usable: tuple[CellSample, ...]) -> tuple[Label, str] | None:
     """Why a claim can't be judged on these cells, or None."""
+    # What is not known of a cell may be what refutes; that networks diverge is a finding about them.
+    failed = next((cell for cell in cells if cell.failed), None)
+    if failed is not None:
+        return "inconclusive", f"at {failed}: {failed.problem}"
     if not enough_cells(claim, cells, usable):
         outside = [cell for cell in cells if not cell.in_scope]
         if outside:

@@ -41,6 +41,7 @@ class CellSample(Value):
         in_scope: whether all assumptions hold here.
         checked: averages of the measures that the assumptions looked at.
         outside: why there can be no such networks, or "".
+        failed: whether it has a problem because it could not be computed: nothing is known of it then.
         time_error: what the mean may be off by because steps were not gradient flow itself, in units of the measure
             (:mod:`ntkrobust.studies.time_error`).
     """
@@ -50,6 +51,7 @@ class CellSample(Value):
     reference: float | None = None
     theory: float | None = None
     problem: str = ""
+    failed: bool = False
     in_scope: bool = True
     checked: Mapping[str, float] = dataclasses.field(default_factory=dict)
     outside: str = ""

@@ -1,0 +1,333 @@
+"""The store of one run: what cells there are, what this run adds, and how soon that is on the disk.
+
+A cell that ends is written at once, unless writing the last ones took more than a fiftieth of the time since: then it
+waits for others that end meanwhile. Writing so takes at most :data:`SHARE` of a run, and what a kill can cost, beside
+the cells that run, is the work of fifty times the time that a write takes.
+
+What can't be written ends no run: that is said once, and the cells stay in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+import numpy as np
+
+from ntkrobust.data import Dataset
+from ntkrobust.errors import InputError, NotWrittenError, one_line
+from ntkrobust.files.atomic import named
+from ntkrobust.files.locks import held
+from ntkrobust.studies.cells import Cell, coordinates
+from ntkrobust.studies.records import NUMBERS, CellRecord, Demand
+from ntkrobust.studies.store import buckets
+from ntkrobust.studies.store.contents import UnnamedError
+from ntkrobust.studies.store.identity import Identities
+from ntkrobust.studies.store.journal import Journal
+from ntkrobust.studies.store.segments import Segment
+
+FOLDER = "cells"
+"""In a folder of results."""
+
+SHARE = 0.02
+"""Of a run, that goes into writing at most."""
+
+_LOCK = ".merging.lock"
+
+_said = logging.getLogger("ntkrobust")
+
+
+class Contents:
+    """The segments in a folder of cells, as they are when it is read.
+
+    Attributes:
+        segments: name of a cell → its segments.
+        damaged: files that can't be used, each with why.
+    """
+
+    def __init__(self, folder: Path, *, merging: bool = False) -> None:
+        """Read a folder; ``merging`` puts many small files into one while nobody else does."""
+        files, self.damaged = _read_all(folder)
+        self.segments: dict[str, list[Segment]] = {}
+        for segment in (one for found in files.values() for one in found):
+            self.add(segment)
+        if merging and len(files) >= buckets.MERGED_FROM:
+            # Another one that merges, or a disk that is full, is no reason not to go on.
+            with contextlib.suppress(InputError, OSError), held(folder / _LOCK, "another process merges"):
+                buckets.merge(folder, files)
+
+    def add(self, segment: Segment) -> None:
+        """Add a segment, unless it is there: two files hold it while they are merged."""
+        there = self.segments.setdefault(segment.cell, [])
+        if all(_identity(one) != _identity(segment) for one in there):
+            there.append(segment)
+
+    def __iter__(self) -> Any:
+        return (one for found in self.segments.values() for one in found)
+
+
+def _identity(segment: Segment) -> tuple[Any, ...]:
+    return segment.start, segment.stop, segment.generation, frozenset(segment.values)
+
+
+def _read_all(folder: Path) -> tuple[dict[Path, list[Segment]], dict[Path, str]]:
+    files: dict[Path, list[Segment]] = {}
+    damaged: dict[Path, str] = {}
+    left: list[Path] | None = None
+    while left is None or left:
+        for path in buckets.paths_in(folder) if left is None else left:
+            try:
+                files[path] = buckets.read(path)
+            except buckets.DamagedError as error:
+                damaged[path] = str(error)
+            except FileNotFoundError:  # merged into another file since the folder was listed
+                continue
+            except OSError as error:
+                damaged[path] = error.strerror or str(error)
+        left = [path for path in buckets.paths_in(folder) if path not in files and path not in damaged]
+    return files, damaged
+
+
+class CellStore:
+    """What a run finds in a folder of cells, and adds to it; a context, at whose end all is written.
+
+    Attributes:
+        reused: cells of which networks were taken from the folder.
+    """
+
+    def __init__(self, folder: Path, data: Dataset, key: jax.Array, points: int, *, reuse: bool = True) -> None:
+        """Open a folder, which is made when there is something to write.
+
+        Args:
+            folder: the folder.
+            data, key, points: of the run.
+            reuse: whether what is there may be taken.
+
+        Raises:
+            InputError: something else stands in its place.
+        """
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            raise InputError(f"{named(folder)} must be a folder of its own, or not there")
+        self._folder, self._data = folder, data
+        self._identities = Identities(data, key, points)
+        self._contents = Contents(folder, merging=True)
+        self._generation = 1 + max((one.generation for one in self._contents), default=0)
+        self._reuse = reuse
+        self._pending: list[Segment] = []
+        self._written, self._cost = -math.inf, 0.0
+        self._journal = Journal(folder)
+        self._works = True
+        self._once: set[str] = set()
+        self.reused: set[Cell] = set()
+        self._remark_on_contents()
+
+    def __enter__(self) -> CellStore:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.flush()
+        self._journal.close()
+
+    def found(self, record: CellRecord, demand: Demand) -> CellRecord:
+        """A record with the networks behind its own that are wanted and stored."""
+        names = self._names(record.cell, demand)
+        if names is None or not self._reuse:
+            return record
+        cell, measures = names
+        while len(record.seeds) < demand.networks:
+            start = len(record.seeds)
+            fitting = [one for one in self._contents.segments.get(cell, ()) if _fits(one, record, measures.values())]
+            if not fitting:
+                break
+            wanted = set(measures.values()), (start, demand.networks)
+            best = max(
+                fitting,
+                key=lambda one: (
+                    # As a run before this one asked for them: then its numbers are the same to the bit.
+                    (one.values.keys() == wanted[0], (one.start, one.stop) == wanted[1]),
+                    one.generation,
+                    one.stop,
+                ),
+            )
+            record = record.joined(best.record(record.cell, measures, start, min(best.stop, demand.networks)))
+            self.reused.add(record.cell)
+        return record
+
+    def plan(self, demands: Mapping[Cell, Demand]) -> None:
+        """Note what is going to be run."""
+        known = ((self._names(cell, demand), cell, demand) for cell, demand in demands.items())
+        cells = [[name[0], label_of(cell), demand.networks] for name, cell, demand in known if name is not None]
+        if cells:
+            self._note("planned", cells=cells)
+
+    def begin(self, cell: Cell, demand: Demand) -> None:
+        """Note that a cell runs."""
+        names = self._names(cell, demand)
+        if names is not None:
+            self._note("running", cell=names[0])
+
+    def add(self, piece: CellRecord, demand: Demand) -> None:
+        """Keep what a cell gave, now or with others soon."""
+        names = self._names(piece.cell, demand)
+        if names is not None and len(piece.seeds):
+            self._pending.append(self._segment(piece, *names))
+            if self.due() == 0:
+                self.flush()
+
+    def fail(self, cell: Cell, demand: Demand, reason: str, traceback: str) -> None:
+        """Note that a cell failed."""
+        names = self._names(cell, demand)
+        if names is not None:
+            self._note("failed", cell=names[0], reason=reason, traceback=traceback)
+
+    def due(self) -> float | None:
+        """Seconds until what waits is to be written; None where nothing does."""
+        if not self._pending:
+            return None
+        return max(0.0, self._written + self._cost / SHARE - time.monotonic())
+
+    def flush(self) -> None:
+        """Write what waits."""
+        segments = list(self._pending)
+        if not segments or not self._works:
+            return
+        started = time.monotonic()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            buckets.write(self._folder, segments)
+        except (OSError, InputError) as error:
+            self._give_up(error)
+            return
+        del self._pending[: len(segments)]  # not before: an exception of a signal may come at any time
+        for segment in segments:
+            self._note("done", cell=segment.cell)
+        self._written = time.monotonic()
+        self._cost = self._written - started
+
+    def _note(self, event: str, **more: Any) -> None:
+        if not self._works:
+            return
+        try:
+            if event == "failed":
+                self._journal.failed(**more)
+            else:
+                self._journal.note(event, **more)
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self._works = False
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        why = str(error) if isinstance(error, NotWrittenError) else f"cannot write to {named(self._folder)}: {reason}"
+        self._say(f"{why}; the run goes on, and what it computes from here on is not stored cell by cell")
+
+    def _say(self, sentence: str) -> None:
+        """Say something once."""
+        if sentence not in self._once:
+            self._once.add(sentence)
+            _said.warning(one_line(sentence))
+
+    def _remark_on_contents(self) -> None:
+        for path, reason in self._contents.damaged.items():
+            self._say(f"{named(path)} is no file of cells ({reason}): it is left alone, and its cells run again")
+        mine = [one for one in self._contents if one.coordinates.get("data") == self._data.name]
+        changed = [one for one in mine if one.data != self._identities.data]
+        if changed:
+            self._say(
+                f"the data {self._data.name} were changed since {_cells(changed)} in {named(self._folder)} were "
+                "computed: they stay, and nothing of them is used"
+            )
+        older = [one for one in self._contents if one.numerics != self._identities.numerics]
+        if older:
+            self._say(
+                f"{named(self._folder)} holds {_cells(older)} computed by another version of JAX or of this package, "
+                "or in another precision: they stay, and nothing of them is used"
+            )
+
+    def _names(self, cell: Cell, demand: Demand) -> tuple[str, dict[str, str]] | None:
+        """The names of a cell and its measures; None where they can't be told from others, which is said."""
+        try:
+            return self._identities.of_cell(cell), self._identities.of_measures(demand.measures)
+        except UnnamedError as error:
+            self._say(f"cells of {cell.net!r} are not stored, because they can't be told from others: {error}")
+        except RecursionError:
+            self._say(f"cells of {cell.net!r} are not stored: what they read is nested too deeply")
+        return None
+
+    def _segment(self, piece: CellRecord, cell: str, measures: Mapping[str, str]) -> Segment:
+        told = coordinates(piece.cell, self._data)
+        return Segment(
+            cell=cell,
+            start=int(piece.seeds[0]),
+            stop=int(piece.seeds[-1]) + 1,
+            values={name: np.asarray(piece.values[called], np.float64) for called, name in measures.items()},
+            names={name: called for called, name in measures.items()},
+            state={name: np.asarray(getattr(piece, name), np.float64) for name in NUMBERS},
+            status=piece.status,
+            seconds=float(piece.seconds),
+            plan=piece.plan,
+            steps=int(piece.steps),
+            tolerance=float(piece.tolerance),
+            time_error={measures[called]: float(one) for called, one in piece.time_error.items()},
+            data=self._identities.data,
+            numerics=self._identities.numerics,
+            generation=self._generation,
+            label=label_of(piece.cell),
+            coordinates={"data": self._data.name, "reading": piece.cell.time,
+                         **{name: _plain(one) for name, one in told.items() if name != "net"}},
+        )  # fmt: skip
+
+
+def open_store(
+    out: str | os.PathLike[str] | None, data: Dataset, key: jax.Array, points: int, *, reuse: bool = True
+) -> contextlib.AbstractContextManager[CellStore | None]:
+    """The store in a folder of results; none where nothing is written, or several processes work on each cell.
+
+    Args:
+        out: the folder of results, or None.
+        data, key, points, reuse: as of :class:`CellStore`.
+    """
+    if out is None or jax.process_count() > 1:
+        return contextlib.nullcontext()
+    return CellStore(Path(out) / FOLDER, data, key, points, reuse=reuse)
+
+
+def label_of(cell: Cell) -> str:
+    """A cell in a few words."""
+    return one_line(f"{cell.net!r} {cell.time}", 300)
+
+
+def _cells(segments: Iterable[Segment]) -> str:
+    number = len({one.cell for one in segments})
+    return "1 cell" if number == 1 else f"{number} cells"
+
+
+def _fits(segment: Segment, record: CellRecord, measures: Iterable[str]) -> bool:
+    """Whether a segment holds the networks after those of a record, with these measures."""
+    start = len(record.seeds)
+    if not (segment.start <= start < segment.stop and segment.values.keys() >= set(measures)):
+        return False
+    if start == 0:
+        return True
+    # Networks of one cell have one tolerance.
+    return segment.tolerance == record.tolerance or (math.isnan(segment.tolerance) and math.isnan(record.tolerance))
+
+
+def _plain(value: Any) -> Any:
+    """A coordinate as JSON has it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | str):
+        return value if not isinstance(value, str) else one_line(value, 1000)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return one_line(json.dumps(value, default=repr), 1000)
