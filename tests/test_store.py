@@ -14,6 +14,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -77,6 +78,7 @@ class StandIn:
         before = networks.records[cell]
         start, stop = len(before.seeds), demand.networks
         self.runs[cell, start, stop] += 1
+        time.sleep(0.002)  # or all would have ended before the first is looked at
         flow = cell.optimizer == "gradient_flow"
         # What a pilot decides depends on how many networks were asked for.
         tolerance = before.tolerance if start else (1e-3 / demand.networks if flow else math.nan)
@@ -138,14 +140,14 @@ def test_a_run_that_goes_on_ends_like_an_undisturbed_one(stand_in, tmp_path):
     assert set(once.values()) == {1}
     assert numbers(undisturbed) == numbers(examined(None)), "storing changes nothing"
     stand_in.runs.clear()
-    for stop in (1, 2, 3, 5, 8):
+    for stop in (1, 1, 2, 3, 5):
         with pytest.raises(Stopped):
             examined(tmp_path / "two", stop=stop)
     assert numbers(examined(tmp_path / "two")) == numbers(undisturbed)
-    # A stop can cost the cells that ended beside the last one, in the threads of the pool.
+    # A stop costs the cells that run then, one in each thread of the pool.
     again = sum((stand_in.runs - once).values())
     assert stand_in.runs.keys() == once.keys()
-    assert again <= 5 * 4
+    assert again <= 5 * running._workers()
     stand_in.runs.clear()
     assert numbers(examined(tmp_path / "two")) == numbers(undisturbed)
     assert not stand_in.runs, "nothing is left to run"

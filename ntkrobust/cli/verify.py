@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from ntkrobust.cli.arguments import Whole, WholeIfAny, cell_of, typed_key
 from ntkrobust.cli.cache import use_compilation_cache
+from ntkrobust.cli.going_on import how_to_go_on
 from ntkrobust.cli.output import console as standard_output
 from ntkrobust.cli.output import flush_output, progress_bar
 from ntkrobust.cli.signals import leaving_with
@@ -95,14 +95,6 @@ def verify(
             announce=announce,
         )  # fmt: skip
     print(f"report: {named(out)}/report.html   data: {named(out)}/evidence/evidence.nc")
-
-
-def how_to_go_on(out: str) -> str:
-    """What to say where a run was interrupted that has stored cells; else nothing."""
-    cells = Path(out) / "cells"
-    if not any(cells.glob("cells-*.npz")):
-        return ""
-    return f"ntkrobust: stopped; the same command goes on from what is stored in {named(cells)}"
 
 
 def print_verdicts(verdicts: Verdicts) -> None:

@@ -19,9 +19,11 @@ from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.statistics.turning import TurningPoint
 from ntkrobust.bounds.verdicts import LEVEL, CellSample, Effect, Verdict
+from ntkrobust.data import Dataset
 from ntkrobust.finite.measures.base import Measure
 from ntkrobust.studies.cells import coordinates
 from ntkrobust.studies.examining import Examination
+from ntkrobust.studies.records import CellRecord
 
 SCHEMA_VERSION = 1
 PACKAGES = ("ntkrobust", "jax", "jaxlib", "numpy", "scipy", "xarray")
@@ -62,10 +64,10 @@ def evidence_tree(examination: Examination, inputs: Mapping[str, Any]) -> xr.Dat
     The grids of claims differ, so one row per cell says more than a cube that is mostly empty; ``set_index`` and
     ``unstack`` make a cube of any part.
     """
-    along_cells = _along_cells(examination)
+    along_cells = coordinates_of(examination.records, examination.data)
     tree = xr.DataTree.from_dict(
         {
-            "measured": _measured(examination, along_cells),
+            "measured": measured_table(examination.records, examination.measured, along_cells),
             "theory": _stated(examination, along_cells, "theory"),
             "bounds": _stated(examination, along_cells, "reference"),
         }
@@ -74,10 +76,10 @@ def evidence_tree(examination: Examination, inputs: Mapping[str, Any]) -> xr.Dat
     return tree
 
 
-def _along_cells(examination: Examination) -> dict[str, Any]:
-    """The coordinates that say which networks a cell has."""
-    cells = [record.cell for record in examination.records]
-    described = [coordinates(cell, examination.data) for cell in cells]
+def coordinates_of(records: Sequence[CellRecord], data: Dataset) -> dict[str, Any]:
+    """The coordinates along ``cell`` that say which networks a cell has."""
+    cells = [record.cell for record in records]
+    described = [coordinates(cell, data) for cell in cells]
     # Networks of one's own have names that others don't need.
     own = ["network"] * any(row["network"] for row in described)
     return {
@@ -93,9 +95,16 @@ def _along_cells(examination: Examination) -> dict[str, Any]:
     }
 
 
-def _measured(examination: Examination, along_cells: Mapping[str, Any]) -> xr.Dataset:
-    """The group ``measured`` of :func:`evidence_tree`."""
-    records = examination.records
+def measured_table(
+    records: Sequence[CellRecord], measures: Mapping[str, Measure], along_cells: Mapping[str, Any]
+) -> xr.Dataset:
+    """The group ``measured`` of :func:`evidence_tree`.
+
+    Args:
+        records: the cells.
+        measures: name → measure.
+        along_cells: their coordinates.
+    """
     networks = max(1, *(len(record.seeds) for record in records))
 
     def filled(of: Any) -> tuple[tuple[str, str], np.ndarray]:
@@ -121,7 +130,7 @@ def _measured(examination: Examination, along_cells: Mapping[str, Any]) -> xr.Da
         coords={**along_cells, "cell": np.arange(len(records)), "seed": np.arange(networks)},
     )
     for name in names:
-        measure = examination.measured[name]
+        measure = measures[name]
         measured[name].attrs = {
             "definition": measure.stated,
             "side": measure.side,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -66,7 +67,7 @@ class Networks:
         missing = {
             cell: demand
             for cell, demand in demands.items()
-            if demand.networks > len(self.records[cell].seeds) and not self.records[cell].failure
+            if demand.networks > len(self.records[cell].seeds) and not self._failure(cell, demand)
         }
         if self._store is not None:
             self._store.plan(missing)
@@ -75,6 +76,14 @@ class Networks:
         finally:
             if self._store is not None:
                 self._store.flush()
+
+    def _failure(self, cell: Cell, demand: Demand) -> str:
+        """Why a cell is not to be tried again, or ""."""
+        record = self.records[cell]
+        failure = record.failure or ("" if self._store is None else self._store.failure(cell, demand))
+        if failure and not record.failure:
+            self.records[cell] = dataclasses.replace(record, failure=failure)
+        return failure
 
     def _run_all(self, missing: Mapping[Cell, Demand], progress: Progress) -> None:
         """Run cells side by side and keep what they give."""
@@ -93,11 +102,21 @@ class Networks:
                     progress(f"{cell.net!r} {cell.time}", done, len(order))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
-                if self._store is not None:
-                    self._store.flush()  # before waiting for networks that train
+                if self._store is not None:  # before waiting for networks that train
+                    self._keep_ended(ended, missing)
                 raise
         if failed and len(failed) == len(order) and all(isinstance(error, InputError) for error in failed):
             raise failed[0]
+
+    def _keep_ended(self, ended: SimpleQueue[tuple[Cell, Future[CellRecord]]], missing: Mapping[Cell, Demand]) -> None:
+        """Store what has ended when a run is stopped."""
+        assert self._store is not None
+        with contextlib.suppress(Empty):
+            while True:
+                cell, one = ended.get_nowait()
+                if not one.cancelled():
+                    self._kept(one, cell, missing[cell])
+        self._store.flush()
 
     def _next(self, ended: SimpleQueue[tuple[Cell, Future[CellRecord]]]) -> tuple[Cell, Future[CellRecord]]:
         """The next cell that ends; what is to be stored meanwhile is."""

@@ -174,7 +174,8 @@ class _Telling:
             return named
         if hasattr(value, "__wrapped__") and callable(value):  # what jax.jit and functools.wraps give
             return ["wrapped", self.told(type(value)), self.told(value.__wrapped__)]
-        return ["object", self.told(type(value)), self.told(_state(value))]
+        state = self.told(_state(value))
+        return ["object", self.told(type(value)), state]
 
 
 def _number(value: Any) -> Any:

@@ -32,7 +32,7 @@ from ntkrobust.studies.records import NUMBERS, CellRecord, Demand
 from ntkrobust.studies.store import buckets
 from ntkrobust.studies.store.contents import UnnamedError
 from ntkrobust.studies.store.identity import Identities
-from ntkrobust.studies.store.journal import Journal
+from ntkrobust.studies.store.journal import Journal, fates
 from ntkrobust.studies.store.segments import Segment
 
 FOLDER = "cells"
@@ -104,13 +104,16 @@ class CellStore:
         reused: cells of which networks were taken from the folder.
     """
 
-    def __init__(self, folder: Path, data: Dataset, key: jax.Array, points: int, *, reuse: bool = True) -> None:
+    def __init__(
+        self, folder: Path, data: Dataset, key: jax.Array, points: int, *, reuse: bool = True, retry: bool = True
+    ) -> None:
         """Open a folder, which is made when there is something to write.
 
         Args:
             folder: the folder.
             data, key, points: of the run.
             reuse: whether what is there may be taken.
+            retry: whether cells that failed before are tried again.
 
         Raises:
             InputError: something else stands in its place.
@@ -122,6 +125,9 @@ class CellStore:
         self._contents = Contents(folder, merging=True)
         self._generation = 1 + max((one.generation for one in self._contents), default=0)
         self._reuse = reuse
+        self._failed = (
+            {} if retry else {name: fate.reason for name, fate in fates(folder).items() if fate.state == "failed"}
+        )
         self._pending: list[Segment] = []
         self._written, self._cost = -math.inf, 0.0
         self._journal = Journal(folder)
@@ -161,6 +167,11 @@ class CellStore:
             record = record.joined(best.record(record.cell, measures, start, min(best.stop, demand.networks)))
             self.reused.add(record.cell)
         return record
+
+    def failure(self, cell: Cell, demand: Demand) -> str:
+        """How a cell failed before, where it is not to be tried again; else ""."""
+        names = self._names(cell, demand) if self._failed else None
+        return "" if names is None else self._failed.get(names[0], "")
 
     def plan(self, demands: Mapping[Cell, Demand]) -> None:
         """Note what is going to be run."""
@@ -264,7 +275,8 @@ class CellStore:
         return None
 
     def _segment(self, piece: CellRecord, cell: str, measures: Mapping[str, str]) -> Segment:
-        told = coordinates(piece.cell, self._data)
+        told, at = coordinates(piece.cell, self._data), piece.cell
+        more = {"data": self._data.name, "time": at.time, "time_value": at.value, "optimizer": at.optimizer}
         return Segment(
             cell=cell,
             start=int(piece.seeds[0]),
@@ -282,23 +294,28 @@ class CellStore:
             numerics=self._identities.numerics,
             generation=self._generation,
             label=label_of(piece.cell),
-            coordinates={"data": self._data.name, "reading": piece.cell.time,
-                         **{name: _plain(one) for name, one in told.items() if name != "net"}},
+            coordinates={name: _plain(one) for name, one in (told | more).items() if name != "net"},
         )  # fmt: skip
 
 
 def open_store(
-    out: str | os.PathLike[str] | None, data: Dataset, key: jax.Array, points: int, *, reuse: bool = True
+    out: str | os.PathLike[str] | None,
+    data: Dataset,
+    key: jax.Array,
+    points: int,
+    *,
+    reuse: bool = True,
+    retry: bool = True,
 ) -> contextlib.AbstractContextManager[CellStore | None]:
     """The store in a folder of results; none where nothing is written, or several processes work on each cell.
 
     Args:
         out: the folder of results, or None.
-        data, key, points, reuse: as of :class:`CellStore`.
+        data, key, points, reuse, retry: as of :class:`CellStore`.
     """
     if out is None or jax.process_count() > 1:
         return contextlib.nullcontext()
-    return CellStore(Path(out) / FOLDER, data, key, points, reuse=reuse)
+    return CellStore(Path(out) / FOLDER, data, key, points, reuse=reuse, retry=retry)
 
 
 def label_of(cell: Cell) -> str:
