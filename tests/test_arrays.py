@@ -133,7 +133,7 @@ def test_names_tell_one_data_set_from_another():
     [
         ((X,), ("arrays (x, y)", "tuple of 1")),
         ((X, LABELS, X), ("arrays (x, y)", "tuple of 3")),
-        ([X, LABELS], ("arrays (x, y)", "list of 2 (ndarray, ndarray)")),
+        ([X, LABELS], ("arrays (x, y)", "list of 2 (ndarray of shape (24, 5), ndarray of shape (24,))")),
         (X, ("arrays (x, y)", "shape (24, 5)")),
         (None, ("data must be", "None")),
         (pd.DataFrame(X), ("DataFrame", "drop(columns=LABEL)")),

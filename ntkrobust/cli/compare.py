@@ -117,10 +117,11 @@ def compare(
 
 def print_comparison(net: MLP, found: Comparison) -> None:
     """The table and the rates."""
-    from ntkrobust.reports.terminal import comparison_lines, comparison_table
+    from ntkrobust.reports.terminal import comparison_lines, comparison_table, size_line
 
     console = standard_output()
     console.print(f"{net!r} on {printable(found.document['inputs']['data']['name'])}", soft_wrap=True, markup=False)
+    console.print(size_line(found.document), soft_wrap=True, markup=False, highlight=False)
     console.print(comparison_table(found.document))
     for line in comparison_lines(found.document):
         console.print(line, soft_wrap=True, markup=False, highlight=False)

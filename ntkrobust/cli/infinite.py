@@ -83,7 +83,8 @@ def infinite(
         inputs = {"depth": depth, "width": width, "d_in": loaded.d, "d_out": loaded.o,
                   "initialization": initialization, "parameterization": ensemble.parameterization,
                   "bias_std": bias_std, "activation": str(net.activation), "data": loaded.name, "n": loaded.n,
-                  "points": len(loaded.x_test), "time": "inf" if time == float("inf") else time,
+                  "points": len(loaded.x_test), "scale": loaded.size.as_json(),
+                  "time": "inf" if time == float("inf") else time,
                   "learning_rate": learning_rate, "ridge": ridge, "kernel": kernel}  # fmt: skip
         values = {"per_point": {name: array.tolist() for name, array in found.per_point.items()},
                   "average": found.average, "conditioning": conditioning_document(ensemble)}  # fmt: skip
@@ -101,6 +102,7 @@ def infinite(
         f"{ensemble.parameterization} parameterization, {kernel} at time {time:g}, {loaded.n} training and "
         f"{len(loaded.x_test)} test points of {printable(loaded.name)}"
     )
+    print(printable(loaded.size.in_words()))
     c = ensemble.conditioning
     print(
         f"training kernel: eigenvalues {c.smallest:.4g} to {c.largest:.4g}, condition number {c.condition_number:.3g}"

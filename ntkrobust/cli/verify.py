@@ -103,12 +103,15 @@ def print_verdicts(verdicts: Verdicts) -> None:
     from ntkrobust.reports.terminal import (
         counterexample_lines,
         data_line,
+        size_line,
         summary_line,
         undecided_lines,
         verdict_table,
     )
 
     console = standard_output()
+    for line in filter(None, (data_line(verdicts.document), size_line(verdicts.document))):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
     console.print(verdict_table(verdicts.document))
     console.print(summary_line(verdicts.document), markup=False)
     console.print(words.networks_used(verdicts.document), soft_wrap=True, markup=False)
@@ -116,7 +119,6 @@ def print_verdicts(verdicts: Verdicts) -> None:
     if reused:
         told = f"{reused} of {verdicts.document['timing']['cells']} cells: what earlier runs had stored in the folder"
         console.print(told, soft_wrap=True, markup=False)
-    console.print(data_line(verdicts.document), soft_wrap=True, markup=False)
     for line in [*undecided_lines(verdicts.document), *counterexample_lines(verdicts.document)]:
         console.print(line, soft_wrap=True)
     flush_output()
@@ -133,8 +135,9 @@ def search_bounds(claims: tuple[str, ...], *, data: str, preset: str, seeds: int
     bounds = [(claim, origin) for claim, origin in meant if isinstance(claim.relation, AtMost | AtLeast)]
     if not bounds:
         raise InputError("a search needs a bound with its constant, and none of these claims is one")
-    searched = load(data).domain
-    inside = "" if searched.is_whole else f", {searched.in_words()}"
+    searched = load(data)
+    print(f"data: {printable(searched.name)}\n{printable(searched.size.in_words())}")
+    inside = "" if searched.domain.is_whole else f", {searched.domain.in_words()}"
     for claim, origin in bounds:
         with progress_bar() as progress:
             found = search(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from ntkrobust.data.geometry import class_of_points, median_class_distance, root
 from ntkrobust.data.images import ImageShape, check_image_shape, image_shape_of
 from ntkrobust.data.label_noise import check_label_noise, with_label_noise
 from ntkrobust.data.labels import Classes, check_classes, shown_classes
+from ntkrobust.data.size import STATED, Size, are_whole
 from ntkrobust.domain import Bounds, Domain
 from ntkrobust.errors import InputError
 from ntkrobust.norms import Norm, check_norm
@@ -177,6 +179,15 @@ class Dataset(Value):
         return self._class_distances[norm]
 
     @functools.cached_property
+    def size(self) -> Size:
+        """How large training inputs are and how far classes lie apart, as every output states it."""
+        distances: dict[Norm, float] | None = None
+        with contextlib.suppress(InputError):
+            distances = {norm: self.class_distance(norm) for norm in STATED}
+        x = self.x_train
+        return Size(self.scale, float(x.min()), float(x.max()), are_whole(x), distances)
+
+    @functools.cached_property
     def _class_distances(self) -> dict[Norm, float]:
         return {}
 
@@ -215,9 +226,10 @@ class Dataset(Value):
         return with_label_noise(self.y_train[:n], share, np.random.default_rng(n))
 
     def as_json(self) -> dict[str, Any]:
-        """Name, sizes and range, as stored results hold them."""
+        """Name, numbers of points, range and size, as stored results hold them."""
         sizes = {"n": self.n, "d": self.d, "o": self.o, "n_test": len(self.x_test)}
-        return {"name": self.name, **sizes, **self.domain.as_json(), "range": self.domain.in_words()}
+        stated = {"range": self.domain.in_words(), "scale": self.size.as_json(), "size": self.size.in_words()}
+        return {"name": self.name, **sizes, **self.domain.as_json(), **stated}
 
     def __repr__(self) -> str:
         sizes = f"n={self.n}, n_test={len(self.x_test)}, d={self.d}, o={self.o}"

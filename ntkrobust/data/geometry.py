@@ -54,7 +54,10 @@ def median_class_distance(x: Array, classes: npt.NDArray[np.intp], norm: Norm) -
     from scipy.spatial.distance import cdist
 
     if np.all(classes == classes[0]):
-        raise InputError("the distance between classes takes training points of two classes at least, got one class")
+        raise InputError(
+            "the distance between classes takes training points of two classes (or with real targets of both signs), "
+            "got one class"
+        )
     order = np.random.default_rng(0).permutation(len(x))
     seen, others = order[:MOST_POINTS], _in_turn(order, classes)[:MOST_NEIGHBOURS]
     # Squares of small and large inputs would leave the range of floats; a power of two changes no digit.

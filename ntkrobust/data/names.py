@@ -150,7 +150,7 @@ def _of_objects(given: object, seed: int) -> Dataset:
 def _kind(given: object) -> str:
     """What was given, without its numbers."""
     if isinstance(given, list | tuple):
-        return f"a {type(given).__name__} of {len(given)} ({', '.join(type(one).__name__ for one in given[:4])})"
+        return f"a {type(given).__name__} of {len(given)} ({', '.join(map(_kind, given[:4]))})"
     return f"{type(given).__name__} of shape {given.shape}" if hasattr(given, "shape") else shown(given)
 
 

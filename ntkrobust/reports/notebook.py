@@ -21,19 +21,21 @@ _PAPER = f"background:{LIGHT['paper']};color:{LIGHT['ink']};padding:0.8em 1em;ma
 _CELL = f"text-align:left;vertical-align:top;padding:0.25em 0.9em 0.25em 0;border-bottom:1px solid {LIGHT['rule']}"
 
 
-def verdicts_html(verdicts: Sequence[Mapping[str, Any]], evidence: xr.DataTree) -> str:
+def verdicts_html(verdicts: Sequence[Mapping[str, Any]], evidence: xr.DataTree, data: str = "") -> str:
     """The verdicts as a table, each with its statement, its reason and its figure.
 
     Args:
         verdicts: as ``verdicts.json`` describes them.
         evidence: what they rest on; at least the group ``measured``.
+        data: what the data set is called.
     """
     names = ("claim", "verdict", "effect [95 % interval]", "adjusted p", "reading", "networks")
     heads = "".join(f'<th style="{_CELL}">{escape(name)}</th>' for name in names)
     rows = "".join(f"<tr>{_row(verdict)}</tr>" for verdict in verdicts)
     table = f'<table style="border-collapse:collapse;background:none"><thead><tr>{heads}</tr></thead>{rows}</table>'
     details = "".join(_details(verdict, evidence, len(verdicts) <= SHOWN) for verdict in verdicts)
-    return f'<div style="{_PAPER}">{table}{details}</div>'
+    caption = f"<p>on {escape(data)}</p>" if data else ""
+    return f'<div style="{_PAPER}">{caption}{table}{details}</div>'
 
 
 def _row(verdict: Mapping[str, Any]) -> str:

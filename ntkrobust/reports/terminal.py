@@ -85,6 +85,11 @@ def data_line(document: Mapping[str, Any]) -> str:
     return printable(f"data: {data['name']}" + (f"; {allowed}" if allowed else ""))
 
 
+def size_line(document: Mapping[str, Any]) -> str:
+    """How large inputs are, and how far classes lie apart; empty for results of earlier versions."""
+    return printable(document["inputs"]["data"].get("size", ""))
+
+
 def comparison_table(document: Mapping[str, Any]) -> Table:
     """One row per time and width of what ``comparison.json`` holds."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))

@@ -84,7 +84,7 @@ class Verdicts(Value, Sequence[Verdict]):
         return "\n".join(map(repr, self._verdicts))
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row per claim: label, effect with its interval, adjusted p-value, seeds, reason."""
+        """One row per claim: label, effect with its interval, adjusted p-value, seeds, data, reason."""
         return pd.DataFrame(
             [
                 {
@@ -96,6 +96,7 @@ class Verdicts(Value, Sequence[Verdict]):
                     "p_value": np.nan if one.p_value is None else one.p_value,
                     "seeds": one.seeds,
                     "reading": str(one.claim.reading),
+                    "data": one.data,
                     "reason": one.reason,
                 }
                 for one in self
@@ -103,7 +104,9 @@ class Verdicts(Value, Sequence[Verdict]):
         )
 
     def _repr_html_(self) -> str:
-        return verdicts_html(self.document["values"]["verdicts"], self.evidence)
+        return verdicts_html(
+            self.document["values"]["verdicts"], self.evidence, self.document["inputs"]["data"]["name"]
+        )
 
 
 def verdict_html(verdict: Verdict) -> str:
@@ -115,7 +118,7 @@ def verdict_html(verdict: Verdict) -> str:
     measure = measure_of_claim(verdict.claim)
     measured = xr.Dataset({measure.name: (("cell", "seed"), table)})
     described = describe(verdict, measure, range(len(verdict.cells)))
-    return verdicts_html([described], xr.DataTree.from_dict({"measured": measured}))
+    return verdicts_html([described], xr.DataTree.from_dict({"measured": measured}), verdict.data)
 
 
 Verdict.as_html = verdict_html
@@ -244,7 +247,7 @@ def _examined(
         for (claim, origin), used in zip(chosen, examination.seeds, strict=True)
     ]
     judged = [
-        dataclasses.replace(verdict, command=command)
+        dataclasses.replace(verdict, command=command, data=loaded.name)
         for verdict, command in zip(examination.verdicts, commands, strict=True)
     ]
     examination = dataclasses.replace(examination, verdicts=tuple(judged))

@@ -117,6 +117,7 @@ class Verdict(Value):
             where no cell could be judged.
         time_error: of readings at a time or a loss of gradient flow, the largest time error of its cells, relative to
             their means; the interval of the effect and the p-value allow for it. None for other readings.
+        data: what the data set is called that the networks saw.
     """
 
     claim: Claim
@@ -136,6 +137,7 @@ class Verdict(Value):
     turning_point: TurningPoint | None = None
     vacuous: bool | None = None
     time_error: float | None = None
+    data: str = ""
 
     # What draws verdicts lies above what reaches them: it says here that it can. Without it a notebook shows text.
     as_html: ClassVar[Callable[[Verdict], str] | None] = None
