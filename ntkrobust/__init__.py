@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from ntkrobust.networks.network import Network
     from ntkrobust.workflows.compare import Comparison, compare
     from ntkrobust.workflows.search import search
+    from ntkrobust.workflows.sweep import open_study, sweep
     from ntkrobust.workflows.verify import Verdicts, verify
 
 __version__ = "0.1.0"
@@ -111,9 +112,11 @@ _HOMES = {
     "from_stax": "ntkrobust.networks.frameworks",
     "measures": "ntkrobust.finite.measures.catalogue",
     "objective_parts": "ntkrobust.finite.training.held_out",
+    "open_study": "ntkrobust.workflows.sweep",
     "power": "ntkrobust.workflows.power",
     "regularization_ratio": "ntkrobust.finite.training.width_adjusted",
     "search": "ntkrobust.workflows.search",
+    "sweep": "ntkrobust.workflows.sweep",
     "train": "ntkrobust.finite.training.train",
     "verify": "ntkrobust.workflows.verify",
     "width_adjusted_strength": "ntkrobust.finite.training.width_adjusted",
@@ -172,9 +175,11 @@ __all__ = [
     "measure",
     "measures",
     "objective_parts",
+    "open_study",
     "power",
     "regularization_ratio",
     "search",
+    "sweep",
     "train",
     "verify",
     "width_adjusted_strength",

@@ -5,7 +5,6 @@ which it was asked for: whatever is asked for in another way than by an undistur
 """
 
 import dataclasses
-import hashlib
 import io
 import json
 import math
@@ -14,9 +13,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 import zipfile
-from collections import Counter
 from pathlib import Path
 
 import jax
@@ -24,13 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_disk import disk_of
+from stand_in import StandIn
 
 import ntkrobust as ntr
 from ntkrobust.bounds.statistics.sequential import SequentialPlan, look_sizes
 from ntkrobust.data import load
 from ntkrobust.studies import examining, running
 from ntkrobust.studies.cells import Cell, TimeUnit
-from ntkrobust.studies.records import CellRecord, Demand, untrained
 from ntkrobust.studies.store import buckets, identity
 from ntkrobust.studies.store import store as storing
 from ntkrobust.studies.store.contents import UnnamedError, digest
@@ -61,38 +58,6 @@ CLAIMS = [
 
 class Stopped(BaseException):
     """As a signal ends a run."""
-
-
-class StandIn:
-    """In place of networks: numbers, how often each request was run, and which cells fail."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.runs: Counter[tuple] = Counter()
-        self.failing = lambda cell: None
-        monkeypatch.setattr(running.Networks, "_run", lambda networks, cell, demand: self.run(networks, cell, demand))
-
-    def run(self, networks: running.Networks, cell: Cell, demand: Demand) -> CellRecord:
-        error = self.failing(cell)
-        if error is not None:
-            raise error
-        before = networks.records[cell]
-        start, stop = len(before.seeds), demand.networks
-        self.runs[cell, start, stop] += 1
-        time.sleep(0.002)  # or all would have ended before the first is looked at
-        flow = cell.optimizer == "gradient_flow"
-        # What a pilot decides depends on how many networks were asked for.
-        tolerance = before.tolerance if start else (1e-3 / demand.networks if flow else math.nan)
-        values = np.array([_number(cell, seed, start, stop, tolerance) for seed in range(start, stop)])
-        state = untrained(stop - start) | {"step": np.arange(start, stop) * 1.0, "loss": values / 3}
-        return CellRecord(
-            cell, np.arange(start, stop), dict.fromkeys(demand.measures, values), **state, seconds=0.1, plan="none",
-            steps=cell.budget, tolerance=tolerance, time_error=dict.fromkeys(demand.measures, 1e-9) if flow else {},
-        )  # fmt: skip
-
-
-def _number(*of: object) -> float:
-    content = hashlib.sha256(repr(of).encode()).digest()
-    return 1 + int.from_bytes(content[:6]) / 2**48
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from ntkrobust.cli.output import (
 from ntkrobust.cli.power import power
 from ntkrobust.cli.report import report
 from ntkrobust.cli.signals import end_on_signals
+from ntkrobust.cli.sweep import resume, retry_failed, status, sweep
 from ntkrobust.cli.verify import verify
 from ntkrobust.errors import InputError, NotWrittenError
 
@@ -46,7 +47,7 @@ app = cyclopts.App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
 )
-for _command in (verify, power, law, infinite, compare, report, doctor):
+for _command in (verify, power, law, infinite, compare, sweep, status, resume, retry_failed, report, doctor):
     app.command(_command)
 app.command(list_claims, name="claims")
 
