@@ -166,6 +166,7 @@ def doors() -> tuple[Door, ...]:
         *(_door(made.__name__, made, axis="width")
           for made in (ntr.IncreasesIn, ntr.DecreasesIn, ntr.RisesThenFalls, ntr.FallsThenRises)),
         _door("verify", ntr.verify, claims=claim, data=data, seeds=2, points=2),
+        _door("sweep", ntr.sweep, networks={"depth": 2, "width": 4}, data=data, seeds=2, points=2),
         _door("power", ntr.power, claims=claim, data=data, seeds=2, points=2, cv=0.1),
         _door("search", ntr.search, claim=claim, data=data, seeds=2, budget=1),
         _door("compare", ntr.compare, net=ntr.MLP(2), data=data, widths=(2, 3, 4), steps=(0, 1), n=4, points=2,
