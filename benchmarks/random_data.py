@@ -16,7 +16,7 @@ import tempfile
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -210,10 +210,10 @@ FORMS: tuple[tuple[str, Callable[[Rng, Any, Any, Path], Any]], ...] = (
 )  # fmt: skip
 
 
-def draw(seed: int, index: int, folder: Path) -> Case:
+def draw(seed: int, index: int, folder: Path, shapes: Sequence[tuple[int, int]] = SHAPES) -> Case:
     """Data set number ``index`` of a campaign; files are written into ``folder``."""
     rng = np.random.default_rng([seed, index])
-    n, d = SHAPES[rng.integers(len(SHAPES))]
+    n, d = shapes[rng.integers(len(shapes))]
     # Half of everything is plain, or hardly anything would come through.
     spoil = _chosen(rng, DEGENERATE, 0.6)
     kind = "f8" if rng.random() < 0.5 else str(rng.choice(TYPES))
@@ -277,12 +277,12 @@ def _measured(run: ntr.Run, found: data.Dataset) -> None:
 
 
 def _attacked(run: ntr.Run, found: data.Dataset) -> None:
-    against = "true" if found.task == "classification" else "predicted"
+    of_classes = found.task == "classification"
     attacked = ntr.attack(
-        run, found.x_test, found.labels_test if found.classes else found.y_test if against == "true" else None,
-        epsilon=0.1 * found.scale, methods=["fgsm"], steps=1, queries=2, against=against,
+        run, found if of_classes else found.x_test, epsilon=0.1 * found.scale, methods=["fgsm"], steps=1, queries=2,
+        against="true" if of_classes else "predicted",
     )  # fmt: skip
-    share = attacked["robust_accuracy" if against == "true" else "prediction_stability"].values
+    share = attacked["robust_accuracy" if of_classes else "prediction_stability"].values
     natural = attacked["natural_accuracy"].values
     is_sound = np.asarray(run.status) != "diverged"
     _right((share[is_sound] <= natural[is_sound]).all(), "more robust than right")
@@ -293,7 +293,7 @@ def _in_the_limit(net: ntr.MLP, found: data.Dataset) -> None:
     _right(np.isfinite(mean).all(), "means that are not finite")
 
 
-def _verified(found: data.Dataset, out: Path) -> None:
+def _verified(found: data.Dataset, out: Path | None) -> None:
     claim = ntr.Claim(
         "random/bounded", "the Jacobian is at most 1000", ntr.AtMost(lambda depth: 1000.0), "jacobian_frobenius",
         {"initialization": ["he"], "depth": [2], "width": [8], "n": [min(found.n, 16)]}, ntr.Reading("fixed steps", 3),
@@ -302,8 +302,8 @@ def _verified(found: data.Dataset, out: Path) -> None:
     _right(verdict.label in ("supported", "refuted", "inconclusive", "out of scope"), f"the label {verdict.label}")
 
 
-def stages(case: Case, out: Path) -> Iterator[tuple[str, str, str]]:
-    """(stage, outcome, words) of what is done with a data set, in the end a report in ``out``; or of loading alone."""
+def stages(case: Case, out: Path | None) -> Iterator[tuple[str, str, str]]:
+    """(stage, outcome, words) of what is done with a data set, with a report in ``out``; or of loading alone."""
     found: Any = yield from _ended("load", lambda: _loaded(case))
     if found is None:
         return
