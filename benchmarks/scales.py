@@ -52,7 +52,7 @@ ZERO = (
     "lazy_ratio_per_layer", "kernel_change", "linearisation_error", "train_accuracy", "natural_accuracy",
     "robust_accuracy", "robust_accuracy_l2", "robust_accuracy_by_pgd", "prediction_stability",
     "prediction_stability_l2", "prediction_stability_by_pgd", "stability_given_correct",
-    "stability_given_correct_by_pgd",
+    "stability_given_correct_by_pgd", "certified_accuracy", "certified_stability",
 )  # fmt: skip
 TWO = ("jacobian_frobenius_sq", "train_loss", "test_mse")
 OF_ITS_OWN = ("kl_gradient", "kl_gradient_by_pgd", "layer_spectral_norms")

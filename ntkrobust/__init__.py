@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ntkrobust.errors import InputError
     from ntkrobust.finite.attacks import catalogue as attacks
     from ntkrobust.finite.attacks.attacking import attack
+    from ntkrobust.finite.certificates.certifying import certify
     from ntkrobust.finite.measures import catalogue as measures
     from ntkrobust.finite.measures.base import Measure
     from ntkrobust.finite.measures.empirical_kernel import empirical_ntk
@@ -98,6 +99,7 @@ _HOMES = {
     "WidthAdjustment": "ntkrobust.finite.training.width_adjusted",
     "attack": "ntkrobust.finite.attacks.attacking",
     "attacks": "ntkrobust.finite.attacks.catalogue",
+    "certify": "ntkrobust.finite.certificates.certifying",
     "claim": "ntkrobust.bounds.claims.decorator",
     "claims": "ntkrobust.bounds.papers.catalogue",
     "compare": "ntkrobust.workflows.compare",
@@ -162,6 +164,7 @@ __all__ = [
     "WidthAdjustment",
     "attack",
     "attacks",
+    "certify",
     "claim",
     "claims",
     "compare",

@@ -29,6 +29,7 @@ LAYERS = (
     ("finite.attacks.balls",),
     ("finite.training",),
     ("finite.attacks",),
+    ("finite.certificates",),
     ("finite.measures",),
     ("bounds.formulas",),
     ("bounds.claims",),

@@ -257,6 +257,8 @@ ATTACKED = {
     "stability_given_correct", "local_lipschitz", "kl_gradient",
 }  # fmt: skip
 ATTACKED |= {name for name in MEASURES if name.endswith("_by_pgd")}
+# tests/test_certificates.py
+ATTACKED |= {"certified_accuracy", "certified_stability"}
 
 
 @pytest.fixture(scope="module")

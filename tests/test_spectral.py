@@ -16,6 +16,7 @@ from ntkrobust.finite.measures.lipschitz import LAYER_ERROR
 from ntkrobust.finite.measures.measuring import measure_untrained
 from ntkrobust.numerics import spectral
 from ntkrobust.numerics.spectral import DIRECT_SIZE, TOLERANCE, product_upper, spectral_norm, spectral_norms
+from ntkrobust.numerics.wide import widened
 from ntkrobust.runtime.seeds import seed_keys
 
 RNG = np.random.default_rng(0)
@@ -193,7 +194,7 @@ def test_what_rounding_may_do_is_within_what_is_allowed_for_it():
     exact = np.array(matrix.astype(np.int64).tolist(), dtype=object)
     exact = (exact @ exact.T).tolist()
     with jax.enable_x64(True):
-        wide = spectral._widened(jnp.asarray(matrix))
+        wide = widened(jnp.asarray(matrix))
         gram = np.asarray(wide @ wide.T)
     error = max(abs(Fraction(gram[i, j]) - exact[i][j]) for i in range(12) for j in range(12))
     allowed = spectral._gram_error(12, 20) * sum(exact[i][i] for i in range(12))

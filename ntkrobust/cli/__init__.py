@@ -14,6 +14,7 @@ import cyclopts
 from cyclopts import Parameter
 
 import ntkrobust
+from ntkrobust.cli.certify import certify
 from ntkrobust.cli.claims import list_claims
 from ntkrobust.cli.compare import compare
 from ntkrobust.cli.doctor import doctor
@@ -47,7 +48,7 @@ app = cyclopts.App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
 )
-for _command in (verify, power, law, infinite, compare, sweep, status, resume, retry_failed, report, doctor):
+for _command in (verify, power, certify, law, infinite, compare, sweep, status, resume, retry_failed, report, doctor):
     app.command(_command)
 app.command(list_claims, name="claims")
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from ntkrobust.networks.models import Model
 from ntkrobust.numerics.scaling import Scaled
+from ntkrobust.numerics.wide import in_float64
 
 _KEPT = 1 - 2.0**-20
 """What is rounded to float32, summed there and divided is multiplied by it to be below."""
@@ -62,28 +63,13 @@ def divergence_slope(
 
 
 def _in_float64(compute: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of arrays, computed in float64, that may stand inside programs of float32.
+    """A function of arrays, computed in float64 and rounded to float32."""
 
-    JAX batches a traced function where ``vmap`` is called, and there float64 is off: batches become a loop.
-    """
+    def rounded(*arguments: Any) -> Any:
+        found = compute(*jax.tree.map(lambda array: jnp.asarray(array, jnp.float64), arguments))
+        return jax.tree.map(lambda array: array.astype(jnp.float32), found)
 
-    @jax.custom_batching.custom_vmap
-    def one(*arguments: Any) -> Any:
-        with jax.enable_x64(True):
-            found = compute(*jax.tree.map(lambda array: jnp.asarray(array, jnp.float64), arguments))
-            return jax.tree.map(lambda array: array.astype(jnp.float32), found)
-
-    @one.def_vmap
-    def of_batch(size: int, batched: Any, *arguments: Any) -> tuple[Any, Any]:
-        every = jax.tree.map(
-            lambda array, is_batched: array if is_batched else jnp.broadcast_to(array, (size, *jnp.shape(array))),
-            arguments,
-            tuple(batched),
-        )
-        found = jax.lax.map(lambda some: one(*some), every)
-        return found, jax.tree.map(lambda _: True, found)
-
-    return one
+    return in_float64(rounded)
 
 
 @cache

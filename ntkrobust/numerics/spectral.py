@@ -21,6 +21,7 @@ import numpy as np
 
 from ntkrobust.errors import InputError
 from ntkrobust.numerics.precision import TRAINING_DTYPE
+from ntkrobust.numerics.wide import UNIT, widened
 
 TOLERANCE = 1e-3
 """Relative distance of the two ends, unless another is asked for."""
@@ -39,9 +40,6 @@ _STEPS, _STRIDE = 96, 8
 
 _ATTEMPTS = 64
 """Factorizations at most: one nearly always, and bisection would take this many from any start whatever."""
-
-_UNIT = 2.0**-53
-"""Unit roundoff of float64."""
 
 
 class SpectralNorm(NamedTuple):
@@ -144,7 +142,7 @@ def sum_upper(terms: jax.Array) -> jax.Array:
 def _largest_eigenvalue(matrix: jax.Array, gap: float, direct: bool) -> _Eigenvalue:
     """Ends around λ_max(G) with upper ≤ (1 + gap)·lower, in float64; NaN if an entry isn't finite."""
     a, b = matrix.shape
-    wide = _widened(matrix)
+    wide = widened(matrix)
     gram = wide @ wide.T if a <= b else wide.T @ wide
     trace = jnp.trace(gram)
     vector = jnp.linalg.eigh(gram)[1][:, -1] if direct else _leading_vector(gram, gap / 8)
@@ -162,13 +160,6 @@ def _largest_eigenvalue(matrix: jax.Array, gap: float, direct: bool) -> _Eigenva
     )
 
 
-def _widened(matrix: jax.Array) -> jax.Array:
-    """The same numbers in float64, subnormal ones (below 2⁻¹²⁶) too, which devices may take for zero."""
-    bits = jax.lax.bitcast_convert_type(matrix, jnp.int32)
-    size = (bits & 0x7FFFFFFF).astype(jnp.float64) * 2.0**-149
-    return jnp.where(bits & 0x7F800000 == 0, jnp.where(bits < 0, -size, size), matrix.astype(jnp.float64))
-
-
 def _gram_error(a: int, b: int) -> float:
     """c with c·tr(G) above what rounding does to a quadratic form of G, from forming G to dividing by v·v.
 
@@ -176,7 +167,7 @@ def _gram_error(a: int, b: int) -> float:
     γ_{3n+2} ‖|G|‖₂ ≤ γ_{3n+2} ‖G‖_F ≤ γ_{3n+2} tr(G). Here γ_k = ku/(1 − ku) < 1.01 ku; twice that also covers the
     rounding of the trace.
     """
-    return 2 * (max(a, b) + 3 * min(a, b) + 8) * _UNIT
+    return 2 * (max(a, b) + 3 * min(a, b) + 8) * UNIT
 
 
 def _factorization_error(n: int) -> float:
@@ -186,7 +177,7 @@ def _factorization_error(n: int) -> float:
     ‖E‖₂ ≤ γ' tr(A) ≤ γ' n s. Failure: λ_min(D⁻¹AD⁻¹) ≤ nγ' (theorem 10.7), so that λ_min(A) ≤ nγ' s. The diagonal
     s − g_ii is rounded too, by us at most. Twice their sum also covers a sum over all entries of G in any order.
     """
-    return 2 * n * (n + 8) * _UNIT
+    return 2 * n * (n + 8) * UNIT
 
 
 def _norm_bound(gram: jax.Array) -> jax.Array:

@@ -106,7 +106,7 @@ class Attacking(Measure):
 def points(probe: Probe, attack: Attack, epsilon: Any, has_labels: bool = True) -> Points:
     """Each test point, attacked in the ball of this radius."""
     found = probe.once(_found, attack, epsilon)
-    return Points(_is_natural(probe) if has_labels else None, found.is_kept, ~jnp.isnan(found.margin))
+    return Points(is_natural(probe) if has_labels else None, found.is_kept, ~jnp.isnan(found.margin))
 
 
 def _found(probe: Probe, attack: Attack, epsilon: Any) -> Found:
@@ -148,6 +148,6 @@ def two_runs(
     return jax.lax.fori_loop(0, 2, run, state)
 
 
-def _is_natural(probe: Probe) -> jax.Array:
+def is_natural(probe: Probe) -> jax.Array:
     """Whether the class is the target's, as ``natural_accuracy`` has it, (n',)."""
     return classes.is_kept(probe.outputs.T, classes.predicted(probe.labels.T))

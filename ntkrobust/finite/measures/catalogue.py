@@ -9,6 +9,7 @@ from ntkrobust.finite.attacks.base import count
 from ntkrobust.finite.measures.accuracy import NaturalAccuracy, OutputRms, TestMse, TrainAccuracy, TrainLoss
 from ntkrobust.finite.measures.attacked import USUAL
 from ntkrobust.finite.measures.base import Computed, Measure, Side, number
+from ntkrobust.finite.measures.certified import CertifiedAccuracy, CertifiedStability
 from ntkrobust.finite.measures.jacobian import (
     JacobianFrobenius,
     JacobianFrobeniusFourth,
@@ -38,6 +39,8 @@ from ntkrobust.finite.measures.robustness import PredictionStability, RobustAccu
 __all__ = [
     "MEASURES",
     "AllowedPerturbationStability",
+    "CertifiedAccuracy",
+    "CertifiedStability",
     "Computed",
     "FinitePerturbationStability",
     "FinitePerturbationStabilitySe",
@@ -109,6 +112,8 @@ MEASURES: dict[str, Measure] = {
         PredictionStability(attack=_IN_L2),
         LocalLipschitz(),
         KlGradient(),
+        CertifiedAccuracy(),
+        CertifiedStability(),
         RobustAccuracy(by_attack=True),
         PredictionStability(by_attack=True),
         StabilityGivenCorrect(by_attack=True),

@@ -24,7 +24,7 @@ from ntkrobust.finite.measures.naming import attack_in_name, in_small_letters
 from ntkrobust.finite.measures.probe import Probe
 from ntkrobust.finite.measures.sources import WU
 
-_BALLS = {"linf": r"B_\infty(x,\varepsilon)", "l2": r"B_2(x,\varepsilon)", "l1": r"B_1(x,\varepsilon)"}
+BALLS = {"linf": r"B_\infty(x,\varepsilon)", "l2": r"B_2(x,\varepsilon)", "l1": r"B_1(x,\varepsilon)"}
 
 
 class ShareKept(Attacking):
@@ -54,7 +54,7 @@ class ShareKept(Attacking):
     @property
     def candidates(self) -> str:
         """What the attack tries, as the end of a text in LaTeX."""
-        attack, ball = self.attack, _BALLS[self.attack.norm]
+        attack, ball = self.attack, BALLS[self.attack.norm]
         if isinstance(attack, MarginPGD):
             return rf"at every PGD iterate in }} {ball}"
         name = type(attack).__name__.replace("_", r"\_")

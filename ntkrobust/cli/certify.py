@@ -1,0 +1,92 @@
+"""The command ``certify``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from ntkrobust.checks import check_integer
+from ntkrobust.cli.arguments import Number, WholeIfAny
+from ntkrobust.cli.cache import use_compilation_cache
+from ntkrobust.cli.output import console, print_json
+from ntkrobust.errors import printable
+
+if TYPE_CHECKING:
+    from ntkrobust.workflows.certified import Between
+
+
+def certify(
+    *,
+    run: str,
+    data: str,
+    epsilon: Number,
+    norm: Literal["linf", "l2", "l1"] = "linf",
+    method: Literal["crown", "crown-interval", "interval"] = "crown",
+    points: WholeIfAny = None,
+    as_json: Annotated[bool, Parameter("--json")] = False,
+) -> None:
+    """Robust accuracy of stored networks between two numbers: what is certified, and what an attack leaves.
+
+    Parameters
+    ----------
+    run
+        Networks that were trained, in a file of `run.save`.
+    data
+        digits, digits-classes, digits-3-vs-rest, sphere, gaussian, or a .npz or .csv file
+        (FILE.csv:label=NAME says which column is the label, FILE.csv:range=0..1 the range of the inputs): the test
+        points are looked at.
+    epsilon
+        Radius, in the units of the inputs.
+    norm
+        linf, l2 or l1.
+    method
+        crown, crown-interval (faster, looser) or interval.
+    points
+        Test points, the first so many; all by default.
+    as_json
+        Print one JSON object.
+    """
+    from ntkrobust.data import load
+    from ntkrobust.finite.training.run import Run
+    from ntkrobust.workflows.certified import between
+
+    networks = Run.load(run)
+    loaded = load(data)
+    if points is not None:
+        loaded = loaded.subset(loaded.n, min(check_integer("points", points, 1), len(loaded.x_test)))
+    use_compilation_cache()
+    found = between(networks, loaded.x_test, loaded.y_test, epsilon=epsilon, norm=norm, method=method)
+    if as_json:
+        inputs = {"run": run, "network": repr(networks.net), "data": loaded.name, "points": len(loaded.x_test),
+                  "epsilon": epsilon, "norm": norm, "method": method, "attack": found.attack}  # fmt: skip
+        print_json(inputs, {"networks": found.rows()})
+        return
+    out = console(100)
+    out.print(f"{networks.net!r}", markup=False, soft_wrap=True)
+    print(f"{len(loaded.x_test)} test points of {printable(loaded.name)}, {norm} balls of radius {epsilon:g}, {method}")
+    _print(found)
+
+
+def _print(found: Between) -> None:
+    from rich.table import Table
+
+    table = Table("seed", *_COLUMNS.values(), box=None, header_style="bold", pad_edge=False)
+    for row in found.rows():
+        table.add_row(str(row["seed"]), *(_shown(row[name]) for name in _COLUMNS))
+    console(100).print(table)
+    print("certified ≤ robust accuracy ≤ attacked, network by network; so for the share that keeps its class")
+
+
+_COLUMNS = {
+    "natural_accuracy": "natural",
+    "attacked": "attacked",
+    "certified": "certified",
+    "gap": "gap",
+    "attacked_stability": "keeps class, attacked",
+    "certified_stability": "certified",
+}
+
+
+def _shown(value: float | None) -> str:
+    return "diverged" if value is None else f"{value:.4f}"
