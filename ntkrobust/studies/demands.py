@@ -69,5 +69,5 @@ def demands_of(
                 demands[cell] = before
                 continue
             networks = seeds * study.claim.draws if study in wanted and cell not in unusable else 0
-            demands[cell] = Demand({**before.measures, **study.measures}, max(before.networks, networks))
+            demands[cell] = Demand({**before.measures, **study.measures_in(cell)}, max(before.networks, networks))
     return demands

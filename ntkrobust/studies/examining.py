@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import jax
-import numpy as np
 
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.quantity import Quantity
@@ -97,7 +96,7 @@ def examine(
     """
     known = Known(data, InfiniteWidth(data, points))
     studies = [study_of(claim, known) for claim in claims]
-    check_names([one for study in studies for one in study.measures.values()])
+    check_names([one for study in studies for _, cell in study.cells for one in study.measures_in(cell).values()])
     networks = Networks(data, key, points, store)
     measured = [study for study in studies if not isinstance(study.claim.measure, Quantity)]
 
@@ -138,36 +137,10 @@ def examine(
         used=_count({cell: len(record.seeds) for cell, record in records.items()}),
         planned=_count({cell: demand.networks for cell, demand in planned.items()}),
         measures={claim.id: measure_of_claim(claim) for claim in claims},
-        measured={name: one for study in studies for name, one in study.measures.items()},
+        measured={
+            name: one for study in studies for _, cell in study.cells for name, one in study.measures_in(cell).items()
+        },
     )
-
-
-def pilot(
-    claims: Sequence[Claim], data: Dataset, *, networks: int, key: jax.Array, points: int, progress: Progress
-) -> list[float | None]:
-    """How much networks of a cell differ, seen on few of them: standard deviation over mean of each claim's measure.
-
-    Of the first and the last cell of its grid that is in scope, the larger; None where neither could be used, or
-    nothing varies. Arguments as for :func:`examine`, with so many ``networks`` per trained cell.
-    """
-    known = Known(data, InfiniteWidth(data, points))
-    studies = []
-    for claim in claims:
-        study = study_of(claim, known)
-        kept = [one for one in study.cells if one[1] not in study.excluded]
-        studies.append(dataclasses.replace(study, cells=tuple(kept[index] for index in {0, len(kept) - 1} if kept)))
-    drawn = Networks(data, key, points)
-    drawn.extend(demands_of(studies, studies, networks), progress)
-    found: list[float | None] = []
-    for study in studies:
-        spreads = [0.0]
-        for sample in samples_of(study, drawn.records, networks, known):
-            if len(sample.values) > 1 and not sample.problem:
-                geometric = study.claim.reading.functional == "geometric mean"
-                values = np.log(sample.values) if geometric else sample.values / np.mean(sample.values)
-                spreads.append(float(np.std(values, ddof=1)))
-        found.append(max(spreads) or None)
-    return found
 
 
 def _count(networks: Mapping[Cell, int]) -> Count:

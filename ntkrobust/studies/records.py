@@ -21,10 +21,11 @@ NUMBERS = tuple(name for name in STATE if name != "status")
 
 @dataclasses.dataclass(frozen=True)
 class Demand:
-    """What is wanted of one cell: which measures, of how many networks."""
+    """What is wanted of one cell: which measures, of how many networks, in programs that serve as many as ``room``."""
 
     measures: Mapping[str, Measure]
     networks: int
+    room: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

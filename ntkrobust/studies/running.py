@@ -156,7 +156,7 @@ class Networks:
             parts, level, time_error = self._run_flow(cell, demand, seeds)
             steps, tolerance = _steps(cell, level), TOLERANCES[level]
         else:
-            parts = self._run_trained(cell, demand, seeds, len(seeds), self._training(cell))
+            parts = self._run_trained(cell, demand, seeds, max(len(seeds), demand.room), self._training(cell))
         state: dict[str, Any] = {
             name: np.concatenate([part[name] for part, _ in parts], dtype=np.float64) for name in NUMBERS
         }
@@ -191,7 +191,7 @@ class Networks:
 
         def run(level: int, some: range) -> list[_Part]:
             flow = {"tolerance": TOLERANCES[level], "steps": _steps(cell, level)}
-            return self._run_trained(cell, demand, some, len(seeds), how | flow)
+            return self._run_trained(cell, demand, some, max(len(seeds), demand.room), how | flow)
 
         if len(before.seeds):
             level = TOLERANCES.index(before.tolerance)

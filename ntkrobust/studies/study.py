@@ -19,7 +19,9 @@ from ntkrobust.finite.measures.functions import check_traceable, is_packaged
 from ntkrobust.studies.arithmetic import check_relation
 from ntkrobust.studies.cells import Cell, cells_of, shown_as
 from ntkrobust.studies.claim_measures import measures_of
+from ntkrobust.studies.control import control_of, controlled
 from ntkrobust.studies.formulas import Coordinates, Known, allowed_values, blaming
+from ntkrobust.studies.predictions import law_mean
 from ntkrobust.studies.reach import problem_of
 from ntkrobust.studies.records import CellRecord
 
@@ -33,12 +35,19 @@ class Study:
         cells: each with the values of the grid's axes.
         measures: by name, the measures that its cells are asked for.
         excluded: cells whose coordinates alone put them out of scope.
+        controls: cells whose networks are measured before training too → what by (:mod:`ntkrobust.studies.control`).
     """
 
     claim: Claim
     cells: tuple[tuple[dict[str, Any], Cell], ...]
     measures: Mapping[str, Measure]
     excluded: frozenset[Cell]
+    controls: Mapping[Cell, Measure] = dataclasses.field(default_factory=dict)
+
+    def measures_in(self, cell: Cell) -> Mapping[str, Measure]:
+        """What a cell is asked for."""
+        control = self.controls.get(cell)
+        return self.measures if control is None else {**self.measures, control.name: control}
 
     @property
     def side(self) -> Side:
@@ -53,7 +62,14 @@ def study_of(claim: Claim, known: Known) -> Study:
     _check_measures(claim, chosen.values())
     for shown, cell in cells:
         _check_cell(claim, shown, cell, known, chosen.values())
-    return Study(claim, cells, chosen, frozenset(cell for _, cell in cells if _is_excluded(claim, cell, known)))
+    controls = {
+        cell: control
+        for _, cell in cells
+        if not isinstance(claim.measure, Quantity)
+        and (control := control_of(claim, chosen[claim.measure_name], cell, known.data.d)) is not None
+    }
+    excluded = frozenset(cell for _, cell in cells if _is_excluded(claim, cell, known))
+    return Study(claim, cells, chosen, excluded, controls)
 
 
 def _check_measures(claim: Claim, chosen: Iterable[Measure]) -> None:
@@ -149,9 +165,15 @@ def _sample(study: Study, shown: dict[str, Any], record: CellRecord, networks: i
     problem = problem_of(claim, record, networks, stated["reference"], known.data)
     checked = {name: float(np.mean(record.values[name][:networks])) for one in claim.assumptions for name in one.names}
     at.update(checked)
+    control, left = study.controls.get(cell), 1.0
+    if control is not None and not problem:
+        before = record.values[control.name][:networks]
+        plain, values = values, controlled(values, before, law_mean(claim.measure_name, cell.net, known.data.d))
+        left = float(np.var(values) / np.var(plain)) if np.var(plain) > 0 else 1.0
     return CellSample(
         values=values,
         problem=problem,
+        variance_left=left,
         # Where networks diverged, measures say nothing about assumptions.
         in_scope=bool(problem) or all(_holds(claim, one, shown, at) for one in claim.assumptions),
         checked=checked,

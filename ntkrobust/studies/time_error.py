@@ -70,7 +70,7 @@ def halved_until_still(
             break
         finer = train(level)
         error = {name: _moved(now.values[name], finer.values[name]) for name in now.values}
-        if now.arrived and all(error[name] <= _matters(finer.values[name], networks) for name in error):
+        if now.arrived and all(error[name] <= _matters(finer.values, name, networks) for name in error):
             return now, error
         now = finer
     return now, error if now.arrived else dict.fromkeys(now.values, 0.0)
@@ -83,7 +83,12 @@ def _moved(coarse: np.ndarray, fine: np.ndarray) -> float:
     return abs(float(np.mean(change))) + spread
 
 
-def _matters(values: np.ndarray, networks: int) -> float:
-    """What the mean of a measure may move by."""
-    spread = float(np.std(values, ddof=1)) / math.sqrt(networks) if len(values) > 1 else 0.0
-    return max(SHARE_OF_ERROR * spread, SMALLEST * abs(float(np.mean(values))))
+def _matters(values: Mapping[str, np.ndarray], name: str, networks: int) -> float:
+    """What the mean of a measure may move by: beside its standard error, with its control where it has one."""
+    own, before = values[name], values.get(f"untrained_{name}")
+    mean = float(np.mean(own))
+    spread = float(np.std(own, ddof=1)) if len(own) > 1 else 0.0
+    if before is not None and len(own) > 1 and np.mean(before) > 0:
+        # Four networks are too few for a slope: in proportion.
+        spread = min(spread, float(np.std(own - mean / float(np.mean(before)) * before, ddof=1)))
+    return max(SHARE_OF_ERROR * spread / math.sqrt(networks), SMALLEST * abs(mean))

@@ -16,7 +16,8 @@ from ntkrobust.checks import MOST_SEEDS, check_positive, or_none, takes, whole
 from ntkrobust.data import Data, load
 from ntkrobust.errors import InputError
 from ntkrobust.runtime.seeds import check_key
-from ntkrobust.studies.examining import pilot
+from ntkrobust.studies.facts import facts_of
+from ntkrobust.studies.pilot import spreads_of
 from ntkrobust.workflows.verify import POINTS, SEEDS, resolve
 
 PILOT = MINIMUM_SEEDS
@@ -126,16 +127,17 @@ def power(
         InputError: anything that :func:`~ntkrobust.verify` refuses, too few seeds for a verdict, or a spread that is
             none.
     """
-    meant = [claim for claim, _ in resolve(claims, preset) if not isinstance(claim.measure, Quantity)]
+    loaded = load(data)
+    resolved = resolve(claims, preset, facts=facts_of(loaded))
+    meant = [claim for claim, _ in resolved if not isinstance(claim.measure, Quantity)]
     if not meant:
         raise InputError("claims about formulas need no networks")
     seeds = SEEDS[preset] if seeds is None else seeds
     if cv is None:
-        loaded = load(data)
         points = min(points, len(loaded.x_test))
         # Other networks than those that will judge.
         drawn_from = jax.random.fold_in(check_key(key), 2**32 - 2)
-        spreads = pilot(
+        spreads = spreads_of(
             meant, loaded, networks=PILOT, key=drawn_from, points=points, progress=progress or (lambda *_: None)
         )
     else:

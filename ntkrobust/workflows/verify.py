@@ -21,6 +21,7 @@ from ntkrobust.bounds.claims import Claim
 from ntkrobust.bounds.claims.python_file import claims_in_python
 from ntkrobust.bounds.claims.toml_file import claims_in_toml
 from ntkrobust.bounds.papers.catalogue import catalogue, default_claims, select
+from ntkrobust.bounds.papers.facts import Facts
 from ntkrobust.bounds.statistics.sequential import SequentialPlan, look_sizes
 from ntkrobust.bounds.verdicts import Verdict
 from ntkrobust.checks import (
@@ -44,6 +45,8 @@ from ntkrobust.runtime.seeds import check_key
 from ntkrobust.studies.claim_measures import measure_of_claim
 from ntkrobust.studies.evidence import describe, evidence_tree, verdicts_document
 from ntkrobust.studies.examining import examine
+from ntkrobust.studies.facts import facts_of
+from ntkrobust.studies.pilot import settled
 from ntkrobust.studies.store.store import CellStore, open_store
 from ntkrobust.values import Value
 from ntkrobust.workflows.delivering import delivered
@@ -183,7 +186,9 @@ def verify(
         NotWrittenError: the results can't be written; its ``found`` are the :class:`Verdicts`.
     """
     single = isinstance(claims, Claim)
-    chosen = resolve(claims, preset, everything)
+    loaded = load(data)
+    data = data if isinstance(data, str | Path) else loaded
+    chosen = resolve(claims, preset, everything, facts_of(loaded))
     if only is not None:
         chosen = [(claim, origin) for claim, origin in chosen if claim.id == only]
         if not chosen:
@@ -192,8 +197,6 @@ def verify(
         chosen = [(claim_at(claim, at), origin) for claim, origin in chosen]
     seeds = SEEDS[preset] if seeds is None else seeds
     looks = LOOKS[preset] if looks is None else looks
-    loaded = load(data)
-    data = data if isinstance(data, str | Path) else loaded
     key = check_key(key)
 
     def work() -> Verdicts:
@@ -232,15 +235,13 @@ def _examined(
 ) -> Verdicts:
     """Verdicts on claims that were chosen, each with what names it, and the arguments of :func:`verify`, checked."""
     started, clock = datetime.now(UTC), time.perf_counter()
-    examination = examine(
-        [claim for claim, _ in chosen],
-        loaded,
-        looks=SequentialPlan(look_sizes(seeds, looks)),
-        key=key,
-        points=min(points, len(loaded.x_test)),
-        progress=progress or (lambda text, index, total: None),
-        store=kept,
-    )
+    common: dict[str, Any] = {
+        "key": key,
+        "points": min(points, len(loaded.x_test)),
+        "progress": progress or (lambda text, index, total: None),
+    }
+    claims = settled([claim for claim, _ in chosen], loaded, seeds=seeds, **common)
+    examination = examine(claims, loaded, looks=SequentialPlan(look_sizes(seeds, looks)), store=kept, **common)
     commands = [
         # As many networks as the verdict rests on, at once.
         _command(claim, origin, data, preset=preset, seeds=used or seeds, points=points, key=key, at=at)
@@ -312,6 +313,11 @@ def claim_at(claim: Claim, at: Mapping[str, Any]) -> Claim:
     Raises:
         InputError: an axis is not one of the grid, is left open, or the relation needs more than one cell.
     """
+    at = dict(at)
+    if "time" in at:
+        if claim.reading.value is None:
+            raise InputError(f"claim {claim.id}: its reading, {claim.reading}, has no value to be set by time")
+        claim = claim.read_at(at.pop("time"))
     stray = [axis for axis in at if axis not in claim.grid]
     if stray:
         raise InputError(f"claim {claim.id}: its grid has no axis {shown(stray[0])}, only {', '.join(claim.grid)}")
@@ -322,7 +328,10 @@ def claim_at(claim: Claim, at: Mapping[str, Any]) -> Claim:
 
 
 def resolve(
-    claims: Claim | str | Sequence[Claim | str] | None, preset: str, everything: bool = False
+    claims: Claim | str | Sequence[Claim | str] | None,
+    preset: str,
+    everything: bool = False,
+    facts: Facts | None = None,
 ) -> list[tuple[Claim, str | None]]:
     """The claims meant, in the order given, each with what names it on the command line (None for objects).
 
@@ -331,7 +340,7 @@ def resolve(
     """
     catalogue(preset)  # an unknown preset is refused also where no catalogued claim is asked for
     if claims is None:
-        return [(claim, claim.id) for claim in (catalogue if everything else default_claims)(preset)]
+        return [(claim, claim.id) for claim in (catalogue if everything else default_claims)(preset, facts)]
     chosen: list[tuple[Claim, str | None]] = []
     for one in [claims] if isinstance(claims, str | Claim) else check_sequence(claims, "claims"):
         if isinstance(one, Claim):
@@ -339,7 +348,7 @@ def resolve(
         elif isinstance(one, str) and (one.endswith((".py", ".toml")) or (os.sep in one and Path(one).is_file())):
             found = [(claim, one) for claim in claims_in_file(one)]
         elif isinstance(one, str):
-            found = [(claim, claim.id) for claim in select([one], preset, everything)]
+            found = [(claim, claim.id) for claim in select([one], preset, everything, facts)]
         else:
             raise InputError(f"a claim is a Claim, an id, a paper, a .py or a .toml file, got {shown(one)}")
         chosen += [(claim, origin) for claim, origin in found if all(claim != other for other, _ in chosen)]

@@ -22,7 +22,7 @@ from ntkrobust.bounds.claims.coordinates import (
     family_name,
 )
 from ntkrobust.bounds.claims.quantity import Quantity
-from ntkrobust.bounds.claims.reading import AT_INITIALIZATION, Assumption, Reading, name_of
+from ntkrobust.bounds.claims.reading import AT_INITIALIZATION, CHOSEN_TIMES, Assumption, Reading, name_of
 from ntkrobust.bounds.claims.relations import (
     AtLeast,
     AtMost,
@@ -37,7 +37,7 @@ from ntkrobust.bounds.claims.relations import (
     Turns,
     flat_margin,
 )
-from ntkrobust.checks import LARGEST, check_choice, shown
+from ntkrobust.checks import LARGEST, check_choice, check_positive, check_sequence, shown
 from ntkrobust.errors import InputError
 from ntkrobust.values import Value
 
@@ -92,6 +92,9 @@ class Claim(Value):
         draws: networks per seed asked for; statements at initialization can afford many.
         points: test points that each network is measured on, as far as there are so many; None for as many as the
             verification takes. Shares of points want more of them than gradients do.
+        alternatives: other values of its reading, in order of preference. A pilot takes the first of the reading's own
+            and these at which networks get there and the assumptions hold (:mod:`ntkrobust.studies.pilot`).
+        design: how the numbers of the grid come from the data, in words.
 
     Raises:
         InputError: an unknown axis, an empty one, a relation along an axis that isn't on the grid, has no order, or
@@ -112,12 +115,14 @@ class Claim(Value):
     theory_label: str = ""
     draws: int = 1
     points: int | None = None
+    alternatives: tuple[float, ...] = ()
+    design: str = ""
 
     def __post_init__(self) -> None:
         is_text = isinstance(self.id, str) and self.id.isprintable()
         if not is_text or not self.id or any(character.isspace() for character in self.id):
             raise InputError(f"the id of a claim is a text without spaces, got {shown(self.id)}")
-        for name in ("statement", "source", "theory_label"):
+        for name in ("statement", "source", "theory_label", "design"):
             if not isinstance(getattr(self, name), str):
                 raise self._error(f"its {name} is a text, got {shown(getattr(self, name))}")
         if not _is_count(self.draws):
@@ -136,6 +141,7 @@ class Claim(Value):
             raise self._error(f"its assumptions must be a sequence of Assumption objects, got {shown(assumptions)}")
         object.__setattr__(self, "grid", {axis: _values(values) for axis, values in self.grid.items()})
         object.__setattr__(self, "assumptions", tuple(self.assumptions))
+        self._check_alternatives()
         self._check_grid()
         self._check_axis()
         for what, formula, extra in (
@@ -168,6 +174,19 @@ class Claim(Value):
         for axis in () if "network" in self.grid else ("depth", "width"):
             if axis not in self.grid:
                 raise self._error(f"the grid needs values for {axis!r}")
+
+    def _check_alternatives(self) -> None:
+        what = f"claim {self.id}: its alternatives"
+        others = tuple(check_positive(f"{what} are", one) for one in check_sequence(self.alternatives, what))
+        if others and self.reading.time not in CHOSEN_TIMES:
+            raise self._error(f"alternatives are for a reading of {' or '.join(CHOSEN_TIMES)}")
+        object.__setattr__(self, "alternatives", others)
+
+    def read_at(self, value: float, design: str = "") -> Claim:
+        """The claim with another value of its reading, and no alternatives to it."""
+        reading = dataclasses.replace(self.reading, value=value)
+        joined = "; ".join(filter(None, (self.design, design)))
+        return dataclasses.replace(self, reading=reading, alternatives=(), design=joined)
 
     def _check_axis(self) -> None:
         """A relation along an axis needs enough of it; one that leaves a constant open, of any."""
@@ -238,6 +257,7 @@ class Claim(Value):
             "assumptions": [one.text for one in self.assumptions],
             "theory_label": self.theory_label,
             "draws": self.draws,
+            "design": self.design,
         }
 
     @property

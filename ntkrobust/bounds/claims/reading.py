@@ -16,6 +16,8 @@ WITHOUT_VALUE = ("initialization", "converged")
 OPTIMIZERS = ("gd", "momentum", "adam", "gradient_flow")
 FLOW_TIMES = ("equal scaled time", "equal time")
 """Readings at a time, which is that of gradient flow whatever the size of its steps."""
+CHOSEN_TIMES = ("equal scaled time", "equal time", "equal loss")
+"""Readings whose value a pilot may choose among alternatives."""
 AUTOMATIC = ("gd", "gradient_flow")
 """The optimizers for which ``"auto"`` finds a learning rate."""
 FUNCTIONALS = ("mean", "geometric mean")

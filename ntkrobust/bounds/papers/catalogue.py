@@ -7,27 +7,28 @@ from functools import lru_cache
 
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.papers import bubeck2021, law, limits, lipschitz_bounds, regimes, wu2021, zhu2022
-from ntkrobust.bounds.papers.sizes import PRESETS, SIZES
+from ntkrobust.bounds.papers.facts import Facts
+from ntkrobust.bounds.papers.sizes import PRESETS, sizes_for
 from ntkrobust.checks import check_flag, check_sequence, check_text, shown, similar, unknown
 from ntkrobust.errors import InputError
 
 __all__ = ["OVERVIEW", "PRESETS", "catalogue", "default_claims", "load", "select"]
 
 
-def catalogue(preset: str = "quick") -> tuple[Claim, ...]:
-    """All statements of this package, on the grids of a preset.
+def catalogue(preset: str = "quick", facts: Facts | None = None) -> tuple[Claim, ...]:
+    """All statements of this package, on the grids of a preset for data of which these are the facts.
 
     Raises:
         InputError: the preset is unknown.
     """
     if not isinstance(preset, str) or preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
-    return _catalogue(preset)
+    return _catalogue(preset, facts)
 
 
-@lru_cache(maxsize=len(PRESETS))
-def _catalogue(preset: str) -> tuple[Claim, ...]:
-    sizes = SIZES[preset]
+@lru_cache(maxsize=4 * len(PRESETS))
+def _catalogue(preset: str, facts: Facts | None) -> tuple[Claim, ...]:
+    sizes = sizes_for(preset, facts)
     return (
         *law.claims(sizes),
         *limits.claims(sizes),
@@ -68,9 +69,9 @@ OVERVIEW = (
 """What a first look at the papers shows: their main statements, in readings that take a few minutes together."""
 
 
-def default_claims(preset: str = "quick") -> tuple[Claim, ...]:
+def default_claims(preset: str = "quick", facts: Facts | None = None) -> tuple[Claim, ...]:
     """The :data:`OVERVIEW`: what is judged where nothing is named."""
-    return select(OVERVIEW, preset)
+    return select(OVERVIEW, preset, facts=facts)
 
 
 def load(claim_id: str, preset: str = "quick") -> Claim:
@@ -82,18 +83,21 @@ def load(claim_id: str, preset: str = "quick") -> Claim:
     return select([claim_id], preset)[0]
 
 
-def select(names: Sequence[str], preset: str = "quick", everything: bool = False) -> tuple[Claim, ...]:
+def select(
+    names: Sequence[str], preset: str = "quick", everything: bool = False, facts: Facts | None = None
+) -> tuple[Claim, ...]:
     """The statements meant by ids, by ids without their reading (all readings) or by papers (all their statements).
 
     Args:
         names: what is asked for.
         preset: sizes of the grids.
         everything: a paper means also those of its statements that are known from recollection only.
+        facts: of the data that grids are designed for; by default the digits.
 
     Raises:
         InputError: a name means nothing.
     """
-    known = catalogue(preset)
+    known = catalogue(preset, facts)
     everything = check_flag("everything", everything)
     chosen: list[Claim] = []
     for name in check_sequence(names, "names"):

@@ -33,6 +33,13 @@ NOT_LAZY = Assumption(
 )
 
 
+SHORTER = (1.0, 0.25, 0.05)
+"""Times t·λ_max at which networks are read that are no longer lazy at 4."""
+
+HIGHER_LOSSES = (0.5, 0.7)
+"""Losses at which networks are read that do not reach lower ones."""
+
+
 def at_initialization(claim_id: str, said: str, relation: Relation, sizes: Sizes, **more: Any) -> Claim:
     """A statement about untrained networks, by default about P/ε with the exact law as its theory line."""
     theory = more.pop("theory", lambda exact_law: exact_law)

@@ -1,8 +1,15 @@
-"""How large the grids of known claims are, and what they may cost, by preset."""
+"""How large the grids of known claims are, and what they may cost, by preset and data set.
+
+The numbers of :data:`SIZES` are those of the digits. What depends on the data is in units of the data: widths across
+interpolation in multiples of the interpolation threshold, radii in shares of the distance between classes.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import math
+
+from ntkrobust.bounds.papers.facts import Facts
 
 PRESETS = ("quick", "standard", "paper")
 """Names of the sizes of grids, from minutes on a laptop to those of the papers."""
@@ -43,6 +50,9 @@ class Sizes:
     scaled_time: float
     budget: int
     draws: int
+    radius: float = 0.03
+    radius_in_words: str = ""
+    threshold_in_words: str = ""
 
 
 SIZES = {
@@ -146,3 +156,69 @@ SIZES = {
         draws=256,
     ),
 }
+
+RADIUS = 0.1565
+"""ε of training and of attacks, as a share of the median ℓ∞ distance to the nearest point of another class: on the
+digits, at unit norm, 0.03, about a fifth of an entry."""
+
+UNDER, ACROSS = (
+    {
+        "quick": (0.25, 0.5, 0.9),
+        "standard": (0.045, 0.09, 0.18, 0.27, 0.36, 0.54, 0.72),
+        "paper": (0.045, 0.09, 0.18, 0.27, 0.36, 0.54, 0.72),
+    },
+    {
+        "quick": (0.25, 0.5, 1, 2, 4, 8),
+        "standard": (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 16.25, 32.5),
+        "paper": (0.0635, 0.127, 0.254, 0.508, 0.762, 1.016, 1.524, 2.03, 3.05, 4.06, 8.13, 16.25),
+    },
+)
+"""Widths of under-parameterized networks, and across interpolation, in multiples of the interpolation threshold."""
+
+OVER, WIDEST_START = {"quick": 8, "standard": 8, "paper": 1.45}, 512
+"""Over-parameterized widths start at so many times the threshold, to the nearest power of two, at least where those of
+the digits start; and at most here, since what follows is up to 512 times as wide."""
+
+THRESHOLD_UNDER, THRESHOLD_ACROSS = 4.0, 3.9
+"""Under-parameterized widths, and widths across interpolation, need points for a threshold of so many neurons: below
+it there are no three widths."""
+
+WIDE_INPUTS = 256
+"""Adversarially trained networks of more inputs than these are half as wide, and see half as many points: what a step
+costs them lies in the first layer."""
+
+
+def sizes_for(preset: str, facts: Facts | None = None) -> Sizes:
+    """The sizes of a preset on a data set; by default those of the digits."""
+    sizes = SIZES[preset]
+    if facts is None:
+        return sizes
+    n_under = max(sizes.n_under, facts.points_for(THRESHOLD_UNDER))
+    n_turn = max(sizes.n_turn, facts.points_for(THRESHOLD_ACROSS))
+    start = min(max(sizes.over_widths[0], _power_of_two(OVER[preset] * facts.threshold(sizes.n))), WIDEST_START)
+    halved = 2 if facts.d > WIDE_INPUTS else 1
+    radius = facts.radius(RADIUS)
+    unit = (
+        "the root mean square length of an input"
+        if facts.class_distance is None
+        else (f"the median ℓ∞ distance to the nearest point of another class, {facts.class_distance:.3g}")
+    )
+    return dataclasses.replace(
+        sizes,
+        n_under=min(n_under, facts.n),
+        under_widths=facts.widths(UNDER[preset], n_under),
+        n_turn=min(n_turn, facts.n),
+        turn_widths=facts.widths(ACROSS[preset], n_turn),
+        over_widths=tuple(width * start // sizes.over_widths[0] for width in sizes.over_widths),
+        adversarial_widths=tuple(width // halved for width in sizes.adversarial_widths),
+        n_adversarial=sizes.n_adversarial // halved,
+        radius=radius,
+        radius_in_words=f"ε = {radius:g} is {RADIUS:.3g} of {unit}",
+        threshold_in_words=f"interpolation threshold n·o/(d + o): {facts.threshold(sizes.n):.3g} neurons at n = "
+        f"{min(sizes.n, facts.n)}, {facts.threshold(n_under):.3g} at {min(n_under, facts.n)}",
+    )
+
+
+def _power_of_two(number: float) -> int:
+    """The nearest, by ratio."""
+    return 2 ** max(0, round(math.log2(number)))

@@ -44,6 +44,8 @@ class CellSample(Value):
         failed: whether it has a problem because it could not be computed: nothing is known of it then.
         time_error: what the mean may be off by because steps were not gradient flow itself, in units of the measure
             (:mod:`ntkrobust.studies.time_error`).
+        variance_left: variance of the values over that of the measure itself; below 1 where they are controlled by
+            what the networks were before training (:mod:`ntkrobust.studies.control`).
     """
 
     coordinates: Mapping[str, Any]
@@ -56,6 +58,7 @@ class CellSample(Value):
     checked: Mapping[str, float] = dataclasses.field(default_factory=dict)
     outside: str = ""
     time_error: float = 0.0
+    variance_left: float = 1.0
 
     @property
     def relative_time_error(self) -> float:

@@ -35,6 +35,7 @@ from ntkrobust.finite.measures.perturbations import (
 )
 from ntkrobust.finite.measures.probe import Probe
 from ntkrobust.finite.measures.robustness import PredictionStability, RobustAccuracy, StabilityGivenCorrect
+from ntkrobust.finite.measures.untrained import Untrained
 
 __all__ = [
     "MEASURES",
@@ -72,6 +73,7 @@ __all__ = [
     "TestMse",
     "TrainAccuracy",
     "TrainLoss",
+    "Untrained",
     "count",
     "get",
     "number",

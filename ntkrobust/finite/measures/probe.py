@@ -49,7 +49,7 @@ class Probe:
         samples: int,
     ) -> None:
         self.model, self.scales = model, scales
-        self.parameters, self._initial = parameters, initial
+        self.parameters, self._initial, self._data = parameters, initial, data
         self.x, self._y = data["x"], data.get("y")
         self._training = data.get("x_train"), data.get("y_train")
         self.key, self._epsilon, self.samples = key, data.get("epsilon"), samples
@@ -105,6 +105,11 @@ class Probe:
     def initial(self) -> Parameters:
         """The same network's parameters before training; for measures with ``needs_initial``."""
         return _declared(self._initial, "a probe's initial parameters", "needs_initial=True")
+
+    @cached_property
+    def untrained(self) -> Probe:
+        """The same network before training, at the same points; for measures with ``needs_initial``."""
+        return Probe(self.model, self.scales, self.initial, self._initial, self._data, self.key, self.samples)
 
     @cached_property
     def outputs(self) -> jax.Array:

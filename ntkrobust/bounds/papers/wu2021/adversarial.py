@@ -12,18 +12,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ntkrobust.adversary import Adversary
+from ntkrobust.adversary import Adversary, RegularizerKind
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.reading import Reading
 from ntkrobust.bounds.claims.relations import DecreasesIn, IncreasesIn, Relation
 from ntkrobust.bounds.papers.sizes import Sizes
 from ntkrobust.bounds.papers.wu2021.source import ABSTRACT
-
-RADIUS = 0.03
-"""ε in ℓ∞, of training and of attacks, for inputs of unit norm: about a fifth of an entry of a digit."""
-
-PGD = Adversary(RADIUS, steps=5)
-TRADES = Adversary(RADIUS, objective="trades", steps=5)
 
 POINTS = 256
 """Test points: a share of fewer would move in steps of percents."""
@@ -39,20 +33,20 @@ class Regularization:
     Attributes:
         slug: for ids.
         words: for statements.
-        adversary: what is trained against.
+        objective: of the adversary that is trained against, see :class:`~ntkrobust.Adversary`.
         strength: λ, or β of TRADES.
     """
 
     slug: str
     words: str
-    adversary: Adversary
+    objective: RegularizerKind
     strength: float
 
 
 REGULARIZATIONS = (
-    Regularization("adversarial-training", "under adversarial training (λ = 1)", PGD, 1.0),
-    Regularization("trades-2", "under TRADES with β = 2", TRADES, 2.0),
-    Regularization("trades-32", "under TRADES with β = 32", TRADES, 32.0),
+    Regularization("adversarial-training", "under adversarial training (λ = 1)", "generalized", 1.0),
+    Regularization("trades-2", "under TRADES with β = 2", "trades", 2.0),
+    Regularization("trades-32", "under TRADES with β = 32", "trades", 32.0),
 )
 
 
@@ -95,14 +89,14 @@ def claims(sizes: Sizes) -> list[Claim]:
     return [*_along_width(sizes), *_along_strength(sizes)]
 
 
-def _reading(adversary: Adversary, sizes: Sizes) -> Reading:
+def _reading(objective: RegularizerKind, sizes: Sizes) -> Reading:
     return Reading(
         "fixed steps",
         sizes.adversarial_steps,
         optimizer="adam",
         learning_rate=0.01,
         loss="cross_entropy",
-        adversary=adversary,
+        adversary=Adversary(sizes.radius, objective=objective, steps=5),
     )
 
 
@@ -112,7 +106,7 @@ def _grid(widths: tuple[int, ...], strengths: tuple[float, ...], sizes: Sizes) -
         "depth": (3,),
         "width": widths,
         "n": (sizes.n_adversarial,),
-        "epsilon": (RADIUS,),
+        "epsilon": (sizes.radius,),
         "strength": strengths,
     }
 
@@ -125,8 +119,9 @@ def _along_width(sizes: Sizes) -> list[Claim]:
             one.relation,
             one.measure,
             _grid(sizes.adversarial_widths, (kept.strength,), sizes),
-            reading=_reading(kept.adversary, sizes),
+            reading=_reading(kept.objective, sizes),
             points=POINTS,
+            design=sizes.radius_in_words,
             **ABSTRACT,
         )
         for one in STATEMENTS
@@ -143,8 +138,9 @@ def _along_strength(sizes: Sizes) -> list[Claim]:
             IncreasesIn("strength", SHARE_MARGIN),
             measure,
             _grid(sizes.adversarial_widths[-1:], sizes.strengths, sizes),
-            reading=_reading(TRADES, sizes),
+            reading=_reading("trades", sizes),
             points=POINTS,
+            design=sizes.radius_in_words,
             **ABSTRACT,
         )
         for slug, of, measure in (

@@ -12,7 +12,7 @@ from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.claims.reading import Reading
 from ntkrobust.bounds.claims.relations import DecreasesIn, IncreasesIn, Trend
-from ntkrobust.bounds.papers.shared import LAZY, at_initialization
+from ntkrobust.bounds.papers.shared import HIGHER_LOSSES, LAZY, SHORTER, at_initialization
 from ntkrobust.bounds.papers.sizes import Sizes
 from ntkrobust.bounds.papers.zhu2022.source import ABSTRACT
 
@@ -106,6 +106,8 @@ def _at_equal_scaled_time(one: Statement, sizes: Sizes) -> Claim:
         theory=lambda infinite_width: infinite_width,
         theory_label="infinite width",
         assumptions=(LAZY,),
+        alternatives=SHORTER,
+        draws=2,
         **ABSTRACT,
     )
 
@@ -133,6 +135,7 @@ def _lazy_or_not(one: Statement, sizes: Sizes) -> list[Claim]:
                 measure,
                 grid,
                 reading=Reading("equal loss", 0.3, budget=sizes.budget),
+                alternatives=HIGHER_LOSSES,
                 draws=4,
                 **ABSTRACT,
             )

@@ -7,7 +7,7 @@ from typing import Any
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.reading import Reading
 from ntkrobust.bounds.claims.relations import DecreasesIn, IncreasesIn, RisesThenFalls
-from ntkrobust.bounds.papers.shared import NOT_LAZY, OVER, UNDER
+from ntkrobust.bounds.papers.shared import HIGHER_LOSSES, NOT_LAZY, OVER, UNDER
 from ntkrobust.bounds.papers.sizes import Sizes
 from ntkrobust.bounds.papers.zhu2022.source import ABSTRACT
 
@@ -35,6 +35,7 @@ def _sides(sizes: Sizes) -> list[Claim]:
             reading=Reading("equal time", 4 * sizes.scaled_time, budget=10 * sizes.budget),
             assumptions=(UNDER,),
             draws=4,
+            design=sizes.threshold_in_words,
             **ABSTRACT,
         ),
         Claim(
@@ -48,6 +49,7 @@ def _sides(sizes: Sizes) -> list[Claim]:
             theory=lambda infinite_width: infinite_width,
             theory_label="infinite width",
             draws=2,
+            design=sizes.threshold_in_words,
             **ABSTRACT,
         ),
         Claim(
@@ -57,8 +59,10 @@ def _sides(sizes: Sizes) -> list[Claim]:
             "perturbation_stability",
             over,
             reading=Reading("equal loss", 0.2, budget=sizes.budget),
+            alternatives=HIGHER_LOSSES,
             assumptions=(OVER,),
-            draws=2,
+            draws=4,
+            design=sizes.threshold_in_words,
             **ABSTRACT,
         ),
     ]
@@ -79,6 +83,7 @@ def _across(sizes: Sizes) -> list[Claim]:
                 {**TWO_LAYERS, "width": sizes.turn_widths, "n": (sizes.n_turn,), "label_noise": (noise,)},
                 reading=trained,
                 draws=2,
+                design=sizes.threshold_in_words,
                 **ABSTRACT,
             )
             for slug, labels, noise in (
@@ -105,7 +110,7 @@ def _across(sizes: Sizes) -> list[Claim]:
 def _features(sizes: Sizes) -> list[Claim]:
     """Outside the lazy regime: mean-field networks, and networks that start small."""
     helps = f"Two-layer ReLU networks outside the lazy regime: width helps, {FALLS}"
-    common: dict[str, Any] = {"assumptions": (NOT_LAZY,), "draws": 4, **ABSTRACT}
+    common: dict[str, Any] = {"assumptions": (NOT_LAZY,), "draws": 2, **ABSTRACT}
 
     def grid(initialization: str) -> dict[str, Any]:
         return {"initialization": (initialization,), "depth": (2,), "width": sizes.free_widths, "n": (sizes.n,)}
@@ -128,6 +133,7 @@ def _features(sizes: Sizes) -> list[Claim]:
             "perturbation_stability",
             grid("mean_field"),
             reading=Reading("equal loss", 0.2, budget=sizes.budget),
+            alternatives=HIGHER_LOSSES,
             **common,
         ),
         Claim(
@@ -137,6 +143,7 @@ def _features(sizes: Sizes) -> list[Claim]:
             "perturbation_stability",
             grid("gains(0.02, 2, 0.02)"),
             reading=Reading("equal loss", 0.2, budget=sizes.budget),
+            alternatives=HIGHER_LOSSES,
             **common,
         ),
     ]

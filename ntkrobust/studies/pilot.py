@@ -1,0 +1,138 @@
+"""What a few networks show before those that judge are drawn: at which time or loss to read, and how much they differ.
+
+The networks of a pilot are drawn from a key of their own and judge nothing. Whatever is chosen from what they show,
+the tests that follow are on independent networks, and their levels are what they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from ntkrobust.bounds.claims.claim import Claim
+from ntkrobust.bounds.verdicts import CellSample, axes_of
+from ntkrobust.data import Dataset
+from ntkrobust.studies.demands import demands_of
+from ntkrobust.studies.formulas import Known
+from ntkrobust.studies.predictions import InfiniteWidth
+from ntkrobust.studies.running import Networks, Progress
+from ntkrobust.studies.study import Study, samples_of, study_of
+
+NETWORKS = 4
+"""Of each cell, trained to choose the value of a reading."""
+
+KEY = 2**32 - 3
+"""What the key of a run is folded with for its pilot."""
+
+
+def settled(
+    claims: Sequence[Claim], data: Dataset, *, key: jax.Array, points: int, seeds: int, progress: Progress
+) -> list[Claim]:
+    """The claims, each at the first value of its reading at which a pilot gets there inside the assumptions.
+
+    Tried are the two ends of each facet of the grid, or all of it where a relation has no axis. Where no value serves,
+    a claim keeps its own, and says what stood in the way.
+
+    Args:
+        claims: the claims; those without alternatives are returned as they are.
+        data: the data set.
+        key: the key of the run.
+        points: test points that measures are averaged over.
+        seeds: networks that the run is going to train in each cell.
+        progress: called after each cell with its description, how many are done, and the number of cells.
+    """
+    known = Known(data, InfiniteWidth(data, points))
+    drawn = Networks(data, jax.random.fold_in(key, KEY), points)
+    chosen = [dataclasses.replace(claim, alternatives=()) for claim in claims]
+    wanted = [claim.reading.value or 0.0 for claim in claims]
+    why = ["" for _ in claims]
+    waiting = {index: list(claim.alternatives) for index, claim in enumerate(claims) if claim.alternatives}
+    while waiting:
+        studies = {index: _of_ends(study_of(chosen[index], known)) for index in waiting}
+        demands = demands_of(list(studies.values()), list(studies.values()), 1)
+        drawn.extend(
+            {
+                cell: dataclasses.replace(one, networks=min(one.networks, 1) * NETWORKS, room=seeds * one.networks)
+                for cell, one in demands.items()
+            },
+            progress,
+        )
+        for index, study in studies.items():
+            claim = chosen[index]
+            problem = _in_the_way([*samples_of(_undrawn(study), drawn.records, NETWORKS, known)])
+            if not problem:
+                if why[index]:
+                    value = claim.reading.value or 0.0
+                    chosen[index] = claim.read_at(value, f"read at {value:g}, not {wanted[index]:g}: {why[index]}")
+                del waiting[index]
+                continue
+            why[index] = why[index] or problem
+            if waiting[index]:
+                chosen[index] = claim.read_at(waiting[index].pop(0))
+            else:
+                tried = [wanted[index], *claims[index].alternatives]
+                note = f"of {', '.join(f'{value:g}' for value in tried)} no value serves: {why[index]}"
+                chosen[index] = claim.read_at(wanted[index], note)
+                del waiting[index]
+    return chosen
+
+
+def _of_ends(study: Study) -> Study:
+    """A study of the cells that are tried."""
+    axes = axes_of(study.claim)
+    kept = [one for one in study.cells if one[1] not in study.excluded]
+    if not axes:
+        return dataclasses.replace(study, cells=tuple(kept))
+    axis = axes[0]
+    ends = set()
+    values = study.claim.grid[axis]
+    for end in (values[0], values[-1]):
+        ends |= {cell for shown, cell in kept if (shown[axis] >= end if axis == "n" else shown[axis] == end)}
+    return dataclasses.replace(study, cells=tuple(one for one in kept if one[1] in ends))
+
+
+def _undrawn(study: Study) -> Study:
+    """The study with one network per seed: a pilot counts its networks itself."""
+    return dataclasses.replace(study, claim=dataclasses.replace(study.claim, draws=1))
+
+
+def _in_the_way(samples: Sequence[CellSample]) -> str:
+    """What of the first cell that does not serve, or ""."""
+    for sample in samples:
+        if sample.problem:
+            return f"{sample.problem} at {sample}"
+        if not sample.in_scope:
+            seen = ", ".join(f"{name} {value:.2g}" for name, value in sample.checked.items())
+            return f"the assumptions fail at {sample} ({seen})"
+    return ""
+
+
+def spreads_of(
+    claims: Sequence[Claim], data: Dataset, *, networks: int, key: jax.Array, points: int, progress: Progress
+) -> list[float | None]:
+    """How much networks of a cell differ, seen on few of them: standard deviation over mean of each claim's measure.
+
+    Of the first and the last cell of its grid that is in scope, the larger; None where neither could be used, or
+    nothing varies. Arguments as for :func:`settled`, with so many ``networks`` per trained cell.
+    """
+    known = Known(data, InfiniteWidth(data, points))
+    studies = []
+    for claim in claims:
+        study = study_of(claim, known)
+        kept = [one for one in study.cells if one[1] not in study.excluded]
+        studies.append(dataclasses.replace(study, cells=tuple(kept[index] for index in {0, len(kept) - 1} if kept)))
+    drawn = Networks(data, key, points)
+    drawn.extend(demands_of(studies, studies, networks), progress)
+    found: list[float | None] = []
+    for study in studies:
+        spreads = [0.0]
+        for sample in samples_of(study, drawn.records, networks, known):
+            if len(sample.values) > 1 and not sample.problem:
+                geometric = study.claim.reading.functional == "geometric mean"
+                values = np.log(sample.values) if geometric else sample.values / np.mean(sample.values)
+                spreads.append(float(np.std(values, ddof=1)))
+        found.append(max(spreads) or None)
+    return found
