@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 import ntkrobust as ntr
-from ntkrobust.data import Dataset, from_arrays, load
+from ntkrobust.data import Dataset, each, from_arrays, load
 from ntkrobust.errors import InputError
 from ntkrobust.finite.attacks import attacking
 
@@ -118,6 +118,14 @@ def test_four_arrays_are_training_and_test_points():
     by_name = load({"x_train": X[:20], "y_train": LABELS[:20], "x_test": X[20:], "y_test": LABELS[20:], "other": 1})
     assert by_name == data
     assert load(data) is data
+
+
+def test_several_data_sets_are_a_list_and_arrays_a_tuple():
+    assert each(FOUR) == [FOUR]
+    assert each("digits") == ["digits"]
+    assert each(DATA) == [DATA]
+    assert each(["digits", DATA, FOUR]) == ["digits", DATA, FOUR]
+    assert each(("digits", "wine")) == ["digits", "wine"]
 
 
 def test_names_tell_one_data_set_from_another():

@@ -33,7 +33,8 @@ def certify(
     run
         Networks that were trained, in a file of `run.save`.
     data
-        digits, digits-classes, digits-3-vs-rest, sphere, gaussian, or a .npz or .csv file
+        digits, digits-classes, digits-3-vs-rest, breast-cancer, wine, iris, diabetes, sphere or sphere:d=64,n=512,
+        gaussian, idx:FOLDER, or a .npz or .csv file
         (FILE.csv:label=NAME says which column is the label, FILE.csv:range=0..1 the range of the inputs): the test
         points are looked at.
     epsilon
@@ -48,6 +49,7 @@ def certify(
         Print one JSON object.
     """
     from ntkrobust.data import load
+    from ntkrobust.data.given import test_points
     from ntkrobust.finite.training.run import Run
     from ntkrobust.workflows.certified import between
 
@@ -56,7 +58,8 @@ def certify(
     if points is not None:
         loaded = loaded.subset(loaded.n, min(check_integer("points", points, 1), len(loaded.x_test)))
     use_compilation_cache()
-    found = between(networks, loaded.x_test, loaded.y_test, epsilon=epsilon, norm=norm, method=method)
+    x, y, *_ = test_points(loaded, None, networks.classes)
+    found = between(networks, x, y, epsilon=epsilon, norm=norm, method=method)
     if as_json:
         inputs = {"run": run, "network": repr(networks.net), "data": loaded.name, "points": len(loaded.x_test),
                   "epsilon": epsilon, "norm": norm, "method": method, "attack": found.attack}  # fmt: skip
@@ -65,6 +68,7 @@ def certify(
     out = console(100)
     out.print(f"{networks.net!r}", markup=False, soft_wrap=True)
     print(f"{len(loaded.x_test)} test points of {printable(loaded.name)}, {norm} balls of radius {epsilon:g}, {method}")
+    print(printable(loaded.size.in_words()))
     _print(found)
 
 

@@ -9,7 +9,7 @@ from ntkrobust.data.dataset import Dataset
 from ntkrobust.data.encoding import targets
 from ntkrobust.data.files import from_file
 from ntkrobust.data.folders import from_folder
-from ntkrobust.data.names import NAMES, Data, load
+from ntkrobust.data.names import NAMES, Data, each, load
 from ntkrobust.data.openml import from_openml
 from ntkrobust.data.synthetic import gaussian, sphere
 from ntkrobust.data.tables import table
@@ -19,6 +19,7 @@ __all__ = [
     "Data",
     "Dataset",
     "digits",
+    "each",
     "from_arrays",
     "from_file",
     "from_folder",

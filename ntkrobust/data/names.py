@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -104,6 +104,12 @@ def load(spec: Data, seed: int = 0) -> Dataset:
         ":pixel or :raw, tables by -N-vs-rest, :unit or :raw, synthetic data by such as :d=64,n=512), or a file ending "
         "in .npz or .csv"
     )
+
+
+def each(data: Data | Sequence[Data]) -> list[Data]:
+    """One data set, or each of several: a list, or a tuple that holds no arrays."""
+    several = isinstance(data, list) or (isinstance(data, tuple) and arrays_in(data) is None)
+    return list(data) if several else [data]  # type: ignore[arg-type,list-item]
 
 
 def _drawn(kind: str, options: str | None, seed: int) -> Dataset:

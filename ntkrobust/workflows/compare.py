@@ -7,6 +7,7 @@ averaged over networks and test points: gap = measured/theory − 1, at each wid
 from __future__ import annotations
 
 import dataclasses
+import html
 import math
 import secrets
 from collections.abc import Callable, Sequence
@@ -84,7 +85,7 @@ class Comparison(Value):
         return comparison_figure(self.document)
 
     def _repr_html_(self) -> str:
-        return drawn(self.figure)
+        return f"<p>on {html.escape(self.document['inputs']['data']['name'])}</p>{drawn(self.figure)}"
 
     def __repr__(self) -> str:
         labels = ", ".join(f"{one['label']} at step {one['step']}" for one in self.document["values"]["times"])

@@ -15,7 +15,7 @@ import xarray as xr
 
 from ntkrobust.bounds.claims.reading import AT_INITIALIZATION, Reading
 from ntkrobust.checks import MOST_SEEDS, check_flag, check_path, check_sequence, instance, or_none, takes, whole
-from ntkrobust.data import Dataset, load
+from ntkrobust.data import Data, Dataset, each, load
 from ntkrobust.errors import InputError
 from ntkrobust.files.atomic import named, reserved, write_text
 from ntkrobust.finite.measures.base import Measure
@@ -42,7 +42,7 @@ Progress = Callable[[str, int, int], None]
 def sweep(
     networks: str | Path | Mapping[str, Any] | Sequence[Mapping[str, Any]],
     *,
-    data: str | Path | Dataset | Sequence[str | Path | Dataset] = "digits",
+    data: Data | Sequence[Data] = "digits",
     readings: Reading | Sequence[Reading] = (AT_INITIALIZATION,),
     measures: Any = ("perturbation_stability",),
     seeds: int = 16,
@@ -59,7 +59,7 @@ def sweep(
         networks: a grid, axis → values, as of a :class:`~ntkrobust.Claim`, or several of them; or the path of a
             ``.toml`` file that holds the whole sweep, beside which only ``out``, ``fresh``, ``retry`` and ``progress``
             are looked at.
-        data: a name, a file or a :class:`~ntkrobust.data.Dataset`, or several.
+        data: as for :func:`~ntkrobust.verify`, or a list of several.
         readings: when networks are looked at; one :class:`~ntkrobust.Reading` or several.
         measures: a name, an object or a function, or several. What says nothing about untrained networks is left out
             at initialization.
@@ -86,7 +86,7 @@ def sweep(
     grids = [networks] if isinstance(networks, Mapping) else check_sequence(networks, "networks")
     for one in grids:
         instance(Mapping, "a mapping of axis to values")("each of networks", one)
-    given = [data] if isinstance(data, str | Path | Dataset) else check_sequence(data, "data")
+    given = each(data)
     several = [readings] if isinstance(readings, Reading) else check_sequence(readings, "readings")
     for one in several:
         instance(Reading, "a Reading")("each of readings", one)
@@ -96,7 +96,7 @@ def sweep(
     )
     if not grids or not several or not asked.measures or not given:
         raise InputError("a sweep needs at least one each of networks, readings, measures and data")
-    loaded = [one if isinstance(one, Dataset) else load(one) for one in given]
+    loaded = [load(one) for one in given]
     return _swept(asked, loaded, check_key(key), out, None, fresh=fresh, retry=retry, progress=progress)
 
 

@@ -11,6 +11,8 @@ import xarray as xr
 
 from ntkrobust.checks import check_choice, check_positive, takes
 from ntkrobust.data.checks import check_same_index
+from ntkrobust.data.dataset import Dataset
+from ntkrobust.data.given import test_points
 from ntkrobust.finite.arrays import as_radius
 from ntkrobust.finite.attacks import arguments
 from ntkrobust.finite.certificates import enumeration
@@ -36,7 +38,7 @@ HALVINGS = 12
 @takes(run=a_run)
 def certify(
     run: Run,
-    x: npt.ArrayLike,
+    x: npt.ArrayLike | Dataset,
     y: npt.ArrayLike | None = None,
     *,
     epsilon: float | Sequence[float],
@@ -56,7 +58,8 @@ def certify(
     Args:
         run: what :func:`ntkrobust.train` returned, of networks of the package's layers (``MLP``, ``ConvNet``,
             ``WideResNet``) with an activation of its own.
-        x: (n, d) inputs.
+        x: (n, d) inputs, or images. In place of both this and ``y``: a data set, its name or its file, of which the
+            test points are looked at; or arrays (x, y), or (x_train, y_train, x_test, y_test).
         y: (n,) labels, which are those of training (``run.classes``), or (n, o) targets ±1 or one-hot. For one output
             the class is the sign.
         epsilon: radius in the units of x, or several.
@@ -91,6 +94,7 @@ def certify(
             the range, all networks have diverged, their outputs do not fit into single precision, their layers are not
             known, their activation is a function of one's own, or there are too many gates to enumerate.
     """
+    x, y, *_ = test_points(x, y, run.classes)
     points = arguments.check_points(rows_of(run.net, x), run.d_in)
     radii = arguments.check_radii(epsilon, points)
     check_choice("method", method, (*METHODS, "exact"))
