@@ -59,8 +59,10 @@ class Identities:
     def __init__(self, data: Dataset, key: jax.Array, points: int) -> None:
         self.data, self.numerics = digest_of_data(data), of_json(numerics())
         self._data, self._points, self._key = data, points, told(key)
-        self._networks: dict[Network, Any] = {}
-        self._measures: dict[Measure, str] = {}
+        # By address, with the object so that no other one gets it: to hash a network takes as long as to name it.
+        self._cells: dict[int, tuple[Cell, str]] = {}
+        self._measures: dict[int, tuple[Measure, str]] = {}
+        self._networks: dict[Network, str] = {}
 
     def of_cell(self, cell: Cell) -> str:
         """The name of a cell.
@@ -68,6 +70,11 @@ class Identities:
         Raises:
             UnnamedError: its network holds or reads what can't be told from others in another process.
         """
+        if id(cell) not in self._cells:
+            self._cells[id(cell)] = cell, self._named(cell)
+        return self._cells[id(cell)][1]
+
+    def _named(self, cell: Cell) -> str:
         fields = {field.name: getattr(cell, field.name) for field in dataclasses.fields(cell)}
         unit = cell.unit
         described = {
@@ -90,12 +97,12 @@ class Identities:
         return {name: self._of_measure(measure) for name, measure in measures.items()}
 
     def _of_measure(self, measure: Measure) -> str:
-        if measure not in self._measures:
+        if id(measure) not in self._measures:
             held = {name: one for name, one in measure._contents().items() if name not in _SAID_OF_A_MEASURE}
-            self._measures[measure] = digest([type(measure), held])
-        return self._measures[measure]
+            self._measures[id(measure)] = measure, digest([type(measure), held])
+        return self._measures[id(measure)][1]
 
-    def _of_network(self, net: Network) -> Any:
+    def _of_network(self, net: Network) -> str:
         if net not in self._networks:
             self._networks[net] = of_json(described_network(net, self._data.d))
         return self._networks[net]
