@@ -108,7 +108,7 @@ class Campaign:
                 done += 1
             self._finished(folder, damaged)
             sweeps += 1
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _killed(self, folder: Path, index: int, damaged: Counter[str]) -> bool:
         """Whether a run was killed before its end."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,10 @@ from typing import Any, TextIO
 from rich.console import Console
 
 from ntkrobust.errors import UndrawnWarning, printable
+from ntkrobust.studies.progress import duration, time_left
+
+MINUTE = 60.0
+"""Seconds between two lines of progress in a log."""
 
 BROKEN_PIPE = 141
 """The exit status where the reader has gone, as of other commands: 128 + SIGPIPE."""
@@ -72,16 +77,45 @@ def print_json(inputs: dict[str, Any], values: dict[str, Any]) -> None:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on stderr, silent where that is no terminal."""
+def progress_bar(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr; where that is no terminal, a line each minute.
+
+    Args:
+        quiet: whether to show nothing.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
     console = _Console(stderr=True, emoji=False)
-    described = TextColumn("{task.description}", markup=False)
-    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), described)
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("starting")
-        yield lambda text, index, total: bar.update(task, description=printable(text), completed=index, total=total)
+    if quiet or not console.is_terminal:
+        yield (lambda text, index, total: None) if quiet else line_each_minute()
+        return
+    # What a cell is called is cut where the line ends; the rest never is.
+    described = TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True))
+    left = TextColumn("{task.fields[left]}", markup=False, table_column=Column(no_wrap=True))
+    columns = (BarColumn(bar_width=16), MofNCompleteColumn(), TimeElapsedColumn(), left, described)
+    with Progress(*columns, console=console, transient=True, expand=True) as bar:
+        task = bar.add_task("compiling", total=None, left="")
+
+        def show(text: str, index: int, total: int) -> None:
+            bar.update(task, description=printable(text), completed=index, total=total, left=time_left(text))
+
+        yield show
+
+
+def line_each_minute() -> Callable[[str, int, int], None]:
+    """For logs: how far it is, at the first cell that ends a minute or more after the last line."""
+    started = said = time.monotonic()
+
+    def show(text: str, index: int, total: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said >= MINUTE:
+            said = now
+            parts = [f"{index} of {total} cells", duration(now - started), time_left(text), printable(text)]
+            print(f"ntkrobust: {', '.join(filter(None, parts))}", file=sys.stderr, flush=True)
+
+    return show
 
 
 def prepare_streams() -> None:

@@ -35,6 +35,7 @@ def verify(
     budget: Whole = 32,
     out: str = "ntkrobust-results",
     fresh: Annotated[bool, Parameter(negative="")] = False,
+    quiet: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Check claims on networks: a table, a report, and the data behind them.
 
@@ -75,6 +76,8 @@ def verify(
         same command again goes on after an interruption, and other commands take what they share with it.
     fresh
         Compute everything, also what is stored in cells/.
+    quiet
+        Show no progress: neither a bar, nor a line a minute where the output is no terminal.
     """
     from ntkrobust.workflows.verify import verify as run_verification
 
@@ -83,7 +86,7 @@ def verify(
         search_bounds(claims, data=data, preset=preset, seeds=seeds, budget=budget)
         return
     with leaving_with(lambda: how_to_go_on(out)), contextlib.ExitStack() as bar:
-        progress = bar.enter_context(progress_bar())
+        progress = bar.enter_context(progress_bar(quiet))
 
         def announce(verdicts: Verdicts) -> None:
             bar.close()

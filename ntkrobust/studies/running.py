@@ -25,6 +25,7 @@ from ntkrobust.finite.training.eigenvalues import largest_kernel_eigenvalue
 from ntkrobust.finite.training.train import train
 from ntkrobust.networks.plans import choose_plan
 from ntkrobust.studies.cells import Cell
+from ntkrobust.studies.progress import Estimate, Told
 from ntkrobust.studies.records import NUMBERS, CellRecord, Demand, nothing, untrained
 from ntkrobust.studies.store.store import CellStore
 from ntkrobust.studies.time_error import PILOT, TOLERANCES, Trained, halved_until_still
@@ -36,7 +37,8 @@ _Part = tuple[dict[str, np.ndarray], xr.Dataset]
 """The state of some networks of a cell, and their measures."""
 
 Progress = Callable[[str, int, int], None]
-"""Called after each cell with its description, how many are done, and the number of cells."""
+"""Called after each cell with its description (a :class:`~ntkrobust.studies.progress.Told`), how many are done, and the
+number of cells."""
 
 
 class Networks:
@@ -90,6 +92,8 @@ class Networks:
         # What is quick comes first, so that a mistake shows early.
         order = sorted(missing, key=lambda one: (one.time != "initialization", one.net.count_parameters(self._data.d)))
         failed: list[Exception] = []
+        wanted = {cell: missing[cell].networks - len(self.records[cell].seeds) for cell in order}
+        estimate = Estimate(wanted, self._data.d, self._points)
         ended: SimpleQueue[tuple[Cell, Future[CellRecord]]] = SimpleQueue()
         with ThreadPoolExecutor(_workers()) as pool:
             try:
@@ -98,8 +102,11 @@ class Networks:
                     future.add_done_callback(lambda one, cell=cell: ended.put((cell, one)))  # type: ignore[misc]
                 for done in range(1, len(order) + 1):
                     cell, one = self._next(ended)
+                    spent = self.records[cell].seconds
                     failed += self._kept(one, cell, missing[cell])
-                    progress(f"{cell.net!r} {cell.time}", done, len(order))
+                    estimate.done(cell, self.records[cell].seconds - spent)
+                    left = estimate.seconds_left()
+                    progress(Told(f"{cell.net!r} {cell.time}", wanted[cell], estimate.seconds, left), done, len(order))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 if self._store is not None:  # before waiting for networks that train

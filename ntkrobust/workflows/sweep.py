@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from ntkrobust.studies.evidence import environment
 from ntkrobust.studies.store.opened import CellState, counted, states_in, table_of
 from ntkrobust.studies.store.store import FOLDER, open_store
 from ntkrobust.studies.sweeping import Sweep, run_sweep, studies_of
+from ntkrobust.workflows.progress import Progress, shown_progress
 
 SPEC = "sweep.json"
 """In the folder of a sweep: what was asked for, for ``resume``."""
@@ -34,8 +35,6 @@ NAMES = (SPEC, REPORT)
 
 SCHEMA_VERSION = 1
 """The layout of ``sweep.json``, and of the tree that :func:`open_study` gives."""
-
-Progress = Callable[[str, int, int], None]
 
 
 @takes(seeds=whole(1, MOST_SEEDS), points=whole(1), out=or_none(check_path), fresh=check_flag, retry=check_flag)
@@ -70,7 +69,7 @@ def sweep(
             Called again with the same folder, the sweep goes on.
         fresh: compute all cells, also those that are stored in ``out``.
         retry: try cells again that failed before.
-        progress: called after each cell with its description, how many are done, and the number of cells.
+        progress: as of :func:`~ntkrobust.verify`.
 
     Returns:
         A tree with a group ``measured``: dimensions ``cell`` and ``seed``, a variable for each measure, and along
@@ -174,9 +173,7 @@ def _swept(
             write_text(place / SPEC, json.dumps({"schema_version": SCHEMA_VERSION, "text": text}))
         for data, checked in zip(loaded, studies, strict=True):
             with open_store(out, data, key, asked.points, reuse=not fresh, retry=retry) as store:
-                swept = run_sweep(
-                    asked, data, checked, key=key, store=store, progress=progress or (lambda text, index, total: None)
-                )
+                swept = run_sweep(asked, data, checked, key=key, store=store, progress=shown_progress(progress))
             tables.append(swept.table())
         found = _tree(xr.concat(tables, "cell", join="outer", data_vars="all") if len(tables) > 1 else tables[0])
         if place is not None:

@@ -50,6 +50,7 @@ from ntkrobust.studies.pilot import settled
 from ntkrobust.studies.store.store import CellStore, open_store
 from ntkrobust.values import Value
 from ntkrobust.workflows.delivering import delivered
+from ntkrobust.workflows.progress import shown_progress
 
 SEEDS = {"quick": 16, "standard": 32, "paper": 64}
 """Networks per trained cell, by preset."""
@@ -175,7 +176,9 @@ def verify(
             they end: a run that was interrupted goes on when it is called again, and others take what they share.
         fresh: compute all cells, also those that are stored in ``out``.
         key: a typed key, by default ``jax.random.key(0)``.
-        progress: called after each cell with its description, how many are done, and the number of cells.
+        progress: called after each cell with its description, how many are done, and the number of cells. The
+            description is a text with attributes ``networks``, ``seconds`` and ``seconds_left``, which counts by what
+            cells of that size have cost (None while that is unknown). By default a line in a notebook, else nothing.
         announce: called with the verdicts before anything is written or drawn.
 
     Returns:
@@ -238,7 +241,7 @@ def _examined(
     common: dict[str, Any] = {
         "key": key,
         "points": min(points, len(loaded.x_test)),
-        "progress": progress or (lambda text, index, total: None),
+        "progress": shown_progress(progress),
     }
     claims = settled([claim for claim, _ in chosen], loaded, seeds=seeds, **common)
     examination = examine(claims, loaded, looks=SequentialPlan(look_sizes(seeds, looks)), store=kept, **common)
