@@ -92,7 +92,8 @@ def studies_of(sweep: Sweep, data: Dataset) -> list[Study]:
                     continue
                 try:
                     claim = Claim(f"{_PLACE}{index}", "", _STATES_NOTHING, measure, grid, reading=reading)
-                    studies.append(study_of(claim, known))
+                    # Control variates are for statements: here, networks are measured as was asked for.
+                    studies.append(dataclasses.replace(study_of(claim, known), controls={}))
                 except InputError as error:
                     sentence = str(error).removeprefix(f"claim {_PLACE}{index}: ")
                     raise InputError(f"networks {index}: {sentence}") from None
