@@ -30,6 +30,7 @@ PAGES: dict[str, ModuleType] = {
     "measures": ntkrobust.measures,
     "claims": ntkrobust.claims,
     "data": ntkrobust.data,
+    "plots": ntkrobust.plots,
     "kernels": kernels,
 }
 """Name of a page → the module whose ``__all__`` stands on it."""

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ntkrobust import data
+    from ntkrobust import data, plots
     from ntkrobust.adversary import Adversary
     from ntkrobust.bounds.claims import (
         Assumption,
@@ -113,6 +113,7 @@ _HOMES = {
     "from_function": "ntkrobust.networks.functions",
     "from_stax": "ntkrobust.networks.frameworks",
     "measures": "ntkrobust.finite.measures.catalogue",
+    "plots": "ntkrobust.plots",
     "objective_parts": "ntkrobust.finite.training.held_out",
     "open_study": "ntkrobust.workflows.sweep",
     "power": "ntkrobust.workflows.power",
@@ -125,7 +126,7 @@ _HOMES = {
 }
 """Where each public name lives."""
 
-_MODULES = ("attacks", "claims", "data", "measures")
+_MODULES = ("attacks", "claims", "data", "measures", "plots")
 """The public names that are modules themselves."""
 
 __all__ = [
@@ -179,6 +180,7 @@ __all__ = [
     "measures",
     "objective_parts",
     "open_study",
+    "plots",
     "power",
     "regularization_ratio",
     "search",

@@ -38,6 +38,7 @@ LAYERS = (
     ("bounds.verdicts",),
     ("studies",),
     ("reports",),
+    ("plots",),
     ("workflows",),
     ("cli",),
 )
@@ -50,6 +51,7 @@ STRANGERS = {
     "bounds.statistics": ("finite", "kernels", "data", "bounds.claims", "bounds.papers", "bounds.formulas"),
     "bounds.verdicts": ("finite", "kernels", "data", "bounds.papers"),
     "reports": ("finite", "kernels", "data", "bounds", "studies"),
+    "plots": ("finite", "kernels", "data", "studies"),
 }
 FREE = ("__init__", "__main__", "finite", "bounds")
 

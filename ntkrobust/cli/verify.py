@@ -36,6 +36,7 @@ def verify(
     out: str = "ntkrobust-results",
     fresh: Annotated[bool, Parameter(negative="")] = False,
     quiet: Annotated[bool, Parameter(negative="")] = False,
+    figures: Literal["pdf", "svg", "png"] | None = None,
 ) -> None:
     """Check claims on networks: a table, a report, and the data behind them.
 
@@ -78,6 +79,8 @@ def verify(
         Compute everything, also what is stored in cells/.
     quiet
         Show no progress: neither a bar, nor a line a minute where the output is no terminal.
+    figures
+        Write the figure of each claim into figures/ of the folder, too.
     """
     from ntkrobust.workflows.verify import verify as run_verification
 
@@ -98,6 +101,17 @@ def verify(
             announce=announce,
         )  # fmt: skip
     print(f"report: {named(out)}/report.html   data: {named(out)}/evidence/evidence.nc")
+    if figures is not None:
+        print_figures(out, figures)
+
+
+def print_figures(folder: str, kind: Literal["pdf", "svg", "png"]) -> None:
+    """Write figures as files of their own, and say where."""
+    from ntkrobust.reports.figure_files import FIGURES, write_figures
+    from ntkrobust.reports.words import count
+
+    written = write_figures(folder, kind)
+    print(f"figures: {named(folder)}/{FIGURES}/   {count(len(written), 'file')}")
 
 
 def print_verdicts(verdicts: Verdicts) -> None:

@@ -142,9 +142,14 @@ def write_whole(target: str | os.PathLike[str], writer: Callable[[BinaryIO], Any
         raise NotWrittenError(f"cannot write {named(place)}: {_reason(error)}") from None
 
 
+def write_bytes(target: str | os.PathLike[str], content: bytes) -> None:
+    """The same for a content that is there already."""
+    write_whole(target, lambda file: file.write(content))
+
+
 def write_text(target: str | os.PathLike[str], text: str) -> None:
     """The same for a text, in UTF-8."""
-    write_whole(target, lambda file: file.write(text.encode()))
+    write_bytes(target, text.encode())
 
 
 def write_together(folder: Path, files: Mapping[str, bytes]) -> None:

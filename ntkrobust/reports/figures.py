@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import xarray as xr
+from matplotlib.figure import Figure
 
 from ntkrobust.reports import words
 from ntkrobust.reports.gap_figure import draw_gaps
@@ -23,13 +24,17 @@ def verdict_figure(verdict: Mapping[str, Any], evidence: xr.DataTree) -> str:
         verdict: as ``verdicts.json`` describes it.
         evidence: the stored evidence.
     """
-    quantity = _quantity(verdict)
     with drawing():
-        if verdict["relation"]["axis"] is not None:
-            figure = draw_trend(verdict, evidence["measured"].to_dataset(), quantity)
-        else:
-            figure = draw_ratios(verdict, quantity)
+        figure = draw_verdict(verdict, evidence)
         return inline_svg(figure, f"{verdict['claim']}: {verdict['label']}. {words.headline(verdict['effect'])}")
+
+
+def draw_verdict(verdict: Mapping[str, Any], evidence: xr.DataTree) -> Figure:
+    """A verdict as a figure of matplotlib; to be called inside :func:`~ntkrobust.reports.svg.drawing`."""
+    quantity = _quantity(verdict)
+    if verdict["relation"]["axis"] is not None:
+        return draw_trend(verdict, evidence["measured"].to_dataset(), quantity)
+    return draw_ratios(verdict, quantity)
 
 
 def overview_figure(document: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from ntkrobust.reports.palette import LIGHT
 _SETTINGS: dict[str, Any] = {
     "svg.hashsalt": "ntkrobust",  # or every run would give its own names to the parts of a picture
     "svg.fonttype": "path",
+    "pdf.fonttype": 42,  # letters as letters, which publishers ask for, not as outlines of type 3
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 8.5,
     "mathtext.fontset": "dejavusans",

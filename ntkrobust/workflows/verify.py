@@ -38,17 +38,18 @@ from ntkrobust.checks import (
 )
 from ntkrobust.data import Data, Dataset, load
 from ntkrobust.errors import InputError
+from ntkrobust.reports.latex_table import latex_table
 from ntkrobust.reports.notebook import verdicts_html
 from ntkrobust.reports.stored import NAMES
 from ntkrobust.reports.storing import store
 from ntkrobust.runtime.seeds import check_key
-from ntkrobust.studies.claim_measures import measure_of_claim
-from ntkrobust.studies.evidence import describe, evidence_tree, verdicts_document
+from ntkrobust.studies.evidence import evidence_tree, verdicts_document
 from ntkrobust.studies.examining import examine
 from ntkrobust.studies.facts import facts_of
 from ntkrobust.studies.pilot import settled
 from ntkrobust.studies.store.store import CellStore, open_store
 from ntkrobust.values import Value
+from ntkrobust.workflows import showing  # noqa: F401  lets verdicts draw themselves
 from ntkrobust.workflows.delivering import delivered
 from ntkrobust.workflows.progress import shown_progress
 
@@ -107,25 +108,14 @@ class Verdicts(Value, Sequence[Verdict]):
             ]
         )
 
+    def to_latex(self) -> str:
+        """A table for a paper, with the rules of ``booktabs``: claim, reading, label, effect, adjusted p-value, n."""
+        return latex_table(self.document)
+
     def _repr_html_(self) -> str:
         return verdicts_html(
             self.document["values"]["verdicts"], self.evidence, self.document["inputs"]["data"]["name"]
         )
-
-
-def verdict_html(verdict: Verdict) -> str:
-    """A verdict as a notebook shows it: a row, the statement, and the figure, as self-contained HTML."""
-    networks = max(1, *(len(cell.values) for cell in verdict.cells))
-    table = np.full((len(verdict.cells), networks), np.nan)
-    for row, cell in enumerate(verdict.cells):
-        table[row, : len(cell.values)] = cell.values
-    measure = measure_of_claim(verdict.claim)
-    measured = xr.Dataset({measure.name: (("cell", "seed"), table)})
-    described = describe(verdict, measure, range(len(verdict.cells)))
-    return verdicts_html([described], xr.DataTree.from_dict({"measured": measured}), verdict.data)
-
-
-Verdict.as_html = verdict_html
 
 
 @takes(

@@ -33,7 +33,7 @@ from ntkrobust.reports import words
 from ntkrobust.reports.terminal import undecided_lines
 from ntkrobust.studies import reach
 from ntkrobust.studies.evidence import describe
-from ntkrobust.workflows.verify import verdict_html
+from ntkrobust.workflows.showing import verdict_html
 
 Report = Callable[[str, object, object, str], None]
 WIDTHS = (32, 64, 128, 256, 512)

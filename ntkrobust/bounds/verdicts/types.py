@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.statistics.turning import TurningPoint
+from ntkrobust.errors import InputError
 from ntkrobust.values import Value
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Label = Literal["supported", "refuted", "flat", "inconclusive", "out of scope"]
 LABELS: tuple[Label, ...] = ("supported", "refuted", "flat", "inconclusive", "out of scope")
@@ -144,6 +148,7 @@ class Verdict(Value):
 
     # What draws verdicts lies above what reaches them: it says here that it can. Without it a notebook shows text.
     as_html: ClassVar[Callable[[Verdict], str] | None] = None
+    as_figure: ClassVar[Callable[[Verdict], Figure] | None] = None
 
     @property
     def range(self) -> dict[str, list]:
@@ -153,6 +158,18 @@ class Verdict(Value):
 
     def __repr__(self) -> str:
         return f"<{self.claim.id}: {self.label}{', vacuous' if self.vacuous else ''}. {self.reason}>"
+
+    def figure(self) -> Figure:
+        """The figure of the report, of matplotlib: ``verdict.figure().savefig("figure.pdf")``.
+
+        In the style that :func:`ntkrobust.plots.style` sets.
+
+        Raises:
+            InputError: nothing is there to draw it: ``ntkrobust.verify`` was not used in this process.
+        """
+        if Verdict.as_figure is None:
+            raise InputError("a verdict draws its figure once ntkrobust.verify was named in this process")
+        return Verdict.as_figure(self)
 
     def _repr_html_(self) -> str | None:
         return None if Verdict.as_html is None else Verdict.as_html(self)
