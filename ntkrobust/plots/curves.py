@@ -93,9 +93,7 @@ def time_course(
     found = []
     for name, part in parts.items():
         if not isinstance(part, xr.Dataset | xr.DataArray) or "time" not in part.dims or against not in part.coords:
-            raise InputError(
-                f"a time course needs what ntkrobust.measure returns, with times and a coordinate {against!r}"
-            )
+            raise InputError(f"a time course needs what `measure` returns, with times and a coordinate {against!r}")
         times = part[against]
         times = times.mean("seed") if "seed" in times.dims else times
         (course,) = curves(

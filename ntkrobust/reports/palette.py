@@ -18,12 +18,13 @@ PALETTE: dict[str, tuple[str, str]] = {
     "flat": ("#2f5fa8", "#7fb0f0"),
     "inconclusive": ("#86680a", "#d9b64a"),
     "out-of-scope": ("#66717d", "#93a0ad"),
-    # Okabe and Ito's colours but yellow, which paper swallows, and black; dark ones lifted on dark paper.
+    # Okabe and Ito's colours but black, yellow, which paper swallows, and orange, in whose place is violet: dark enough
+    # for paper, it is vermillion to eyes without green. Dark ones are lifted on dark paper.
     "series-1": ("#0072b2", "#4aa8e0"),
     "series-2": ("#d55e00", "#f0853a"),
     "series-3": ("#009e73", "#2cc397"),
     "series-4": ("#b5588f", "#dd8fbe"),
-    "series-5": ("#c28400", "#e6a92e"),
+    "series-5": ("#6f2dbd", "#9a66e0"),
     "series-6": ("#4d9fd1", "#86c8ef"),
 }
 """Name → (on light paper, on dark paper)."""
