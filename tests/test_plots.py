@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy import stats
 
 import ntkrobust as ntr
+from ntkrobust.bounds.verdicts import CellSample, decide
 from ntkrobust.cli import run as run_command
 from ntkrobust.errors import InputError
 from ntkrobust.plots.styling import NAMED, looks
@@ -72,6 +73,7 @@ def closest(colours):
     )
 
 
+@pytest.mark.fast
 def test_no_eyes_take_one_colour_for_another():
     # 2.3 is the smallest difference seen side by side; marks that lie apart need several times that.
     for dark in (False, True):
@@ -116,6 +118,7 @@ def samples():
     return {width: RNG.lognormal(0, 0.3, 12) for width in WIDTHS}
 
 
+@pytest.mark.fast
 def test_lines_are_means_and_bands_their_intervals():
     given = samples()
     given[32][3] = np.nan  # a network that diverged
@@ -211,10 +214,9 @@ import ntkrobust as ntr
 
 GRID = {"depth": (2,), "width": (8, 16, 32)}
 formula = ntr.Quantity("formula", lambda width: float(width))
-above, below, rises = (
-    ntr.Claim("mine/above_100%", "of a formula", ntr.AtMost(lambda width: 3.0 * width), formula, GRID),
-    ntr.Claim("mine/Above-100%", "of a formula", ntr.AtLeast(lambda width: width / 200), formula, GRID),
-    ntr.Claim("mine/rises", "of a formula", ntr.IncreasesIn("width"), formula, GRID),
+up, down, again = (
+    ntr.Claim(f"mine/{name}", "of a formula", relation("width"), formula, GRID)
+    for name, relation in (("rises_100%", ntr.IncreasesIn), ("falls", ntr.DecreasesIn), ("Rises-100%", ntr.IncreasesIn))
 )
 """
 
@@ -231,14 +233,25 @@ def verdicts(claims_file):
     return ntr.verify(claims_file, data="sphere")
 
 
+def bounded(name, relation, factor):
+    """A verdict on a bound: networks around the width, and a reference so many times that."""
+    grid = {"depth": (2,), "width": WIDTHS}
+    claim = ntr.Claim(f"mine/{name}", "", relation(lambda width: factor * width), "jacobian_frobenius", grid)
+    cells = tuple(
+        CellSample({"depth": 2, "width": width}, width * RNG.lognormal(0, 0.1, 16), factor * width) for width in WIDTHS
+    )
+    return decide([(claim, cells, "exact")], 1)[0]
+
+
 def test_tightness_is_that_of_the_verdicts(verdicts):
-    figure = drawn(ntr.plots.tightness(verdicts))
-    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["mine/above_100%", "mine/Above-100%"]
+    bounds = [bounded("above", ntr.AtMost, 3.0), bounded("below", ntr.AtLeast, 0.005)]
+    figure = drawn(ntr.plots.tightness([*bounds, *verdicts]))
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["mine/above", "mine/below"]
     dots = [line.get_xdata() for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
-    np.testing.assert_allclose(dots, [[3.0] * 3, [200.0] * 3])
-    for verdict, ratios in zip(verdicts, dots, strict=False):
+    assert [len(ratios) for ratios in dots] == [4, 4]
+    for verdict, ratios in zip(bounds, dots, strict=True):
         np.testing.assert_allclose(verdict.tightness, [ratios.min(), ratios.max()])
-    assert drawn(ntr.plots.tightness(verdicts[0]))
+    assert drawn(ntr.plots.tightness(bounds[0]))
     with pytest.raises(InputError, match="nothing to draw"):
         ntr.plots.tightness(verdicts[2])
 
@@ -255,7 +268,7 @@ def test_the_table_is_latex(verdicts):
     rows = [line for line in table.splitlines() if line.endswith(r"\\")]
     assert len(rows) == 4
     assert len({len(re.findall(r"(?<!\\)&", row)) for row in rows}) == 1
-    assert r"mine/above\_100\%" in rows[1]
+    assert r"mine/rises\_100\%" in rows[1]
     assert r"$\times$" in rows[1]
     assert table.isascii()
     # Escapes taken back give the text; braces are balanced; what is left of specials is a formula.
@@ -273,20 +286,20 @@ def test_figures_are_written_one_per_claim(claims_file, tmp_path, capsys, monkey
     assert run_command(["verify", claims_file, "--data", "sphere", "--out", str(tmp_path), "--figures", "pdf"]) == 0
     assert f"figures: {tmp_path}/figures/   3 files" in capsys.readouterr().out
     written = sorted(path.name for path in (tmp_path / "figures").iterdir())
-    assert written == ["mine-Above-100.pdf", "mine-above_100.pdf", "mine-rises.pdf"]
-    content = (tmp_path / "figures" / "mine-rises.pdf").read_bytes()
+    assert written == ["mine-Rises-100.pdf", "mine-falls.pdf", "mine-rises_100.pdf"]
+    content = (tmp_path / "figures" / "mine-falls.pdf").read_bytes()
     assert content.startswith(b"%PDF")
     assert b"/Type3" not in content
     assert run_command(["report", str(tmp_path), "--figures", "pdf"]) == 0
-    assert (tmp_path / "figures" / "mine-rises.pdf").read_bytes() == content
+    assert (tmp_path / "figures" / "mine-falls.pdf").read_bytes() == content
     capsys.readouterr()
     # Planted: one of them can't be drawn.
     draw = figure_files.draw_verdict
     monkeypatch.setattr(
-        figure_files, "draw_verdict", lambda one, tree: 1 / 0 if one["claim"] == "mine/rises" else draw(one, tree)
+        figure_files, "draw_verdict", lambda one, tree: 1 / 0 if one["claim"] == "mine/falls" else draw(one, tree)
     )
     assert run_command(["report", str(tmp_path), "--figures", "svg"]) == 3
-    assert "figures lacks what could not be drawn: mine/rises (ZeroDivisionError" in capsys.readouterr().err
+    assert "figures lacks what could not be drawn: mine/falls (ZeroDivisionError" in capsys.readouterr().err
     assert len(list((tmp_path / "figures").glob("*.svg"))) == 2
 
 
