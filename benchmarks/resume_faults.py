@@ -31,6 +31,7 @@ from faults import PROMPT, Forked
 
 from ntkrobust.studies.store import buckets
 from ntkrobust.studies.store.opened import table_of
+from ntkrobust.studies.store.store import Contents
 from ntkrobust.workflows import sweep, sweep_spec  # noqa: F401  imported for those that are forked
 
 SPEC = """
@@ -121,7 +122,7 @@ class Campaign:
         process = Forked(["sweep", str(self.spec), "--out", str(folder)])
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         number = SIGNALS[index % 3]
-        time.sleep(self.rng.uniform(0.2, 1.0) * self.seconds)
+        time.sleep(self.rng.uniform(0.2, 0.9) * self.seconds)
         sent = time.perf_counter()
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(number)
@@ -131,6 +132,9 @@ class Campaign:
             return False
         what = "a file could not grow" if small is not None else number.name
         self.outcomes[what] += 1
+        self.outcomes["of these, with a part of the cells stored"] += (
+            0 < len(Contents(folder / "cells").segments) < CELLS
+        )
         if number != signal.SIGKILL and ended.status == 128 + number:
             self.slowest = max(self.slowest, took)
         expected = (-number, 128 + number, 2) if small is not None else (-number, 128 + number)
