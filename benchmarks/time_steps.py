@@ -54,9 +54,11 @@ class HalfSteps(Networks):
 
 
 def judged(claim: Claim, data: ntr.Dataset, seeds: int) -> verification.Examination:
-    return verification.examine(
-        [claim], data, looks=SequentialPlan((seeds,)), key=jax.random.key(0), points=POINTS, progress=lambda *_: None
+    parts = [verification.Part([claim], data, POINTS)]
+    (found,) = verification.examine(
+        parts, looks=SequentialPlan((seeds,)), key=jax.random.key(0), progress=lambda *_: None
     )
+    return found
 
 
 def difference(one: Effect, other: Effect) -> float:

@@ -60,7 +60,8 @@ if TYPE_CHECKING:
     from ntkrobust.workflows.compare import Comparison, compare
     from ntkrobust.workflows.search import search
     from ntkrobust.workflows.sweep import open_study, sweep
-    from ntkrobust.workflows.verify import Verdicts, verify
+    from ntkrobust.workflows.verdicts import Verdicts, VerdictsByData
+    from ntkrobust.workflows.verify import verify
 
 __version__ = "0.1.0"
 
@@ -94,7 +95,8 @@ _HOMES = {
     "ScalesAs": "ntkrobust.bounds.claims",
     "StrengthSchedule": "ntkrobust.finite.training.width_adjusted",
     "Verdict": "ntkrobust.bounds.verdicts",
-    "Verdicts": "ntkrobust.workflows.verify",
+    "Verdicts": "ntkrobust.workflows.verdicts",
+    "VerdictsByData": "ntkrobust.workflows.verdicts",
     "WideResNet": "ntkrobust.networks.convolutional",
     "WidthAdjustment": "ntkrobust.finite.training.width_adjusted",
     "attack": "ntkrobust.finite.attacks.attacking",
@@ -161,6 +163,7 @@ __all__ = [
     "StrengthSchedule",
     "Verdict",
     "Verdicts",
+    "VerdictsByData",
     "WideResNet",
     "WidthAdjustment",
     "attack",

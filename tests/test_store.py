@@ -75,9 +75,13 @@ def examined(folder: Path | None, *, stop: int = -1, seeds: int = 16, claims=CLA
             raise Stopped
 
     with storing.open_store(folder, data, KEY, 8, **more) as store:
-        return examining.examine(
-            claims, data, looks=SequentialPlan(look_sizes(seeds, 3)), key=KEY, points=8, progress=progress, store=store
+        (found,) = examining.examine(
+            [examining.Part(claims, data, 8, store)],
+            looks=SequentialPlan(look_sizes(seeds, 3)),
+            key=KEY,
+            progress=progress,
         )
+        return found
 
 
 def numbers(examination) -> list:

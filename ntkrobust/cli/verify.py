@@ -17,13 +17,13 @@ from ntkrobust.errors import InputError, printable
 from ntkrobust.files.atomic import named
 
 if TYPE_CHECKING:
-    from ntkrobust.workflows.verify import Verdicts
+    from ntkrobust.workflows.verdicts import Verdicts, VerdictsByData
 
 
 def verify(
     *claims: str,
     preset: Literal["quick", "standard", "paper"] = "quick",
-    data: str = "digits",
+    data: tuple[str, ...] = ("digits",),
     seeds: WholeIfAny = None,
     looks: WholeIfAny = None,
     points: Whole = 64,
@@ -52,7 +52,8 @@ def verify(
     data
         digits, digits-classes, digits-3-vs-rest, breast-cancer, wine, iris, diabetes, sphere or sphere:d=64,n=512,
         gaussian, idx:FOLDER, or a .npz or .csv file
-        (FILE.csv:label=NAME says which column is the label, FILE.csv:range=0..1 the range of the inputs).
+        (FILE.csv:label=NAME says which column is the label, FILE.csv:range=0..1 the range of the inputs). Given more
+        than once: the same claims on several data sets, judged together, with a column for each.
     seeds
         Networks per trained cell; untrained cells draw many more. 16, 32 or 64 by preset.
     looks
@@ -86,23 +87,28 @@ def verify(
 
     use_compilation_cache()
     if search:
-        search_bounds(claims, data=data, preset=preset, seeds=seeds, budget=budget)
+        if len(data) > 1:
+            raise InputError("a search is on one data set: give --data once")
+        search_bounds(claims, data=data[0], preset=preset, seeds=seeds, budget=budget)
         return
     with leaving_with(lambda: how_to_go_on(out)), contextlib.ExitStack() as bar:
         progress = bar.enter_context(progress_bar(quiet))
 
-        def announce(verdicts: Verdicts) -> None:
+        def announce(found: Verdicts | VerdictsByData) -> None:
             bar.close()
-            print_verdicts(verdicts)
+            print_found(found)
 
         run_verification(
-            list(claims) or None, at=cell_of(at), only=only, everything=everything, data=data, preset=preset,
+            list(claims) or None, at=cell_of(at), only=only, everything=everything,
+            data=list(data) if len(data) > 1 else data[0], preset=preset,
             seeds=seeds, looks=looks, points=points, key=typed_key(key), out=out, fresh=fresh, progress=progress,
             announce=announce,
         )  # fmt: skip
-    print(f"report: {named(out)}/report.html   data: {named(out)}/evidence/evidence.nc")
+    where = f"{named(out)}/evidence/evidence.nc" if len(data) == 1 else f"a folder for each data set in {named(out)}"
+    print(f"report: {named(out)}/report.html   data: {where}")
     if figures is not None:
-        print_figures(out, figures)
+        for folder in [out] if len(data) == 1 else folders_in(out):
+            print_figures(folder, figures)
 
 
 def print_figures(folder: str, kind: Literal["pdf", "svg", "png"]) -> None:
@@ -112,6 +118,35 @@ def print_figures(folder: str, kind: Literal["pdf", "svg", "png"]) -> None:
 
     written = write_figures(folder, kind)
     print(f"figures: {named(folder)}/{FIGURES}/   {count(len(written), 'file')}")
+
+
+def folders_in(out: str) -> list[str]:
+    """Those of the data sets."""
+    import json
+    from pathlib import Path
+
+    from ntkrobust.reports.several import SEVERAL
+
+    document = json.loads(Path(out, SEVERAL).read_text(encoding="utf-8"))
+    return [str(Path(out, one["folder"])) for one in document["inputs"]["data"]]
+
+
+def print_found(found: Verdicts | VerdictsByData) -> None:
+    """What was found on one data set, or on each and then on all together."""
+    from ntkrobust.reports.terminal import several_lines, several_table
+    from ntkrobust.workflows.verdicts import VerdictsByData
+
+    if not isinstance(found, VerdictsByData):
+        print_verdicts(found)
+        return
+    for verdicts in found.values():
+        print_verdicts(verdicts)
+        print()
+    console = standard_output()
+    console.print(several_table(found.document))
+    for line in several_lines(found.document):
+        console.print(line, soft_wrap=True)
+    flush_output()
 
 
 def print_verdicts(verdicts: Verdicts) -> None:

@@ -107,8 +107,14 @@ def load(spec: Data, seed: int = 0) -> Dataset:
 
 
 def each(data: Data | Sequence[Data]) -> list[Data]:
-    """One data set, or each of several: a list, or a tuple that holds no arrays."""
+    """One data set, or each of several: a list, or a tuple that holds no arrays.
+
+    Raises:
+        InputError: there is none in it.
+    """
     several = isinstance(data, list) or (isinstance(data, tuple) and arrays_in(data) is None)
+    if several and not data:
+        raise InputError("data must be at least one name, file or data set, got none")
     return list(data) if several else [data]  # type: ignore[arg-type,list-item]
 
 

@@ -90,6 +90,32 @@ def size_line(document: Mapping[str, Any]) -> str:
     return printable(document["inputs"]["data"].get("size", ""))
 
 
+def several_table(document: Mapping[str, Any]) -> Table:
+    """One row per claim, one column per data set, of what ``several.json`` holds."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("claim", overflow="fold")
+    names = [one["name"] for one in document["inputs"]["data"]]
+    for name in names:
+        table.add_column(_text(name), overflow="fold")
+    for row in document["values"]["claims"]:
+        by_name = {one["data"]: one for one in row["on"]}
+        cells = [by_name.get(name) for name in names]
+        table.add_row(
+            _text(row["claim"]),
+            *(Text("–") if one is None else Text(one["label"], style=_STYLES[one["label"]]) for one in cells),
+        )
+    return table
+
+
+def several_lines(document: Mapping[str, Any]) -> list[str]:
+    """What data sets say together, for each claim on which they differ."""
+    return [
+        _text(f"{row['claim']}: {row['said']}")
+        for row in document["values"]["claims"]
+        if len({one["label"] for one in row["on"]}) > 1
+    ]
+
+
 def comparison_table(document: Mapping[str, Any]) -> Table:
     """One row per time and width of what ``comparison.json`` holds."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))

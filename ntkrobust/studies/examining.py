@@ -10,7 +10,7 @@ import jax
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.statistics.sequential import SequentialPlan
-from ntkrobust.bounds.verdicts import SequentialDecision, Verdict
+from ntkrobust.bounds.verdicts import Examined, SequentialDecision, Verdict
 from ntkrobust.data import Dataset
 from ntkrobust.finite.measures.base import Measure
 from ntkrobust.studies.arithmetic import decide_arithmetic
@@ -22,7 +22,7 @@ from ntkrobust.studies.predictions import InfiniteWidth
 from ntkrobust.studies.records import CellRecord
 from ntkrobust.studies.running import Networks, Progress
 from ntkrobust.studies.store.store import CellStore
-from ntkrobust.studies.study import samples_of, study_of
+from ntkrobust.studies.study import Study, samples_of, study_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,79 +68,113 @@ class Examination:
     measured: Mapping[str, Measure]
 
 
-def examine(
-    claims: Sequence[Claim],
-    data: Dataset,
-    *,
-    looks: SequentialPlan,
-    key: jax.Array,
-    points: int,
-    progress: Progress,
-    store: CellStore | None = None,
-) -> Examination:
-    """Run every cell that the claims need, once, and judge the claims together.
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Claims about networks on one data set.
 
-    Args:
+    Attributes:
         claims: the claims.
         data: the data set.
+        points: number of test points that measures are averaged over (the first so many).
+        store: of what cells gave; what it has is not run again.
+    """
+
+    claims: Sequence[Claim]
+    data: Dataset
+    points: int
+    store: CellStore | None = None
+
+
+def examine(
+    parts: Sequence[Part], *, looks: SequentialPlan, key: jax.Array, progress: Progress
+) -> tuple[Examination, ...]:
+    """Run every cell that the claims need, once, and judge all claims together, on however many data sets.
+
+    Args:
+        parts: the claims on each data set.
         looks: networks per trained cell at each look: claims are judged after each, and those that are still open get
             more; claims that need no training use ``claim.draws`` times as many.
         key: a typed key.
-        points: number of test points that measures are averaged over (the first so many).
         progress: called after each cell with its description, how many are done, and the number of cells.
-        store: of what cells gave; what it has is not run again.
+
+    Returns:
+        One examination for each part.
 
     Raises:
         InputError: a claim names an unknown measure, one that needs what isn't there, or networks that don't exist;
             raised before anything is run.
     """
-    known = Known(data, InfiniteWidth(data, points))
-    studies = [study_of(claim, known) for claim in claims]
-    check_names([one for study in studies for _, cell in study.cells for one in study.measures_in(cell).values()])
-    networks = Networks(data, key, points, store)
-    measured = [study for study in studies if not isinstance(study.claim.measure, Quantity)]
-
-    # Cells of formulas are recorded too, without networks.
-    networks.extend(demands_of(studies, [], 0), progress)
-    decision = SequentialDecision(len(measured), looks, points)
+    prepared = [_Prepared(part, key) for part in parts]
+    for one in prepared:  # cells of formulas are recorded too, without networks
+        one.networks.extend(demands_of(one.studies, [], 0), progress)
+    places = [(one, study) for one in prepared for study in one.measured]
+    decision = SequentialDecision(len(places), looks, max((part.points for part in parts), default=1))
     while (needed := decision.needs()) is not None:
-        still_open = [measured[index] for index in needed.claims]
-        unusable = out_of_reach(studies, still_open, needed.networks, networks, progress)
+        still_open = [places[index] for index in needed.claims]
+        for one in prepared:
+            one.run([study for of, study in still_open if of is one], needed.networks, progress)
+        decision.look([one.sample(study, needed.networks) for one, study in still_open])
+    judged = list(zip(places, decision.verdicts, decision.networks, strict=True))
+    return tuple(
+        one.examination([(verdict, seeds) for (of, _), verdict, seeds in judged if of is one], looks)
+        for one in prepared
+    )
+
+
+class _Prepared:
+    """A part with its studies, checked, and its networks."""
+
+    def __init__(self, part: Part, key: jax.Array) -> None:
+        self._part = part
+        self._known = Known(part.data, InfiniteWidth(part.data, part.points))
+        self.studies = [study_of(claim, self._known) for claim in part.claims]
+        self.measures = [
+            (name, one)
+            for study in self.studies
+            for _, cell in study.cells
+            for name, one in study.measures_in(cell).items()
+        ]
+        check_names([one for _, one in self.measures])
+        self.networks = Networks(part.data, key, part.points, part.store)
+        self.measured = [study for study in self.studies if not isinstance(study.claim.measure, Quantity)]
+
+    def run(self, still_open: Sequence[Study], count: int, progress: Progress) -> None:
+        """Draw and train what open claims need."""
+        unusable = out_of_reach(self.studies, still_open, count, self.networks, progress)
+        records = self.networks.records
         wanted = [
             study
             for study in still_open
-            if cells_left(study, unusable) and not any(networks.records[cell].failure for _, cell in study.cells)
+            if cells_left(study, unusable) and not any(records[cell].failure for _, cell in study.cells)
         ]
-        networks.extend(demands_of(studies, wanted, needed.networks, unusable), progress)
-        decision.look(
-            [
-                (study.claim, samples_of(study, networks.records, needed.networks, known), study.side)
-                for study in still_open
-            ]
+        self.networks.extend(demands_of(self.studies, wanted, count, unusable), progress)
+
+    def sample(self, study: Study, count: int) -> Examined:
+        """What the networks say for a claim."""
+        return study.claim, samples_of(study, self.networks.records, count, self._known), study.side
+
+    def examination(self, judged: Sequence[tuple[Verdict, int]], looks: SequentialPlan) -> Examination:
+        """With the verdicts on claims about networks, in their order, and the networks each was reached on."""
+        part, records = self._part, self.networks.records
+        by_id = {study.claim.id: found for study, found in zip(self.measured, judged, strict=True)} | {
+            study.claim.id: (decide_arithmetic(study.claim, samples_of(study, records, 0, self._known)), 0)
+            for study in self.studies
+            if study not in self.measured
+        }
+        planned = demands_of(self.studies, self.measured, looks.sizes[-1])
+        return Examination(
+            verdicts=tuple(_capped(_with_points(by_id[claim.id][0], part)) for claim in part.claims),
+            cells=tuple(tuple(cell for _, cell in study.cells) for study in self.studies),
+            records=tuple(records.values()),
+            data=part.data,
+            points=part.points,
+            looks=looks,
+            seeds=tuple(by_id[claim.id][1] for claim in part.claims),
+            used=_count({cell: len(record.seeds) for cell, record in records.items()}),
+            planned=_count({cell: demand.networks for cell, demand in planned.items()}),
+            measures={claim.id: measure_of_claim(claim) for claim in part.claims},
+            measured=dict(self.measures),
         )
-    judged = zip(measured, decision.verdicts, decision.networks, strict=True)
-    by_id = {study.claim.id: (verdict, seeds) for study, verdict, seeds in judged} | {
-        study.claim.id: (decide_arithmetic(study.claim, samples_of(study, networks.records, 0, known)), 0)
-        for study in studies
-        if study not in measured
-    }
-    planned = demands_of(studies, measured, looks.sizes[-1])
-    records = networks.records
-    return Examination(
-        verdicts=tuple(_capped(_with_points(by_id[claim.id][0], data)) for claim in claims),
-        cells=tuple(tuple(cell for _, cell in study.cells) for study in studies),
-        records=tuple(records.values()),
-        data=data,
-        points=points,
-        looks=looks,
-        seeds=tuple(by_id[claim.id][1] for claim in claims),
-        used=_count({cell: len(record.seeds) for cell, record in records.items()}),
-        planned=_count({cell: demand.networks for cell, demand in planned.items()}),
-        measures={claim.id: measure_of_claim(claim) for claim in claims},
-        measured={
-            name: one for study in studies for _, cell in study.cells for name, one in study.measures_in(cell).items()
-        },
-    )
 
 
 def _count(networks: Mapping[Cell, int]) -> Count:
@@ -148,10 +182,12 @@ def _count(networks: Mapping[Cell, int]) -> Count:
     return Count(sum(networks.values()), trained)
 
 
-def _with_points(verdict: Verdict, data: Dataset) -> Verdict:
-    """With the number of test points that its claim asked for, if it did."""
-    asked = verdict.claim.points
-    return verdict if asked is None else dataclasses.replace(verdict, points=min(asked, len(data.x_test)))
+def _with_points(verdict: Verdict, part: Part) -> Verdict:
+    """With the number of test points on this data set: those that its claim asked for, if it did."""
+    if not verdict.points:  # a formula
+        return verdict
+    asked = part.points if verdict.claim.points is None else verdict.claim.points
+    return dataclasses.replace(verdict, points=min(asked, len(part.data.x_test)))
 
 
 def _capped(verdict: Verdict) -> Verdict:

@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -20,7 +20,8 @@ from ntkrobust.errors import InputError
 from ntkrobust.networks.initializations import NAMED, Initialization
 from ntkrobust.runtime.seeds import THREEFRY
 from ntkrobust.values import Value
-from ntkrobust.workflows.verify import SEEDS, Verdicts, resolve, verify
+from ntkrobust.workflows.verdicts import Verdicts
+from ntkrobust.workflows.verify import SEEDS, resolve, verify
 
 BUDGET = 32
 """Cells that a search tries."""
@@ -123,7 +124,7 @@ def search(
     at = dict(worst)
     of = {"data": data, "preset": preset, "seeds": seeds, "looks": 1, "key": jax.random.key(FRESH, impl=THREEFRY)}
     confirmed = verify(found if origin is None else origin, at=at, only=found.id, **of)  # type: ignore[arg-type]
-    verdict = confirmed[0] if isinstance(confirmed, Verdicts) else confirmed
+    verdict = cast(Verdict, confirmed[0] if isinstance(confirmed, Verdicts) else confirmed)
     listed = tuple((dict(point), ratio) for point, ratio in tried.items())
     return Search(found, at, tried[worst], listed, verdict, verdict.command)
 
@@ -153,11 +154,8 @@ def _ratios(
         dataclasses.replace(claim, id=f"{claim.id}#{index}", grid={axis: (value,) for axis, value in point})
         for index, point in enumerate(points)
     ]
-    verdicts = verify(single, data=data, seeds=seeds, progress=progress)
-    return {
-        point: _ratio(claim, verdict.cells[0])
-        for point, verdict in zip(points, verdicts, strict=True)  # type: ignore[arg-type]
-    }
+    verdicts = cast(Verdicts, verify(single, data=data, seeds=seeds, progress=progress))
+    return {point: _ratio(claim, verdict.cells[0]) for point, verdict in zip(points, verdicts, strict=True)}
 
 
 def _ratio(claim: Claim, cell: CellSample) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import secrets
@@ -14,8 +15,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import pandas as pd
-import xarray as xr
 
 from ntkrobust.bounds.claims import Claim
 from ntkrobust.bounds.claims.python_file import claims_in_python
@@ -36,22 +35,22 @@ from ntkrobust.checks import (
     takes,
     whole,
 )
-from ntkrobust.data import Data, Dataset, load
+from ntkrobust.data import Data, Dataset, each, load
 from ntkrobust.errors import InputError
-from ntkrobust.reports.latex_table import latex_table
-from ntkrobust.reports.notebook import verdicts_html
+from ntkrobust.files.atomic import reserved
+from ntkrobust.reports.several import SEVERAL_NAMES, folders, store_several
 from ntkrobust.reports.stored import NAMES
 from ntkrobust.reports.storing import store
 from ntkrobust.runtime.seeds import check_key
 from ntkrobust.studies.evidence import evidence_tree, verdicts_document
-from ntkrobust.studies.examining import examine
+from ntkrobust.studies.examining import Part, examine
 from ntkrobust.studies.facts import facts_of
 from ntkrobust.studies.pilot import settled
 from ntkrobust.studies.store.store import CellStore, open_store
-from ntkrobust.values import Value
 from ntkrobust.workflows import showing  # noqa: F401  lets verdicts draw themselves
 from ntkrobust.workflows.delivering import delivered
 from ntkrobust.workflows.progress import shown_progress
+from ntkrobust.workflows.verdicts import Verdicts, VerdictsByData
 
 SEEDS = {"quick": 16, "standard": 32, "paper": 64}
 """Networks per trained cell, by preset."""
@@ -64,58 +63,6 @@ MOST_LOOKS = 100
 
 POINTS = 64
 """Test points over which measures are averaged."""
-
-
-class Verdicts(Value, Sequence[Verdict]):
-    """Verdicts on claims examined together, in the order the claims were given.
-
-    Attributes:
-        evidence: everything measured, as an :class:`xarray.DataTree`.
-        document: what ``verdicts.json`` holds.
-    """
-
-    def __init__(self, verdicts: Sequence[Verdict], evidence: xr.DataTree, document: dict[str, Any]) -> None:
-        self._verdicts = tuple(verdicts)
-        self.evidence = evidence
-        self.document = document
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._verdicts[index]
-
-    def __len__(self) -> int:
-        return len(self._verdicts)
-
-    def __repr__(self) -> str:
-        return "\n".join(map(repr, self._verdicts))
-
-    def to_dataframe(self) -> pd.DataFrame:
-        """One row per claim: label, effect with its interval, adjusted p-value, seeds, data, reason."""
-        return pd.DataFrame(
-            [
-                {
-                    "claim": one.claim.id,
-                    "label": one.label,
-                    "effect": one.effect.estimate if one.effect else np.nan,
-                    "low": one.effect.low if one.effect else np.nan,
-                    "high": one.effect.high if one.effect else np.nan,
-                    "p_value": np.nan if one.p_value is None else one.p_value,
-                    "seeds": one.seeds,
-                    "reading": str(one.claim.reading),
-                    "data": one.data,
-                    "reason": one.reason,
-                }
-                for one in self
-            ]
-        )
-
-    def to_latex(self) -> str:
-        """A table for a paper, with the rules of ``booktabs``: claim, reading, label, effect, adjusted p-value, n."""
-        return latex_table(self.document)
-
-    def _repr_html_(self) -> str:
-        return verdicts_html(
-            self.document["values"]["verdicts"], self.evidence, self.document["inputs"]["data"]["name"]
-        )
 
 
 @takes(
@@ -134,7 +81,7 @@ def verify(
     at: Mapping[str, Any] | None = None,
     only: str | None = None,
     everything: bool = False,
-    data: Data = "digits",
+    data: Data | Sequence[Data] = "digits",
     preset: str = "quick",
     seeds: int | None = None,
     looks: int | None = None,
@@ -143,8 +90,8 @@ def verify(
     fresh: bool = False,
     key: jax.Array | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-    announce: Callable[[Verdicts], None] | None = None,
-) -> Verdict | Verdicts:
+    announce: Callable[[Any], None] | None = None,
+) -> Verdict | Verdicts | VerdictsByData:
     """Check claims on networks and say which hold.
 
     Args:
@@ -154,7 +101,8 @@ def verify(
         only: of several claims, the one with this id.
         everything: of papers that are named, also what is known from recollection only; by default the whole catalogue.
         data: a name (``digits``, ``digits-classes``, …), an ``.npz`` or ``.csv`` file, a
-            :class:`~ntkrobust.data.Dataset`, or arrays (x, y) or (x_train, y_train, x_test, y_test).
+            :class:`~ntkrobust.data.Dataset`, or arrays (x, y) or (x_train, y_train, x_test, y_test); or a list of
+            names, files and data sets, on which the claims are judged together.
         preset: ``quick`` (minutes on a laptop), ``standard`` or ``paper``: sizes of the catalogue's grids.
         seeds: networks per trained cell; claims about untrained networks draw ``claim.draws`` times as many. By default
             16, 32 or 64 by preset.
@@ -172,35 +120,38 @@ def verify(
         announce: called with the verdicts before anything is written or drawn.
 
     Returns:
-        A :class:`Verdict` for a single claim; :class:`Verdicts` for several, a file or a paper.
+        A :class:`Verdict` for a single claim; :class:`Verdicts` for several, a file or a paper;
+        :class:`VerdictsByData` for a list of data sets.
 
     Raises:
         InputError: anything about the arguments that can't work, before anything is run.
         NotWrittenError: the results can't be written; its ``found`` are the :class:`Verdicts`.
     """
-    single = isinstance(claims, Claim)
-    loaded = load(data)
-    data = data if isinstance(data, str | Path) else loaded
-    chosen = resolve(claims, preset, everything, facts_of(loaded))
-    if only is not None:
-        chosen = [(claim, origin) for claim, origin in chosen if claim.id == only]
-        if not chosen:
-            raise InputError(f"there is no claim {only!r} among those given")
-    if at is not None:
-        chosen = [(claim_at(claim, at), origin) for claim, origin in chosen]
+    tasks = [_task(claims, one, preset, everything, only, at) for one in each(data)]
+    _check_apart(tasks)
     seeds = SEEDS[preset] if seeds is None else seeds
     looks = LOOKS[preset] if looks is None else looks
     key = check_key(key)
 
-    def work() -> Verdicts:
-        with open_store(out, loaded, key, points, reuse=not fresh) as kept:
+    def work() -> list[Verdicts]:
+        with contextlib.ExitStack() as stack:
+            stores = [
+                stack.enter_context(open_store(place, task.loaded, key, points, reuse=not fresh))
+                for task, place in zip(tasks, _places(tasks, out), strict=True)
+            ]
             return _examined(
-                chosen, loaded, data, preset=preset, seeds=seeds, looks=looks, points=points, key=key, at=at,
-                progress=progress, kept=kept,
-            )  # fmt: skip
+                tasks, stores, preset=preset, seeds=seeds, looks=looks, points=points, key=key, at=at, progress=progress
+            )
 
-    verdicts = delivered(work, out=out, names=NAMES, announce=announce, store=write)
-    return verdicts[0] if single or (isinstance(claims, str) and claims in _single_ids(preset)) else verdicts
+    if len(tasks) > 1:
+        by_name = [task.loaded.name for task in tasks]
+        return delivered(
+            lambda: VerdictsByData(dict(zip(by_name, work(), strict=True))),
+            out=out, names=SEVERAL_NAMES, announce=announce, store=write_several,
+        )  # fmt: skip
+    verdicts = delivered(lambda: work()[0], out=out, names=NAMES, announce=announce, store=write)
+    single = isinstance(claims, Claim) or (isinstance(claims, str) and claims in _single_ids(preset))
+    return verdicts[0] if single else verdicts
 
 
 def write(verdicts: Verdicts, folder: Path) -> None:
@@ -212,10 +163,65 @@ def write(verdicts: Verdicts, folder: Path) -> None:
     verdicts.document = store(verdicts.document, verdicts.evidence, folder)
 
 
+def write_several(found: VerdictsByData, folder: Path) -> None:
+    """Write the files of each data set into a folder of its own, and what they say together above them.
+
+    Raises:
+        NotWrittenError: they can't be written.
+    """
+    for place, verdicts in zip(folders(list(found)), found.values(), strict=True):
+        with reserved(folder / place, NAMES) as own:
+            write(verdicts, own)
+    store_several(found.document, folder)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """Claims, each with what names it on the command line, on a data set, with what names that."""
+
+    chosen: Sequence[tuple[Claim, str | None]]
+    loaded: Dataset
+    data: str | Path | Dataset
+
+
+def _task(
+    claims: Claim | str | Sequence[Claim | str] | None,
+    data: Data,
+    preset: str,
+    everything: bool,
+    only: str | None,
+    at: Mapping[str, Any] | None,
+) -> _Task:
+    """What arguments of :func:`verify` mean on a data set."""
+    loaded = load(data)
+    chosen = resolve(claims, preset, everything, facts_of(loaded))
+    if only is not None:
+        chosen = [(claim, origin) for claim, origin in chosen if claim.id == only]
+        if not chosen:
+            raise InputError(f"there is no claim {only!r} among those given")
+    if at is not None:
+        chosen = [(claim_at(claim, at), origin) for claim, origin in chosen]
+    return _Task(chosen, loaded, data if isinstance(data, str | Path) else loaded)
+
+
+def _check_apart(tasks: Sequence[_Task]) -> None:
+    """Raise InputError if two data sets have one name."""
+    names = [task.loaded.name for task in tasks]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two of the data sets are {shown(name)}: give each once, or other names")
+
+
+def _places(tasks: Sequence[_Task], out: str | Path | None) -> list[Path | str | None]:
+    """The folder of each task."""
+    if out is None or len(tasks) == 1:
+        return [out for _ in tasks]
+    return [Path(out) / place for place in folders([task.loaded.name for task in tasks])]
+
+
 def _examined(
-    chosen: Sequence[tuple[Claim, str | None]],
-    loaded: Dataset,
-    data: str | Path | Dataset,
+    tasks: Sequence[_Task],
+    stores: Sequence[CellStore | None],
     *,
     preset: str,
     seeds: int,
@@ -224,46 +230,52 @@ def _examined(
     key: jax.Array,
     at: Mapping[str, Any] | None,
     progress: Callable[[str, int, int], None] | None,
-    kept: CellStore | None,
-) -> Verdicts:
-    """Verdicts on claims that were chosen, each with what names it, and the arguments of :func:`verify`, checked."""
+) -> list[Verdicts]:
+    """Verdicts on claims that were chosen, judged together, and the arguments of :func:`verify`, checked."""
     started, clock = datetime.now(UTC), time.perf_counter()
-    common: dict[str, Any] = {
-        "key": key,
-        "points": min(points, len(loaded.x_test)),
-        "progress": shown_progress(progress),
-    }
-    claims = settled([claim for claim, _ in chosen], loaded, seeds=seeds, **common)
-    examination = examine(claims, loaded, looks=SequentialPlan(look_sizes(seeds, looks)), store=kept, **common)
-    commands = [
-        # As many networks as the verdict rests on, at once.
-        _command(claim, origin, data, preset=preset, seeds=used or seeds, points=points, key=key, at=at)
-        for (claim, origin), used in zip(chosen, examination.seeds, strict=True)
-    ]
-    judged = [
-        dataclasses.replace(verdict, command=command, data=loaded.name)
-        for verdict, command in zip(examination.verdicts, commands, strict=True)
-    ]
-    examination = dataclasses.replace(examination, verdicts=tuple(judged))
-    inputs = {
-        "claims": [claim.id for claim, _ in chosen],
-        "data": loaded.as_json(),
-        "preset": preset,
-        "seeds": seeds,
-        "looks": list(examination.looks.sizes),
-        "points": examination.points,
-        "key": np.asarray(jax.random.key_data(key)).tolist(),
-    }
-    timing = {
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": time.perf_counter() - clock,
-        "cells": len(examination.records),
-        **({} if kept is None else {"cells_reused": len(kept.reused)}),
-    }
-    document = verdicts_document(examination, inputs, timing)
-    return Verdicts(
-        examination.verdicts, evidence_tree(examination, inputs), document | {"run": {"id": secrets.token_hex(8)}}
-    )
+    progress = shown_progress(progress)
+    parts = []
+    for task, kept in zip(tasks, stores, strict=True):
+        seen = min(points, len(task.loaded.x_test))
+        plain = [claim for claim, _ in task.chosen]
+        claims = settled(plain, task.loaded, key=key, points=seen, seeds=seeds, progress=progress)
+        parts.append(Part(claims, task.loaded, seen, kept))
+    plan = SequentialPlan(look_sizes(seeds, looks))
+    found = []
+    for task, part, examination in zip(
+        tasks, parts, examine(parts, looks=plan, key=key, progress=progress), strict=True
+    ):
+        judged = [
+            dataclasses.replace(
+                verdict,
+                # As many networks as the verdict rests on, at once.
+                command=_command(
+                    claim, origin, task.data, preset=preset, seeds=used or seeds, points=points, key=key, at=at
+                ),
+                data=task.loaded.name,
+            )
+            for verdict, used, (claim, origin) in zip(examination.verdicts, examination.seeds, task.chosen, strict=True)
+        ]
+        inputs = {
+            "claims": [claim.id for claim, _ in task.chosen],
+            "data": task.loaded.as_json(),
+            "preset": preset,
+            "seeds": seeds,
+            "looks": list(plan.sizes),
+            "points": part.points,
+            "key": np.asarray(jax.random.key_data(key)).tolist(),
+            **({} if len(tasks) == 1 else {"judged_with": [one.loaded.name for one in tasks if one is not task]}),
+        }
+        timing = {
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": time.perf_counter() - clock,
+            "cells": len(examination.records),
+            **({} if part.store is None else {"cells_reused": len(part.store.reused)}),
+        }
+        complete = dataclasses.replace(examination, verdicts=tuple(judged))
+        document = verdicts_document(complete, inputs, timing) | {"run": {"id": secrets.token_hex(8)}}
+        found.append(Verdicts(judged, evidence_tree(complete, inputs), document))
+    return found
 
 
 def _single_ids(preset: str) -> set[str]:
