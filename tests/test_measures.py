@@ -258,7 +258,7 @@ ATTACKED = {
 }  # fmt: skip
 ATTACKED |= {name for name in MEASURES if name.endswith("_by_pgd")}
 # tests/test_certificates.py
-ATTACKED |= {"certified_accuracy", "certified_stability"}
+ATTACKED |= {"certified_accuracy", "certified_stability", "local_lipschitz_upper"}
 
 
 @pytest.fixture(scope="module")

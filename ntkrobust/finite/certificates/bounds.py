@@ -164,15 +164,15 @@ class Bounds:
                     return total + self.region.least(rows)
                 case Affine() as node:
                     total = total + _times(rows, jnp.broadcast_to(node.bias, node.shape))
-                    _add(coefficients, node.source, node.backward(rows))
+                    add(coefficients, node.source, node.backward(rows))
                 case Activated(source=source):
                     down, up = jnp.maximum(rows, 0), jnp.minimum(rows, 0)
                     at = self.lines[index]
                     total = total + _times(down, at.lower_shift) + _times(up, at.upper_shift)
-                    _add(coefficients, source, down * at.lower_slope + up * at.upper_slope)
+                    add(coefficients, source, down * at.lower_slope + up * at.upper_slope)
                 case Sum(sources=sources):
                     for source in sources:
-                        _add(coefficients, source, rows)
+                        add(coefficients, source, rows)
         raise AssertionError("the first node is the input")
 
 
@@ -181,5 +181,6 @@ def _times(rows: jax.Array, values: jax.Array) -> jax.Array:
     return rows.reshape(len(rows), -1) @ values.reshape(-1)
 
 
-def _add(coefficients: dict[int, jax.Array], index: int, rows: jax.Array) -> None:
+def add(coefficients: dict[int, jax.Array], index: int, rows: jax.Array) -> None:
+    """Rows of a node beside those that it has from other nodes."""
     coefficients[index] = coefficients[index] + rows if index in coefficients else rows

@@ -87,6 +87,8 @@ def certify(
           share of points where it is.
         - ``margin``, ``is_certified``, ``certified_accuracy``: the same of the true class; ``is_natural`` (seed,
           point) and ``natural_accuracy`` (seed): whether it is predicted at x; with ``y``.
+        - ``local_lipschitz_upper`` (seed, epsilon, point): not below ‖f(x) − f(x')‖₁/‖x − x'‖ for any two points of the
+          ball, in its norm; not from ``"exact"``.
         - ``certified_radius`` (seed, point); with ``largest_radius``.
 
     Raises:
@@ -105,7 +107,7 @@ def certify(
         enumeration.check_enumerable(run.net, norm)
         evaluation = "real"
     else:
-        setting = Setting(norm, method, evaluation == "float32")
+        setting = Setting(norm, method, evaluation == "float32", slopes=True)
     if largest_radius is not None:
         as_radius(check_positive("largest_radius", largest_radius), points)
     check_has_layers(run.net)
@@ -206,6 +208,8 @@ def _labelled(
             holds: (per_point, numbers(is_kept), lower),
             share: (("seed", "epsilon"), numbers(is_kept.mean(axis=-1)), lower),
         }
+    if "local_lipschitz_upper" in found:
+        variables["local_lipschitz_upper"] = (per_point, numbers(found["local_lipschitz_upper"]), upper)
     if "certified_radius" in found:
         variables["certified_radius"] = (("seed", "point"), numbers(found["certified_radius"]), lower)
     return xr.Dataset(variables).assign_coords(seed=list(run.seeds), epsilon=radii, status=("seed", run.status))

@@ -49,6 +49,7 @@ class Affine:
         forward: h ↦ A h.
         backward: rows (k, *shape) of Λ to those of Λ A.
         size: of |h|, to |A||h|.
+        backward_size: rows of |Λ| to those of |Λ||A|.
         bias: b, in the shape of z or one that is broadcast to it; 0 for none.
         terms: products in an entry of A h.
         loss: what float32 may lose in an entry to numbers below 2⁻¹²⁶: one such for each product and sum.
@@ -60,6 +61,7 @@ class Affine:
     forward: Callable[[jax.Array], jax.Array]
     backward: Callable[[jax.Array], jax.Array]
     size: Callable[[jax.Array], jax.Array]
+    backward_size: Callable[[jax.Array], jax.Array]
     bias: Any
     terms: int
     loss: Any = 0.0
@@ -149,9 +151,11 @@ def graph_of(model: Model, scales: LayerScales, parameters: Parameters) -> Graph
     Weights times their gains are exact: products of two float32 numbers.
 
     Raises:
-        InputError: the layers of the network are not known.
+        InputError: the layers of the network are not known, or its activation isn't.
     """
     parameters = unpacked(parameters)
+    if isinstance(model, FullyConnected | Convolutional):
+        check_known(model.phi)
     if isinstance(model, FullyConnected):
         layers: list[Layer] = []
         for index, weight in enumerate(parameters.weights):
@@ -210,7 +214,7 @@ class _Builder:
 
     def move(self, shape: Shape, forward: Callable[..., jax.Array], backward: Callable[..., jax.Array]) -> None:
         """Entries in another order: nothing is added, and nothing rounded."""
-        self.nodes.append(Affine(self.last, shape, forward, backward, forward, 0.0, 0))
+        self.nodes.append(Affine(self.last, shape, forward, backward, forward, backward, 0.0, 0))
 
     def _weights(self, layer: Dense | Convolve) -> tuple[jax.Array, Any, jax.Array]:
         """Weights (fan_out, fan_in) and biases (fan_out,), times their gains; and what float32 may lose."""
@@ -227,7 +231,7 @@ class _Builder:
         sizes = jnp.abs(weight)
         self.nodes.append(
             Affine(self.last, (layer.fan_out,), lambda h: weight @ h, lambda rows: rows @ weight,
-                   lambda size: sizes @ size, bias, layer.fan_in, loss, weight)
+                   lambda size: sizes @ size, lambda rows: rows @ sizes, bias, layer.fan_in, loss, weight)
         )  # fmt: skip
 
     def _convolve(self, layer: Convolve) -> None:
@@ -238,7 +242,7 @@ class _Builder:
             columns = patches(layer, h[..., None]).reshape(layer.fan_in, -1)
             return (weight @ columns).reshape(channels, height, width)
 
-        def backward(rows: jax.Array) -> jax.Array:
+        def backward(weight: jax.Array, rows: jax.Array) -> jax.Array:
             seen = jnp.einsum("kchw,cf->fhwk", rows, weight)
             image = (layer.image[2], *layer.image[:2], len(rows))
             (found,) = jax.linear_transpose(lambda h: patches(layer, h), jax.ShapeDtypeStruct(image, rows.dtype))(seen)
@@ -246,8 +250,9 @@ class _Builder:
 
         bias = bias if isinstance(bias, float) else bias[:, None, None]
         self.nodes.append(
-            Affine(self.last, (channels, height, width), lambda h: apply(weight, h), backward,
-                   lambda size: apply(jnp.abs(weight), size), bias, layer.fan_in, loss)
+            Affine(self.last, (channels, height, width), lambda h: apply(weight, h),
+                   lambda rows: backward(weight, rows), lambda size: apply(jnp.abs(weight), size),
+                   lambda rows: backward(jnp.abs(weight), rows), bias, layer.fan_in, loss)
         )  # fmt: skip
 
     def _residual(self, layer: Residual) -> None:
@@ -264,13 +269,16 @@ class _Builder:
     def _average(self, layer: GlobalAverage) -> None:
         height, width, channels = layer.image
         share = 1 / (height * width)
+
+        def spread(rows: jax.Array) -> jax.Array:
+            return jnp.broadcast_to(share * rows[..., None, None], (*rows.shape, height, width))
+
         self.nodes.append(
-            Affine(self.last, (channels,), lambda h: jnp.mean(h, axis=(1, 2)),
-                   lambda rows: jnp.broadcast_to(share * rows[..., None, None], (*rows.shape, height, width)),
-                   lambda size: jnp.mean(size, axis=(1, 2)), 0.0, height * width + 2)
+            Affine(self.last, (channels,), lambda h: jnp.mean(h, axis=(1, 2)), spread,
+                   lambda size: jnp.mean(size, axis=(1, 2)), spread, 0.0, height * width + 2)
         )  # fmt: skip
 
 
 def _again(source: int, shape: Shape) -> Affine:
     """A node as it is."""
-    return Affine(source, shape, lambda h: h, lambda rows: rows, lambda size: size, 0.0, 0)
+    return Affine(source, shape, lambda h: h, lambda rows: rows, lambda size: size, lambda rows: rows, 0.0, 0)

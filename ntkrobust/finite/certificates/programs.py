@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 
 from ntkrobust.finite.attacks import classes
+from ntkrobust.finite.certificates import jacobians
 from ntkrobust.finite.certificates.bounds import Bounds, Method
 from ntkrobust.finite.certificates.graph import Graph, graph_of
 from ntkrobust.finite.certificates.regions import Region
 from ntkrobust.networks.models import Model
 from ntkrobust.norms import Norm
-from ntkrobust.numerics.wide import in_float64, rounded_down, rounded_up
+from ntkrobust.numerics.wide import in_float64, rounded_down, rounded_up, widened
 
 BLOCK = 2**21
 """Coefficients of a layer that are held at once, in float64, for the points of a block."""
@@ -34,11 +35,13 @@ class Setting:
         norm: of the ball.
         method: one of :data:`~ntkrobust.finite.certificates.bounds.METHODS`.
         evaluated: whether it holds for what float32 makes of the network, and of the ball, too.
+        slopes: whether Jacobians are bounded.
     """
 
     norm: Norm
     method: Method
     evaluated: bool
+    slopes: bool = False
 
 
 class Certified(NamedTuple):
@@ -48,11 +51,14 @@ class Certified(NamedTuple):
         lower, upper: (n, o) ends around f.
         margin: (n, c) lower ends of the margins of the c classes that were asked for: c·f for one output,
             f_c − max f_k for several.
+        lipschitz, kl_gradient: (n,) upper ends, see :mod:`.jacobians`; None where slopes are not asked for.
     """
 
     lower: jax.Array
     upper: jax.Array
     margin: jax.Array
+    lipschitz: jax.Array | None = None
+    kl_gradient: jax.Array | None = None
 
 
 def certified(
@@ -79,14 +85,30 @@ def _certified(setting: Setting, model: Model) -> Callable[..., Certified]:
     def compute(scales: Any, parameters: Any, x: Any, radius: Any, domain: Any, labels: Any) -> Certified:
         graph = graph_of(model, scales, parameters)
 
-        def of_point(point: tuple[jax.Array, ...]) -> Certified:
-            x, radius, labels = point
+        def of_point(point: tuple[Any, ...]) -> Certified:
+            x, radius, labels, clean = point
             region = Region.around(setting.norm, x, radius, domain, setting.evaluated)
-            return _outputs(Bounds(graph, region, setting.method, setting.evaluated), labels)
+            bounds = Bounds(graph, region, setting.method, setting.evaluated)
+            found = _outputs(bounds, labels)
+            if not setting.slopes:
+                return found
+            ends = jacobians.jacobian_ends(bounds)
+            divergence = jacobians.kl_gradient(bounds, ends, *clean)
+            return found._replace(
+                lipschitz=rounded_up(jacobians.local_lipschitz(bounds, ends)), kl_gradient=rounded_up(divergence)
+            )
 
-        return in_blocks(of_point, (x, radius, labels), block_of(graph))
+        clean = _clean(model, scales, parameters, x) if setting.slopes else ()
+        return in_blocks(of_point, (x, radius, labels, clean), block_of(graph))
 
     return in_float64(compute)
+
+
+def _clean(model: Model, scales: Any, parameters: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """f(x) (n, o), and what the sum of its entries may be off by, (n,)."""
+    scales, parameters, x = jax.tree.map(widened, (scales, parameters, x.T))
+    outputs = model.outputs_in_columns(scales, parameters, x)
+    return outputs.T, model.float64_error(scales, parameters, x, jnp.zeros_like(x))
 
 
 def _outputs(bounds: Bounds, labels: jax.Array) -> Certified:
@@ -134,7 +156,7 @@ class CertificateProgram:
     classes, if they are known. Of each network: ``parameters``; ``radius`` (n,).
 
     Results: ``lower``, ``upper`` (n, o); ``margin`` (n,) of the true class, if it is known, and ``stability_margin``
-    (n,) of the class that the network predicts; ``is_natural`` (n,).
+    (n,) of the class that the network predicts; ``is_natural`` (n,); with slopes ``local_lipschitz_upper`` (n,).
     """
 
     model: Model
@@ -149,7 +171,8 @@ class CertificateProgram:
             self.setting, self.model, shared["scales"], one["parameters"], shared["x"], one["radius"], shared,
             jnp.stack([label, predicted], axis=1),
         )  # fmt: skip
-        return {
+        slopes = {} if found.lipschitz is None else {"local_lipschitz_upper": found.lipschitz}
+        return slopes | {
             "lower": found.lower, "upper": found.upper, "margin": found.margin[:, 0],
             "stability_margin": found.margin[:, 1], "is_natural": classes.is_kept(outputs, label),
         }  # fmt: skip

@@ -101,6 +101,11 @@ def evaluated_within(phi: Activation) -> float:
     return EVALUATED.get(phi.name, SMOOTHLY)
 
 
+def derivative(phi: Activation, z: jax.Array) -> jax.Array:
+    """φ'(z) of a smooth activation."""
+    return _CURVES[phi.name].slope(z)
+
+
 def size_after(phi: Activation, size: jax.Array) -> jax.Array:
     """A number that |φ(z)| isn't above where |z| ≤ size: φ(0) = 0."""
     return size if phi.negative_slope is not None else STEEPEST * size

@@ -9,7 +9,13 @@ from ntkrobust.finite.attacks.base import count
 from ntkrobust.finite.measures.accuracy import NaturalAccuracy, OutputRms, TestMse, TrainAccuracy, TrainLoss
 from ntkrobust.finite.measures.attacked import USUAL
 from ntkrobust.finite.measures.base import Computed, Measure, Side, number
-from ntkrobust.finite.measures.certified import CertifiedAccuracy, CertifiedStability
+from ntkrobust.finite.measures.certified import (
+    CertifiedAccuracy,
+    CertifiedStability,
+    KlGradientUpper,
+    LipschitzUpperEclipse,
+    LocalLipschitzUpper,
+)
 from ntkrobust.finite.measures.jacobian import (
     JacobianFrobenius,
     JacobianFrobeniusFourth,
@@ -53,12 +59,15 @@ __all__ = [
     "JacobianSpectral",
     "KernelChange",
     "KlGradient",
+    "KlGradientUpper",
     "LayerSpectralNorms",
     "LazyRatio",
     "LazyRatioPerLayer",
     "LinearisationError",
     "LipschitzUpper",
+    "LipschitzUpperEclipse",
     "LocalLipschitz",
+    "LocalLipschitzUpper",
     "Measure",
     "NaturalAccuracy",
     "NormProductTightness",
@@ -116,6 +125,7 @@ MEASURES: dict[str, Measure] = {
         KlGradient(),
         CertifiedAccuracy(),
         CertifiedStability(),
+        LocalLipschitzUpper(),
         RobustAccuracy(by_attack=True),
         PredictionStability(by_attack=True),
         StabilityGivenCorrect(by_attack=True),

@@ -1,4 +1,4 @@
-"""Measures by certificates: shares of points that surely keep their class, from below.
+"""Measures by certificates: shares of points that surely keep their class, from below, and slopes from above.
 
 Attacks bound the same shares from above: what is between the two numbers is not known. The certificates hold for the
 networks as float32 evaluates them (:mod:`ntkrobust.finite.certificates.bounds`).
@@ -13,8 +13,9 @@ import jax.numpy as jnp
 
 from ntkrobust.checks import check_choice
 from ntkrobust.finite.attacks import classes
+from ntkrobust.finite.certificates import eclipse
 from ntkrobust.finite.certificates.bounds import METHODS, Method
-from ntkrobust.finite.certificates.programs import Setting, certified
+from ntkrobust.finite.certificates.programs import Certified, Setting, certified
 from ntkrobust.finite.measures.attacked import is_natural
 from ntkrobust.finite.measures.base import Measure, Side, number
 from ntkrobust.finite.measures.probe import Probe
@@ -107,3 +108,73 @@ def _margins(probe: Probe, epsilon: jax.Array, norm: Norm, method: Method) -> ja
 def _share(margin: jax.Array, holds: jax.Array) -> jax.Array:
     """The share of points for which something holds; NaN where a margin is no number."""
     return jnp.where(jnp.isnan(margin).any(), jnp.nan, jnp.mean(holds, dtype=TRAINING_DTYPE))
+
+
+class _SlopeCertifying(Measure):
+    """What bounds of Jacobians say of each point, within the range of the data.
+
+    Attributes:
+        epsilon, method: see :class:`Certifying`.
+    """
+
+    epsilon: float | None = number(default=None)
+    method: Method = "crown"
+
+    needs: ClassVar[tuple[str, ...]] = ("epsilon",)
+    side: ClassVar[Side] = "upper"
+    dims = ("point",)
+    source = "intervals of all entries of the Jacobian in the ball, from linear bounds of the pre-activations"
+
+    def __post_init__(self) -> None:
+        """Check the method too."""
+        super().__post_init__()
+        check_choice(f"method of {type(self).__name__}", self.method, METHODS)
+
+    def found(self, probe: Probe) -> Certified:
+        """The certificates, in exact arithmetic."""
+        return probe.once(_slopes, self.epsilon, self.method)
+
+
+class LocalLipschitzUpper(_SlopeCertifying):
+    """How much a network changes between two points near each other, at most."""
+
+    definition = r"\max_{x' \in B_\infty(x,\varepsilon)} \|f(x) - f(x')\|_1/\|x - x'\|_\infty"
+
+    def compute(self, probe: Probe) -> jax.Array:
+        """Σ_{k,i} of the largest sizes of J_ki in the ball, (n',)."""
+        found = self.found(probe).lipschitz
+        assert found is not None
+        return found
+
+
+class KlGradientUpper(_SlopeCertifying):
+    """The steepest that the divergence of predictions is anywhere near a point, at most; see :class:`KlGradient`."""
+
+    definition = r"\max_{x' \in B_\infty(x,\varepsilon)} \|\nabla_{x'} \mathrm{KL}(p(x)\,\|\,p(x'))\|_1"
+
+    def compute(self, probe: Probe) -> jax.Array:
+        """From bounds on p(x') − p(x) and on J, (n',)."""
+        found = self.found(probe).kl_gradient
+        assert found is not None
+        return found
+
+
+def _slopes(probe: Probe, epsilon: jax.Array, method: Method) -> Certified:
+    radius = jnp.broadcast_to(epsilon, len(probe.x))
+    label = classes.predicted(probe.outputs.T)[:, None]
+    setting = Setting("linf", method, evaluated=False, slopes=True)
+    return certified(setting, probe.model, probe.scales, probe.parameters, probe.x, radius, probe.domain, label)
+
+
+class LipschitzUpperEclipse(Measure):
+    """The global constant in ℓ2, below the product of norms."""
+
+    definition = r"\sup_{x \ne x'} \|f(x) - f(x')\|_2/\|x - x'\|_2"
+    dims = ()
+    side = "upper"
+    fully_connected = True
+    source = "ECLipsE-Fast (Xu and Sivaranjani, arXiv 2404.04375), rounded up; slopes in [0, c], so not for gelu"
+
+    def compute(self, probe: Probe) -> jax.Array:
+        """The bound."""
+        return eclipse.lipschitz_upper(probe.model, probe.scales, probe.parameters)
