@@ -299,3 +299,26 @@ def test_a_large_set_is_not_copied_for_every_step():
     view = X[:]
     view.setflags(write=False)
     assert Dataset(view, y, X, y, "mine", "classification").x_train is not view
+
+
+def test_points_without_a_kernel_to_invert_cost_the_claims_that_need_one_and_no_other():
+    """Equal points with unlike targets, as measured data have them: no infinite ensemble, and yet networks."""
+    claim = ntr.Claim(
+        "mine/bounded", "bounded", ntr.AtMost(lambda depth: 1e3), "perturbation_stability",
+        {"initialization": ["he"], "depth": [2], "width": [8]}, theory=lambda infinite_width: infinite_width,
+    )  # fmt: skip
+    stated = ntr.Claim(
+        "mine/stated", "stated", ntr.Equals(lambda infinite_width: infinite_width), claim.measure, claim.grid
+    )
+    asked = [claim, stated, "zhu2022/depth-he/infinite@converged", "zhu2022/depth-lecun/bound"]
+    equal = np.repeat(X[:12], 2, axis=0)
+    labels = ["supported", "out of scope", "out of scope", "supported"]
+    found = ntr.verify(asked, data=(equal[:16], TWO[:16], equal[16:], TWO[16:]), seeds=12, points=4)
+    assert [one.label for one in found] == labels
+    assert "are equal and have different targets" in found[1].reason
+    assert found[0].cells[0].theory is None
+    assert all(cell["mean"] is None for cell in found.document["values"]["verdicts"][2]["cells"])
+    # Without equal points all of them are judged.
+    found = ntr.verify(asked, data=(X[:16], TWO[:16], X[16:], TWO[16:]), seeds=12, points=4)
+    assert "out of scope" not in [one.label for one in found]
+    assert found[0].cells[0].theory > 0

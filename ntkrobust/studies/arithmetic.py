@@ -36,11 +36,12 @@ def decide_arithmetic(claim: Claim, cells: tuple[CellSample, ...]) -> Verdict:
     """
     relation = claim.relation
     assert isinstance(relation, Trend | Turns)
-    usable = [cell for cell in cells if cell.in_scope]
+    outside = next((cell for cell in cells if cell.outside), None)
+    usable = [] if outside else [cell for cell in cells if cell.in_scope]
     common = {"claim": claim, "p_value": None, "cells": cells, "seeds": 0, "points": 0}
     if not usable:
         assumed = " and ".join(one.text for one in claim.assumptions)
-        reason = cells[0].outside or f"none of {len(cells)} cells meets “{assumed}”"
+        reason = f"{outside.outside} (at {outside})" if outside else f"none of {len(cells)} cells meets “{assumed}”"
         return Verdict(label="out of scope", reason=reason, effect=None, **common)  # type: ignore[arg-type]
     found = [
         _examine(relation, [usable[position] for position in facet]) for facet in facets_along(relation.axis, usable)

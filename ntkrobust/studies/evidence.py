@@ -227,7 +227,7 @@ def _describe_cell(claim: Claim, sample: CellSample, position: int) -> dict[str,
     values = sample.values
     networks = len(values)
     if isinstance(claim.measure, Quantity):
-        mean = low = high = float(values[0])
+        mean = low = high = float(values[0]) if len(values) else None
         networks = 0
     elif not sample.problem and len(values) > 1 and np.isfinite(values).all():
         if claim.reading.functional == "geometric mean":

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkrobust.bounds.claims.coordinates import NoValueError
 from ntkrobust.bounds.formulas.exact_law import ExactLaw, exact_law
 from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError
@@ -79,6 +80,7 @@ class InfiniteWidth:
         Raises:
             InputError: there is no closed form for this measure, or for this reading (``equal loss`` stops every
                 network at a time of its own, other optimizers have no time), or the loss is not the squared one.
+            :class:`NoValueError`, if there is none on these data.
         """
         if measure not in _OF_THE_ENSEMBLE:
             raise InputError(f"infinite width has a closed form for {', '.join(_OF_THE_ENSEMBLE)}, not for {measure}")
@@ -88,7 +90,10 @@ class InfiniteWidth:
             raise InputError("infinite width has no closed form after steps of an optimizer: give the reading a time")
         if cell.loss != "squared":
             raise InputError("infinite width has a closed form for the squared loss only")
-        return self._mean(measure, dataclasses.replace(cell, n=max(cell.n, 2), budget=0))
+        try:
+            return self._mean(measure, dataclasses.replace(cell, n=max(cell.n, 2), budget=0))
+        except InputError as error:  # equal points, too few of them, too much memory
+            raise NoValueError(str(error)) from None
 
     def _computed(self, measure: str, cell: Cell) -> float:
         ensemble = self._ensemble(cell.net, cell.n, cell.scale, cell.label_noise)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ntkrobust.bounds.claims.claim import Claim
-from ntkrobust.bounds.claims.coordinates import evaluate_condition, evaluate_number
+from ntkrobust.bounds.claims.coordinates import NoValueError, evaluate_condition, evaluate_number
 from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.claims.reading import Assumption
 from ntkrobust.bounds.verdicts import CellSample
@@ -62,6 +63,7 @@ def study_of(claim: Claim, known: Known) -> Study:
     _check_measures(claim, chosen.values())
     for shown, cell in cells:
         _check_cell(claim, shown, cell, known, chosen.values())
+    cells = tuple((shown, _with_what_is_missing(claim, cell, known)) for shown, cell in cells)
     controls = {
         cell: control
         for _, cell in cells
@@ -104,7 +106,7 @@ def _check_cell(claim: Claim, shown: Mapping[str, Any], cell: Cell, known: Known
         ("quantity", quantity, True),
     ):
         if formula is not None:
-            with blaming(f"claim {claim.id}: its {what} at {shown_as(shown)}"):
+            with blaming(f"claim {claim.id}: its {what} at {shown_as(shown)}"), contextlib.suppress(NoValueError):
                 evaluate_number(formula, at, positive=positive, allowed=allowed_values(claim, formula))
     for one in claim.assumptions:
         if not one.measures:
@@ -122,6 +124,32 @@ def _check_cell(claim: Claim, shown: Mapping[str, Any], cell: Cell, known: Known
                 check_traceable(
                     measure, cell.net, known.data.x_test[: cell.points or known.infinite.points].shape, cell.n
                 )
+
+
+def _with_what_is_missing(claim: Claim, cell: Cell, known: Known) -> Cell:
+    """The cell, out of scope where what the claim states of it has no value on these data.
+
+    A theory line is drawn where there is one, and judges nothing.
+    """
+    at = known.coordinates(claim, cell)
+    quantity = claim.measure.formula if isinstance(claim.measure, Quantity) else None
+    for what, formula in ((claim.formula_name, claim.formula), ("quantity", quantity)):
+        if formula is not None and not cell.outside:
+            try:
+                evaluate_number(formula, at, allowed=allowed_values(claim, formula))
+            except NoValueError as error:
+                return dataclasses.replace(cell, outside=f"its {what} {error}")
+    return cell
+
+
+def _value(claim: Claim, formula: Callable[..., Any] | None, at: Coordinates, positive: bool = True) -> float | None:
+    """What a formula says in a cell; None without one, and where these data have no such value."""
+    if formula is None:
+        return None
+    try:
+        return evaluate_number(formula, at, positive=positive, allowed=allowed_values(claim, formula))
+    except NoValueError:
+        return None
 
 
 def _is_excluded(claim: Claim, cell: Cell, known: Known) -> bool:
@@ -144,16 +172,13 @@ def _sample(study: Study, shown: dict[str, Any], record: CellRecord, networks: i
     stated: dict[str, Any] = {
         "coordinates": shown,
         "outside": cell.outside,
-        "reference": None
-        if claim.formula is None
-        else evaluate_number(claim.formula, at, allowed=allowed_values(claim, claim.formula)),
-        "theory": None if claim.theory is None else evaluate_number(claim.theory, at, positive=False),
+        "reference": _value(claim, claim.formula, at),
+        "theory": _value(claim, claim.theory, at, positive=False),
     }
     excluded = cell in study.excluded
     if isinstance(claim.measure, Quantity):
-        return CellSample(
-            values=np.array([evaluate_number(claim.measure.formula, at)]), in_scope=not excluded, **stated
-        )
+        value = _value(claim, claim.measure.formula, at)
+        return CellSample(values=np.empty(0) if value is None else np.array([value]), in_scope=not excluded, **stated)
     if excluded:
         return CellSample(values=np.empty(0), in_scope=False, **stated)
     if record.failure and len(record.seeds) < networks:

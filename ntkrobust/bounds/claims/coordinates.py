@@ -79,6 +79,10 @@ def evaluate(formula: Callable[..., Any], coordinates: Mapping[str, Any]) -> Any
     return formula(**{name: coordinates[name] for name in asked_for(formula)})
 
 
+class NoValueError(InputError):
+    """A prediction has no value on these data, through no fault of the formula that asks for it."""
+
+
 def evaluate_number(
     formula: Callable[..., Any],
     coordinates: Mapping[str, Any],
@@ -97,10 +101,13 @@ def evaluate_number(
     Raises:
         InputError: it fails, or gives something else: an array, a complex number, a truth value, a text, NaN. The
             sentence is meant to follow the name of the formula: ``must be a positive number, got nan``.
+        NoValueError: it asks for what the data don't have.
     """
     expected = f"must be a {'positive' if positive else 'finite'} number"
     try:
         found = evaluate(formula, coordinates)
+    except NoValueError as error:
+        raise NoValueError(f"has no value: {error}") from None
     except InputError as error:
         raise InputError(f"has no value: {error}") from None
     except Exception as error:  # a user's own code
