@@ -25,6 +25,7 @@ from stand_in import StandIn
 
 import ntkrobust as ntr
 from ntkrobust.bounds.statistics.sequential import SequentialPlan, look_sizes
+from ntkrobust.cli.going_on import how_to_go_on
 from ntkrobust.data import load
 from ntkrobust.studies import examining, running
 from ntkrobust.studies.cells import Cell, TimeUnit
@@ -640,3 +641,12 @@ def test_a_command_that_was_killed_goes_on(tmp_path):
     assert (last.returncode, last.stderr) == (0, "")
     assert "3 of 4 cells: what earlier runs had stored in the folder" in last.stdout
     assert document(json.loads((out / "verdicts.json").read_text())) == document(whole.document)
+
+
+def test_what_is_said_names_the_folder_where_cells_are(tmp_path):
+    assert how_to_go_on(str(tmp_path)) == ""
+    stored_in = tmp_path / "data" / "cells"
+    stored_in.parent.mkdir()
+    stored(stored_in)
+    assert how_to_go_on(str(tmp_path)).endswith(f"goes on from what is stored in {tmp_path}/*/cells")
+    assert how_to_go_on(str(tmp_path / "data")).endswith(f"goes on from what is stored in {stored_in}")

@@ -9,7 +9,9 @@ from ntkrobust.files.atomic import named
 
 def how_to_go_on(out: str) -> str:
     """What to say where a run was interrupted that has stored cells; else nothing."""
-    cells = Path(out) / "cells"
-    if not any(cells.glob("cells-*.npz")):
-        return ""
-    return f"ntkrobust: stopped; the same command goes on from what is stored in {named(cells)}"
+    folder = Path(out)
+    if any(folder.glob("cells/cells-*.npz")):
+        return f"ntkrobust: stopped; the same command goes on from what is stored in {named(folder / 'cells')}"
+    if any(folder.glob("*/cells/cells-*.npz")):  # a folder for each of several data sets
+        return f"ntkrobust: stopped; the same command goes on from what is stored in {named(folder)}/*/cells"
+    return ""
