@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from ntkrobust.bounds.claims.claim import Claim
+from ntkrobust.bounds.claims.reading import FLOW_TIMES
 from ntkrobust.bounds.verdicts import CellSample, axes_of
 from ntkrobust.data import Dataset
 from ntkrobust.studies.demands import demands_of
@@ -31,7 +32,7 @@ KEY = 2**32 - 3
 def settled(
     claims: Sequence[Claim], data: Dataset, *, key: jax.Array, points: int, seeds: int, progress: Progress
 ) -> list[Claim]:
-    """The claims, each at the first value of its reading at which a pilot gets there inside the assumptions.
+    """The claims, each at a value of its reading at which a pilot gets there inside the assumptions.
 
     Tried are the two ends of each facet of the grid, or all of it where a relation has no axis. Where no value serves,
     a claim keeps its own, and says what stood in the way.
@@ -46,12 +47,9 @@ def settled(
     """
     known = Known(data, InfiniteWidth(data, points))
     drawn = Networks(data, jax.random.fold_in(key, KEY), points)
-    chosen = [dataclasses.replace(claim, alternatives=()) for claim in claims]
-    wanted = [claim.reading.value or 0.0 for claim in claims]
-    why = ["" for _ in claims]
-    waiting = {index: list(claim.alternatives) for index, claim in enumerate(claims) if claim.alternatives}
-    while waiting:
-        studies = {index: _of_ends(study_of(chosen[index], known)) for index in waiting}
+    searches = {index: _Search(claim) for index, claim in enumerate(claims) if claim.alternatives}
+    while waiting := {index: search for index, search in searches.items() if search.left}:
+        studies = {index: _of_ends(study_of(search.claim, known)) for index, search in waiting.items()}
         demands = demands_of(list(studies.values()), list(studies.values()), 1)
         drawn.extend(
             {
@@ -61,23 +59,49 @@ def settled(
             progress,
         )
         for index, study in studies.items():
-            claim = chosen[index]
-            problem = _in_the_way([*samples_of(_undrawn(study), drawn.records, NETWORKS, known)])
-            if not problem:
-                if why[index]:
-                    value = claim.reading.value or 0.0
-                    chosen[index] = claim.read_at(value, f"read at {value:g}, not {wanted[index]:g}: {why[index]}")
-                del waiting[index]
-                continue
-            why[index] = why[index] or problem
-            if waiting[index]:
-                chosen[index] = claim.read_at(waiting[index].pop(0))
-            else:
-                tried = [wanted[index], *claims[index].alternatives]
-                note = f"of {', '.join(f'{value:g}' for value in tried)} no value serves: {why[index]}"
-                chosen[index] = claim.read_at(wanted[index], note)
-                del waiting[index]
-    return chosen
+            samples = samples_of(_undrawn(study), drawn.records, NETWORKS, known)
+            waiting[index].found(_in_the_way(samples))
+    return [searches[index].settled() if index in searches else claim for index, claim in enumerate(claims)]
+
+
+class _Search:
+    """For the value at which to read a claim.
+
+    Times are tried from the shortest, which costs least and where networks are laziest, up to the first that does not
+    serve; losses in the order of preference, down to the first that does.
+    """
+
+    def __init__(self, claim: Claim) -> None:
+        self._asked = claim
+        self._wanted = claim.reading.value or 0.0
+        self._upwards = claim.reading.time in FLOW_TIMES
+        values = [self._wanted, *claim.alternatives]
+        self.left = sorted(values) if self._upwards else values
+        self._best: float | None = None
+        self._why = ""
+
+    @property
+    def claim(self) -> Claim:
+        """The claim at the value that is tried next."""
+        return self._asked.read_at(self.left[0])
+
+    def found(self, problem: str) -> None:
+        """What the pilot showed at that value: what is in the way, or ""."""
+        value, *rest = self.left
+        if problem:
+            self._why = self._why or problem
+        else:
+            self._best = value
+        # upwards until one fails, else until one serves
+        self.left = rest if bool(problem) != self._upwards else []
+
+    def settled(self) -> Claim:
+        """The claim at the value that serves; at its own, if none does."""
+        if self._best is None:
+            tried = ", ".join(f"{value:g}" for value in (self._wanted, *self._asked.alternatives))
+            return self._asked.read_at(self._wanted, f"of {tried} no value serves: {self._why}")
+        note = f"read at {self._best:g}, not {self._wanted:g}: {self._why}" if self._best != self._wanted else ""
+        return self._asked.read_at(self._best, note)
 
 
 def _of_ends(study: Study) -> Study:

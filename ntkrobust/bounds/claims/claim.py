@@ -92,8 +92,8 @@ class Claim(Value):
         draws: networks per seed asked for; statements at initialization can afford many.
         points: test points that each network is measured on, as far as there are so many; None for as many as the
             verification takes. Shares of points want more of them than gradients do.
-        alternatives: other values of its reading, in order of preference. A pilot takes the first of the reading's own
-            and these at which networks get there and the assumptions hold (:mod:`ntkrobust.studies.pilot`).
+        alternatives: other values of its reading. Of the reading's own and these a pilot takes the longest time, or the
+            first loss, at which networks get there and the assumptions hold (:mod:`ntkrobust.studies.pilot`).
         design: how the numbers of the grid come from the data, in words.
 
     Raises:

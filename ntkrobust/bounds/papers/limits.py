@@ -7,7 +7,7 @@ from typing import Any
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.reading import Reading
 from ntkrobust.bounds.claims.relations import Equals
-from ntkrobust.bounds.papers.shared import LAZY
+from ntkrobust.bounds.papers.shared import LAZY, SHORTER
 from ntkrobust.bounds.papers.sizes import Sizes
 
 SOURCE = "the infinite-width closed forms of ntkrobust.InfiniteEnsemble; docs/neural-tangents.md, docs/exact-law.md"
@@ -49,6 +49,7 @@ def claims(sizes: Sizes) -> list[Claim]:
             },
             reading=Reading("equal scaled time", 4.0, budget=sizes.budget),
             assumptions=(LAZY,),
+            alternatives=SHORTER,
             **common,
         ),
     ]

@@ -107,7 +107,7 @@ def _at_equal_scaled_time(one: Statement, sizes: Sizes) -> Claim:
         theory_label="infinite width",
         assumptions=(LAZY,),
         alternatives=SHORTER,
-        draws=2,
+        draws=3,
         **ABSTRACT,
     )
 

@@ -61,7 +61,7 @@ def _sides(sizes: Sizes) -> list[Claim]:
             reading=Reading("equal loss", 0.2, budget=sizes.budget),
             alternatives=HIGHER_LOSSES,
             assumptions=(OVER,),
-            draws=4,
+            draws=6,
             design=sizes.threshold_in_words,
             **ABSTRACT,
         ),
