@@ -99,6 +99,7 @@ class _Cell(_Entry):
     in_scope: bool
     problem: str
     checked: dict[str, float | None]
+    variance_left: Annotated[float, Field(ge=0)] | None = 1.0
     evidence_cell: Count
 
     @field_validator("interval")
@@ -119,6 +120,7 @@ class _Verdict(_Entry):
     source: str
     provenance: str
     assumptions: list[str]
+    design: str = ""
     effect: _Effect | None
     p_value: Annotated[float, Field(ge=0, le=1)] | None
     level: Annotated[float, Field(gt=0, lt=1)]
