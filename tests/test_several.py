@@ -34,6 +34,7 @@ def test_a_claim_that_holds_in_64_dimensions_and_fails_in_784_is_told_apart(
     }
     assert law[64] > 0.08 > law[784]
     verdicts, _ = found
+    assert list(verdicts) == [NARROW, WIDE]
     assert [one[0].label for one in verdicts.values()] == ["supported", "refuted"]
     (said,) = verdicts.said
     assert "it holds on" in said
@@ -51,7 +52,7 @@ def test_each_data_set_has_its_folder_and_all_of_them_a_page(found: tuple[ntr.Ve
     page = (folder / "report.html").read_text()
     for one in document["inputs"]["data"]:
         own = folder / one["folder"]
-        assert json.loads((own / "verdicts.json").read_text())["inputs"]["data"]["name"] == one["name"]
+        assert json.loads((own / "verdicts.json").read_text())["inputs"]["data"]["name"] == one["described"]
         assert (own / "evidence" / "evidence.nc").is_file()
         assert (own / "report.html").is_file()
         assert f'href="{one["folder"]}/report.html"' in page
@@ -82,7 +83,7 @@ def test_folders_are_names_that_differ() -> None:
 def test_names_of_data_sets_are_no_instructions() -> None:
     name = "<script>alert(1)</script>"
     document = {
-        "inputs": {"data": [{"name": name, "folder": "x"}]},
+        "inputs": {"data": [{"name": name, "folder": "x", "described": f"{name} of a file"}]},
         "values": {"claims": [{"claim": name, "said": name, "on": [{"data": name, "label": "flat", "effect": None}]}]},
     }
     for page in (False, True):

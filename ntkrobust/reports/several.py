@@ -52,11 +52,13 @@ def several_document(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, An
         ]  # fmt: skip
         statement = next(of_data[claim]["statement"] for of_data in verdicts if claim in of_data)
         rows.append({"claim": claim, "statement": statement, "on": on, "said": together(on)})
+    places = [
+        {"name": name, "folder": place, "described": one["inputs"]["data"]["name"]}
+        for (name, one), place in zip(documents.items(), folders(names), strict=True)
+    ]
     return {
         "schema_version": SCHEMA_VERSION,
-        "inputs": {
-            "data": [{"name": name, "folder": place} for name, place in zip(names, folders(names), strict=True)]
-        },
+        "inputs": {"data": places},
         "values": {"claims": rows},
     }
 

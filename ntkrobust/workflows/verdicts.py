@@ -69,7 +69,7 @@ class Verdicts(Value, Sequence[Verdict]):
 
 
 class VerdictsByData(Value, Mapping[str, Verdicts]):
-    """Verdicts on the same claims on several data sets, judged together: names of the data sets → :class:`Verdicts`.
+    """Verdicts on the same claims on several data sets, judged together, by the names given → :class:`Verdicts`.
 
     Attributes:
         document: what ``several.json`` holds: a row per claim, a column per data set, and what they say together.

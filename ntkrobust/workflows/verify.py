@@ -144,7 +144,7 @@ def verify(
             )
 
     if len(tasks) > 1:
-        by_name = [task.loaded.name for task in tasks]
+        by_name = [task.name for task in tasks]
         return delivered(
             lambda: VerdictsByData(dict(zip(by_name, work(), strict=True))),
             out=out, names=SEVERAL_NAMES, announce=announce, store=write_several,
@@ -183,6 +183,11 @@ class _Task:
     loaded: Dataset
     data: str | Path | Dataset
 
+    @property
+    def name(self) -> str:
+        """What the data are called beside others: as they were asked for, or what they say of themselves."""
+        return self.loaded.name if isinstance(self.data, Dataset) else str(self.data)
+
 
 def _task(
     claims: Claim | str | Sequence[Claim | str] | None,
@@ -206,7 +211,7 @@ def _task(
 
 def _check_apart(tasks: Sequence[_Task]) -> None:
     """Raise InputError if two data sets have one name."""
-    names = [task.loaded.name for task in tasks]
+    names = [task.name for task in tasks]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"two of the data sets are {shown(name)}: give each once, or other names")
@@ -216,7 +221,7 @@ def _places(tasks: Sequence[_Task], out: str | Path | None) -> list[Path | str |
     """The folder of each task."""
     if out is None or len(tasks) == 1:
         return [out for _ in tasks]
-    return [Path(out) / place for place in folders([task.loaded.name for task in tasks])]
+    return [Path(out) / place for place in folders([task.name for task in tasks])]
 
 
 def _examined(
@@ -264,7 +269,7 @@ def _examined(
             "looks": list(plan.sizes),
             "points": part.points,
             "key": np.asarray(jax.random.key_data(key)).tolist(),
-            **({} if len(tasks) == 1 else {"judged_with": [one.loaded.name for one in tasks if one is not task]}),
+            **({} if len(tasks) == 1 else {"judged_with": [one.name for one in tasks if one is not task]}),
         }
         timing = {
             "started": started.isoformat(timespec="seconds"),
