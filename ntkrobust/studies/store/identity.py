@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
 import jax
-import jaxlib
 import numpy as np
 
 from ntkrobust.data import Dataset
@@ -38,7 +38,7 @@ _SAID_OF_A_MEASURE = ("name", "definition", "source", "side")
 def numerics() -> dict[str, Any]:
     """What all numbers of this process depend on."""
     flags = {name: bool(getattr(jax.config, name)) for name in SETTINGS}
-    return {"numerics": NUMERICS, "jax": jax.__version__, "jaxlib": jaxlib.__version__,
+    return {"numerics": NUMERICS, "jax": jax.__version__, "jaxlib": version("jaxlib"),
             "precision": np.dtype(TRAINING_DTYPE).name, **flags}  # fmt: skip
 
 
