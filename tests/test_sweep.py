@@ -129,6 +129,13 @@ def test_the_line_that_is_wrong_is_named(change, stand_in, tmp_path, capsys):
     assert not stand_in.runs
 
 
+def test_a_pipe_is_no_file_of_a_sweep(tmp_path):
+    pipe = tmp_path / "sweep.toml"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match="is not a file"):  # to open it would wait for a writer
+        ntr.sweep(pipe)
+
+
 def test_the_lines_of_values_that_take_several():
     assert line_of(SPEC, ("measures", 1, "epsilon")) == "lines 4 to 7"
     assert line_of(SPEC, ("readings", 1, "value")) == "line 18"

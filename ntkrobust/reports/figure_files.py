@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ntkrobust.files.atomic import reserved, write_bytes
+from ntkrobust.files.listing import distinct
 from ntkrobust.reports.figures import draw_verdict
 from ntkrobust.reports.stored import NAMES, read_folder
 from ntkrobust.reports.styles import plotting
@@ -56,17 +57,9 @@ def write_figures(folder: str | Path, kind: Format = "pdf") -> list[Path]:
 
 def file_names(claims: list[str]) -> list[str]:
     """Names of files for ids of claims, all different whatever capital letters a disk tells apart."""
-    found: list[str] = []
-    taken: set[str] = set()
-    for claim in claims:
-        plain = re.sub(r"[^A-Za-z0-9@=+_-]+", "-", claim.replace("/", "-")).strip("-")[:100] or "claim"
-        name, number = plain, 1
-        while name.lower() in taken:
-            number += 1
-            name = f"{plain}-{number}"
-        taken.add(name.lower())
-        found.append(name)
-    return found
+    return distinct(
+        re.sub(r"[^A-Za-z0-9@=+_-]+", "-", claim.replace("/", "-")).strip("-")[:100] or "claim" for claim in claims
+    )
 
 
 def _content(figure: object, kind: Format, title: str) -> bytes:

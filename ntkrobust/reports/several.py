@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from ntkrobust.files.atomic import write_together
+from ntkrobust.files.listing import distinct
 from ntkrobust.reports import words
 
 SEVERAL = "several.json"
@@ -24,14 +25,7 @@ SCHEMA_VERSION = 1
 
 def folders(names: Sequence[str]) -> list[str]:
     """A folder for each data set: its name in small letters and dashes, with a number where two would be one."""
-    chosen: list[str] = []
-    for name in names:
-        plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "data"
-        place, number = plain, 2
-        while place in chosen:
-            place, number = f"{plain}-{number}", number + 1
-        chosen.append(place)
-    return chosen
+    return distinct(re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "data" for name in names)
 
 
 def several_document(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

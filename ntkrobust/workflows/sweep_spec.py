@@ -31,6 +31,7 @@ from ntkrobust.bounds.claims.reading import Reading
 from ntkrobust.checks import MOST_SEEDS
 from ntkrobust.errors import InputError, one_line
 from ntkrobust.files.atomic import named
+from ntkrobust.files.texts import text_of
 from ntkrobust.finite.attacks import catalogue as attacks
 from ntkrobust.finite.measures import catalogue as measures
 from ntkrobust.finite.measures.base import Measure
@@ -125,7 +126,7 @@ def read_spec(path: str | Path) -> Located:
         InputError: it can't be read, is not TOML, or something in it is not what it should be; with the line.
     """
     path = Path(path)
-    return parsed(path, _text(path))
+    return parsed(path, text_of(path, MOST_BYTES))
 
 
 def parsed(path: Path, text: str) -> Located:
@@ -152,21 +153,6 @@ def parsed(path: Path, text: str) -> Located:
     except InputError as error:
         raise located.blamed(error) from None
     return dataclasses.replace(located, sweep=dataclasses.replace(located.sweep, readings=readings, measures=chosen))
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise InputError(f"{named(path)} must have at most {MOST_BYTES} bytes")
-        return content.decode("utf-8")
-    except FileNotFoundError:
-        raise InputError(f"no such file: {named(path)}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{named(path)} is not UTF-8: {error}") from None
-    except OSError as error:
-        raise InputError(f"{named(path)} could not be read: {error.strerror or error}") from None
 
 
 def _named(what: str, index: int, make: Any, given: Any) -> Any:

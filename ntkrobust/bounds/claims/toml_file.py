@@ -26,6 +26,7 @@ from ntkrobust.bounds.claims.relations import (
     ScalesAs,
 )
 from ntkrobust.errors import InputError
+from ntkrobust.files.texts import text_of
 
 LONGEST = 2**20
 """Bytes that a file of claims may have."""
@@ -70,7 +71,7 @@ def claims_in_toml(path: str | Path) -> list[Claim]:
         InputError: there is no such file, it is not TOML, or something in it is not a claim.
     """
     path = Path(path)
-    document = _parsed(path, _text(path))
+    document = _parsed(path, text_of(path, LONGEST))
     tables = [document] if "id" in document else document.get("claim", [])
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise InputError(f"{path} defines no claims: give an `id` at the top level, or tables [[claim]]")
@@ -81,23 +82,6 @@ def claims_in_toml(path: str | Path) -> list[Claim]:
         return [_claim(table) for table in tables]
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path} is not a file")
-        with path.open("rb") as file:
-            content = file.read(LONGEST + 1)
-        if len(content) > LONGEST:
-            raise InputError(f"{path} must have at most {LONGEST} bytes, a few thousand claims")
-        return content.decode("utf-8")
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}") from None
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} could not be read: {error}") from None
 
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:

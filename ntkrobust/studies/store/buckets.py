@@ -8,10 +8,8 @@ is read is checked against :class:`_Header` first. A file of an older layout is 
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +21,7 @@ import numpy as np
 from ntkrobust.errors import one_line
 from ntkrobust.files.archives import load_arrays
 from ntkrobust.files.atomic import write_whole
+from ntkrobust.files.listing import files_named
 from ntkrobust.studies.store.segments import STATUSES, Segment, packed, unpacked
 
 SCHEMA_VERSION = 1
@@ -64,14 +63,8 @@ def write(folder: Path, segments: Iterable[Segment]) -> Path:
 
 
 def paths_in(folder: Path) -> list[Path]:
-    """The files of cells in a folder, by name; links and everything else are left alone."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-        return sorted(
-            Path(entry.path)
-            for entry in entries
-            if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
-        )
-    return []
+    """The files of cells in a folder, by name."""
+    return files_named(folder, _NAME)
 
 
 def read(path: Path) -> list[Segment]:

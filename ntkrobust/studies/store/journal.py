@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ntkrobust.files.listing import files_named
 from ntkrobust.files.locks import NO_FOLLOWING, try_lock
 
 _NAME = re.compile(r"journal-[0-9a-f]{16}\.jsonl")
@@ -97,7 +98,7 @@ def fates(folder: Path) -> dict[str, Fate]:
     What lives goes before what is dead, and a failure before what never began.
     """
     found: dict[str, Fate] = {}
-    for path in _paths(folder):
+    for path in files_named(folder, _NAME):
         alive, lines = _is_alive(path), _lines(path)
         for name, fate in _of_one(lines, alive).items():
             before = found.get(name)
@@ -130,16 +131,6 @@ def _of_one(lines: Iterable[Any], alive: bool) -> dict[str, Fate]:
             state = "interrupted" if event.event == "running" and not alive else event.event
             found[event.cell] = dataclasses.replace(before, state=state, reason=event.reason, traceback=event.traceback)
     return found
-
-
-def _paths(folder: Path) -> list[Path]:
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-        return sorted(
-            Path(entry.path)
-            for entry in entries
-            if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
-        )
-    return []
 
 
 def _is_alive(path: Path) -> bool:
