@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,14 @@ from ntkrobust.errors import InputError
 from ntkrobust.values import Value
 
 Array = npt.NDArray[np.float64]
+
+ARRAYS = ("lower", "upper", "movable")
+"""The names in :meth:`Domain.arrays`."""
+
+
+def domain_in(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """What :meth:`Domain.arrays` gave, among the arrays of a program."""
+    return {name: arrays[name] for name in ARRAYS if name in arrays}
 
 
 class Bounds(NamedTuple):

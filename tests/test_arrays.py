@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from refusals import refused
 
 import ntkrobust as ntr
 from ntkrobust.data import Dataset, each, from_arrays, load
@@ -17,14 +18,6 @@ LABELS = np.arange(N) % 3
 TWO = np.arange(N) % 2
 IMAGES = RNG.integers(1, 255, size=(N, 4, 3), dtype=np.uint8)
 COLOURED = RNG.integers(1, 255, size=(N, 4, 3, 2), dtype=np.uint8)
-
-
-def refused(call, *words):
-    with pytest.raises(InputError) as caught:
-        call()
-    sentence = str(caught.value)
-    assert "\n" not in sentence
-    assert all(word in sentence for word in words), sentence
 
 
 def together(data):

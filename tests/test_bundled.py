@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 import sklearn.datasets
+from refusals import refused
 
 from ntkrobust.data import NAMES, gaussian, load, sphere, table
-from ntkrobust.errors import InputError
 
 SOURCES = {
     "breast-cancer": (sklearn.datasets.load_breast_cancer, 569, 30, 1),
@@ -16,14 +16,6 @@ SOURCES = {
     "iris": (sklearn.datasets.load_iris, 150, 4, 3),
     "diabetes": (sklearn.datasets.load_diabetes, 442, 10, 1),
 }
-
-
-def refused(call, *words):
-    with pytest.raises(InputError) as caught:
-        call()
-    sentence = str(caught.value)
-    assert "\n" not in sentence
-    assert all(word in sentence for word in words), sentence
 
 
 def parts(data):

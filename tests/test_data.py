@@ -11,21 +11,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from refusals import refused
 from sklearn.datasets import load_digits
 
 from ntkrobust.data import NAMES, Dataset, digits, from_file, gaussian, load, sphere, targets
 from ntkrobust.errors import InputError
-
-
-def refused(call, *words):
-    """The sentence with which ``call`` is refused: one line that holds all of ``words``."""
-    with pytest.raises(InputError) as caught:
-        call()
-    sentence = str(caught.value)
-    assert "\n" not in sentence
-    for word in words:
-        assert word in sentence, sentence
-    return sentence
 
 
 def rows(x):

@@ -10,25 +10,14 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
+from refusals import refused
 
 from ntkrobust.data import Dataset, digits, from_folder, from_openml, load
-from ntkrobust.errors import InputError
 
 NAMES = {
     ("train", "images"): "train-images-idx3-ubyte", ("train", "labels"): "train-labels-idx1-ubyte",
     ("test", "images"): "t10k-images-idx3-ubyte", ("test", "labels"): "t10k-labels-idx1-ubyte",
 }  # fmt: skip
-
-
-def refused(call, *words):
-    """The sentence with which ``call`` is refused: one line that holds all of ``words``."""
-    with pytest.raises(InputError) as caught:
-        call()
-    sentence = str(caught.value)
-    assert "\n" not in sentence
-    for word in words:
-        assert word in sentence, sentence
-    return sentence
 
 
 def idx(array):

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from rich.console import Console
 
 from ntkrobust.errors import UndrawnWarning, printable
-from ntkrobust.studies.progress import duration, time_left
+from ntkrobust.studies.progress import in_words, time_left
 
 MINUTE = 60.0
 """Seconds between two lines of progress in a log."""
@@ -112,8 +112,7 @@ def line_each_minute() -> Callable[[str, int, int], None]:
         now = time.monotonic()
         if now - said >= MINUTE:
             said = now
-            parts = [f"{index} of {total} cells", duration(now - started), time_left(text), printable(text)]
-            print(f"ntkrobust: {', '.join(filter(None, parts))}", file=sys.stderr, flush=True)
+            print(f"ntkrobust: {in_words(text, index, total, now - started)}", file=sys.stderr, flush=True)
 
     return show
 

@@ -93,11 +93,12 @@ def status(folder: str, *, json: Annotated[bool, Parameter(negative="")] = False
 
 def _run(work: Callable[[Callable[[str, int, int], None]], xr.DataTree], folder: str) -> None:
     """Work with a progress bar, and what to say of it."""
+    from ntkrobust.studies.store.store import FOLDER
     from ntkrobust.workflows.sweep import status_of
 
     use_compilation_cache()
     with leaving_with(lambda: how_to_go_on(folder)), contextlib.ExitStack() as bar:
         work(bar.enter_context(progress_bar()))
-    counts = status_of(folder).counts if (Path(folder) / "cells").is_dir() else {}
+    counts = status_of(folder).counts if (Path(folder) / FOLDER).is_dir() else {}
     print(", ".join(f"{number} {name}" for name, number in counts.items()) or "no cells")
     print(f"report: {named(folder)}/report.html   table: ntkrobust.open_study({printable(repr(folder))})")

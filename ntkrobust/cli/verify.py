@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -83,6 +84,7 @@ def verify(
     figures
         Write the figure of each claim into figures/ of the folder, too.
     """
+    from ntkrobust.reports.several import folders
     from ntkrobust.workflows.verify import verify as run_verification
 
     use_compilation_cache()
@@ -107,7 +109,7 @@ def verify(
     where = f"{named(out)}/evidence/evidence.nc" if len(data) == 1 else f"a folder for each data set in {named(out)}"
     print(f"report: {named(out)}/report.html   data: {where}")
     if figures is not None:
-        for folder in [out] if len(data) == 1 else folders_in(out):
+        for folder in [out] if len(data) == 1 else [os.path.join(out, place) for place in folders(data)]:
             print_figures(folder, figures)
 
 
@@ -118,17 +120,6 @@ def print_figures(folder: str, kind: Literal["pdf", "svg", "png"]) -> None:
 
     written = write_figures(folder, kind)
     print(f"figures: {named(folder)}/{FIGURES}/   {count(len(written), 'file')}")
-
-
-def folders_in(out: str) -> list[str]:
-    """Those of the data sets."""
-    import json
-    from pathlib import Path
-
-    from ntkrobust.reports.several import SEVERAL
-
-    document = json.loads(Path(out, SEVERAL).read_text(encoding="utf-8"))
-    return [str(Path(out, one["folder"])) for one in document["inputs"]["data"]]
 
 
 def print_found(found: Verdicts | VerdictsByData) -> None:

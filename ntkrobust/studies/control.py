@@ -12,6 +12,8 @@ the sample variance of the a_i is, if anything, too large.)
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ntkrobust.bounds.claims.claim import Claim
@@ -24,17 +26,28 @@ from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.predictions import law_mean
 
 
-def control_of(claim: Claim, measure: Measure, cell: Cell, d_in: int) -> Measure | None:
-    """What the networks of a cell are to be measured by before training, if the exact law knows its mean."""
+class Control(NamedTuple):
+    """What the networks of a cell are measured by before training.
+
+    Attributes:
+        measure: the measure, :class:`~ntkrobust.finite.measures.untrained.Untrained`.
+        mean: its mean by the exact law.
+    """
+
+    measure: Untrained
+    mean: float
+
+
+def control_of(claim: Claim, measure: Measure, cell: Cell, d_in: int) -> Control | None:
+    """The control of a cell, if the exact law knows the mean of its measure before training."""
     if cell.time == "initialization" or cell.outside or claim.reading.functional != "mean":
         return None
     if MEASURES.get(measure.name) != measure:
         return None
     try:
-        law_mean(measure.name, cell.net, d_in)
+        return Control(Untrained(measure), law_mean(measure.name, cell.net, d_in))
     except InputError:
         return None
-    return Untrained(measure)
 
 
 def controlled(values: np.ndarray, before: np.ndarray, mean_before: float) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -20,9 +19,8 @@ from ntkrobust.finite.measures.functions import check_traceable, is_packaged
 from ntkrobust.studies.arithmetic import check_relation
 from ntkrobust.studies.cells import Cell, cells_of, shown_as
 from ntkrobust.studies.claim_measures import measures_of
-from ntkrobust.studies.control import control_of, controlled
+from ntkrobust.studies.control import Control, control_of, controlled
 from ntkrobust.studies.formulas import Coordinates, Known, allowed_values, blaming
-from ntkrobust.studies.predictions import law_mean
 from ntkrobust.studies.reach import problem_of
 from ntkrobust.studies.records import CellRecord
 
@@ -36,19 +34,19 @@ class Study:
         cells: each with the values of the grid's axes.
         measures: by name, the measures that its cells are asked for.
         excluded: cells whose coordinates alone put them out of scope.
-        controls: cells whose networks are measured before training too → what by (:mod:`ntkrobust.studies.control`).
+        controls: cells whose networks are measured before training too → by what (:mod:`ntkrobust.studies.control`).
     """
 
     claim: Claim
     cells: tuple[tuple[dict[str, Any], Cell], ...]
     measures: Mapping[str, Measure]
     excluded: frozenset[Cell]
-    controls: Mapping[Cell, Measure] = dataclasses.field(default_factory=dict)
+    controls: Mapping[Cell, Control] = dataclasses.field(default_factory=dict)
 
     def measures_in(self, cell: Cell) -> Mapping[str, Measure]:
         """What a cell is asked for."""
         control = self.controls.get(cell)
-        return self.measures if control is None else {**self.measures, control.name: control}
+        return self.measures if control is None else {**self.measures, control.measure.name: control.measure}
 
     @property
     def side(self) -> Side:
@@ -105,9 +103,8 @@ def _check_cell(claim: Claim, shown: Mapping[str, Any], cell: Cell, known: Known
         ("theory", claim.theory, False),
         ("quantity", quantity, True),
     ):
-        if formula is not None:
-            with blaming(f"claim {claim.id}: its {what} at {shown_as(shown)}"), contextlib.suppress(NoValueError):
-                evaluate_number(formula, at, positive=positive, allowed=allowed_values(claim, formula))
+        with blaming(f"claim {claim.id}: its {what} at {shown_as(shown)}"):
+            _value(claim, formula, at, positive)
     for one in claim.assumptions:
         if not one.measures:
             with blaming(f"claim {claim.id}: its assumption {one.text!r} at {shown_as(shown)}"):
@@ -192,8 +189,8 @@ def _sample(study: Study, shown: dict[str, Any], record: CellRecord, networks: i
     at.update(checked)
     control, left = study.controls.get(cell), 1.0
     if control is not None and not problem:
-        before = record.values[control.name][:networks]
-        plain, values = values, controlled(values, before, law_mean(claim.measure_name, cell.net, known.data.d))
+        plain = values
+        values = controlled(plain, record.values[control.measure.name][:networks], control.mean)
         left = float(np.var(values) / np.var(plain)) if np.var(plain) > 0 else 1.0
     return CellSample(
         values=values,

@@ -18,6 +18,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from ntkrobust.finite.measures.untrained import name_untrained
+
 TOLERANCES = (8e-3, 1e-3, 1.25e-4)
 """Of gradient flow, from the largest that may serve. Below the last one float32 limits what smaller steps could add."""
 
@@ -85,7 +87,7 @@ def _moved(coarse: np.ndarray, fine: np.ndarray) -> float:
 
 def _matters(values: Mapping[str, np.ndarray], name: str, networks: int) -> float:
     """What the mean of a measure may move by: beside its standard error, with its control where it has one."""
-    own, before = values[name], values.get(f"untrained_{name}")
+    own, before = values[name], values.get(name_untrained(name))
     mean = float(np.mean(own))
     spread = float(np.std(own, ddof=1)) if len(own) > 1 else 0.0
     if before is not None and len(own) > 1 and np.mean(before) > 0:

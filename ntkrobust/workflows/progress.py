@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ntkrobust.errors import printable
-from ntkrobust.studies.progress import duration, time_left
+from ntkrobust.studies.progress import in_words
 
 Progress = Callable[[str, int, int], None]
 
@@ -41,8 +40,7 @@ def _line() -> Progress:
         if now - shown < PAUSE and index < total:
             return
         shown = now
-        parts = [f"{index} of {total} cells", duration(now - started), time_left(text), printable(text)]
-        line = {"text/plain": ", ".join(filter(None, parts))}
+        line = {"text/plain": in_words(text, index, total, now - started)}
         if handle is None:
             handle = display(line, raw=True, display_id=True)
         else:

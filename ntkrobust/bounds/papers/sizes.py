@@ -161,23 +161,26 @@ RADIUS = 0.1565
 """ε of training and of attacks, as a share of the median ℓ∞ distance to the nearest point of another class: on the
 digits, at unit norm, 0.03, about a fifth of an entry."""
 
-UNDER, ACROSS = (
-    {
-        "quick": (0.25, 0.5, 0.9),
-        "standard": (0.045, 0.09, 0.18, 0.27, 0.36, 0.54, 0.72),
-        "paper": (0.045, 0.09, 0.18, 0.27, 0.36, 0.54, 0.72),
-    },
-    {
-        "quick": (0.25, 0.5, 1, 2, 4, 8),
-        "standard": (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 16.25, 32.5),
-        "paper": (0.0635, 0.127, 0.254, 0.508, 0.762, 1.016, 1.524, 2.03, 3.05, 4.06, 8.13, 16.25),
-    },
-)
-"""Widths of under-parameterized networks, and across interpolation, in multiples of the interpolation threshold."""
+UNDER = {
+    "quick": (0.25, 0.5, 0.9),
+    "standard": (0.045, 0.09, 0.18, 0.27, 0.36, 0.54, 0.72),
+    "paper": (0.045, 0.09, 0.18, 0.27, 0.36, 0.54, 0.72),
+}
+"""Widths of under-parameterized networks, in multiples of the interpolation threshold."""
 
-OVER, WIDEST_START = {"quick": 8, "standard": 8, "paper": 1.45}, 512
+ACROSS = {
+    "quick": (0.25, 0.5, 1, 2, 4, 8),
+    "standard": (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 16.25, 32.5),
+    "paper": (0.0635, 0.127, 0.254, 0.508, 0.762, 1.016, 1.524, 2.03, 3.05, 4.06, 8.13, 16.25),
+}
+"""Widths across interpolation, in the same unit."""
+
+OVER = {"quick": 8, "standard": 8, "paper": 1.45}
 """Over-parameterized widths start at so many times the threshold, to the nearest power of two, at least where those of
-the digits start; and at most here, since what follows is up to 512 times as wide."""
+the digits start."""
+
+WIDEST_START = 512
+"""And at most here, since what follows is up to 512 times as wide."""
 
 THRESHOLD_UNDER, THRESHOLD_ACROSS = 4.0, 3.9
 """Under-parameterized widths, and widths across interpolation, need points for a threshold of so many neurons: below

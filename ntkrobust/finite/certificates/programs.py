@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ntkrobust.domain import domain_in
 from ntkrobust.finite.attacks import classes
 from ntkrobust.finite.certificates import jacobians
 from ntkrobust.finite.certificates.bounds import Bounds, Method
@@ -22,9 +23,6 @@ from ntkrobust.numerics.wide import in_float64, rounded_down, rounded_up, widene
 
 BLOCK = 2**21
 """Coefficients of a layer that are held at once, in float64, for the points of a block."""
-
-DOMAIN = ("lower", "upper", "movable")
-"""What :meth:`ntkrobust.domain.Domain.arrays` gives."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +74,7 @@ def certified(
         domain: range of the data and coordinates that may move.
         labels: (n, c) classes: ±1 for one output, 0 … o−1 for several.
     """
-    domain = {name: domain[name] for name in DOMAIN if name in domain}
+    domain = domain_in(domain)
     return _certified(setting, model)(scales, parameters, x, radius, domain, labels)
 
 

@@ -57,6 +57,10 @@ class Certifying(Measure):
         """A number for each network."""
         return ()
 
+    def _margin(self, probe: Probe) -> jax.Array:
+        """Lower ends (n',) of the margins of the predicted classes."""
+        return probe.once(_found, self.epsilon, Setting(self.norm, self.method, evaluated=True)).margin[:, 0]
+
     @property
     def ball(self) -> str:
         """In LaTeX."""
@@ -76,7 +80,7 @@ class CertifiedAccuracy(Certifying):
 
     def compute(self, probe: Probe) -> jax.Array:
         """The share for which it is certified."""
-        margin = probe.once(_margins, self.epsilon, self.norm, self.method)
+        margin = self._margin(probe)
         return _share(margin, is_natural(probe) & (margin > 0))
 
 
@@ -90,19 +94,15 @@ class CertifiedStability(Certifying):
 
     def compute(self, probe: Probe) -> jax.Array:
         """The share for which it is certified."""
-        margin = probe.once(_margins, self.epsilon, self.norm, self.method)
+        margin = self._margin(probe)
         return _share(margin, margin > 0)
 
 
-def _margins(probe: Probe, epsilon: jax.Array, norm: Norm, method: Method) -> jax.Array:
-    """Lower ends (n,) of the margins of the predicted classes."""
+def _found(probe: Probe, epsilon: jax.Array, setting: Setting) -> Certified:
+    """Certificates in balls of one radius, with margins (n, 1) of the predicted classes."""
     radius = jnp.broadcast_to(epsilon, len(probe.x))
     label = classes.predicted(probe.outputs.T)[:, None]
-    found = certified(
-        Setting(norm, method, evaluated=True), probe.model, probe.scales, probe.parameters, probe.x, radius,
-        probe.domain, label,
-    )  # fmt: skip
-    return found.margin[:, 0]
+    return certified(setting, probe.model, probe.scales, probe.parameters, probe.x, radius, probe.domain, label)
 
 
 def _share(margin: jax.Array, holds: jax.Array) -> jax.Array:
@@ -132,7 +132,7 @@ class _SlopeCertifying(Measure):
 
     def found(self, probe: Probe) -> Certified:
         """The certificates, in exact arithmetic."""
-        return probe.once(_slopes, self.epsilon, self.method)
+        return probe.once(_found, self.epsilon, Setting("linf", self.method, evaluated=False, slopes=True))
 
 
 class LocalLipschitzUpper(_SlopeCertifying):
@@ -157,13 +157,6 @@ class KlGradientUpper(_SlopeCertifying):
         found = self.found(probe).kl_gradient
         assert found is not None
         return found
-
-
-def _slopes(probe: Probe, epsilon: jax.Array, method: Method) -> Certified:
-    radius = jnp.broadcast_to(epsilon, len(probe.x))
-    label = classes.predicted(probe.outputs.T)[:, None]
-    setting = Setting("linf", method, evaluated=False, slopes=True)
-    return certified(setting, probe.model, probe.scales, probe.parameters, probe.x, radius, probe.domain, label)
 
 
 class LipschitzUpperEclipse(Measure):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
+from ntkrobust.domain import domain_in
 from ntkrobust.errors import InputError
 from ntkrobust.finite.measures import stability
 from ntkrobust.networks.models import Model
@@ -18,9 +19,6 @@ from ntkrobust.numerics import spectral
 from ntkrobust.values import Value
 
 _T = TypeVar("_T")
-
-DOMAIN = ("lower", "upper", "movable")
-"""What :meth:`ntkrobust.domain.Domain.arrays` gives."""
 
 
 class Probe:
@@ -53,7 +51,7 @@ class Probe:
         self.x, self._y = data["x"], data.get("y")
         self._training = data.get("x_train"), data.get("y_train")
         self.key, self._epsilon, self.samples = key, data.get("epsilon"), samples
-        self.domain: dict[str, jax.Array] = {name: data[name] for name in DOMAIN if name in data}
+        self.domain: dict[str, jax.Array] = domain_in(data)
         self._found: dict[Any, Any] = {}
 
     def once(self, compute: Callable[..., _T], *of: Any) -> _T:

@@ -11,6 +11,11 @@ from ntkrobust.finite.measures.probe import Probe
 from ntkrobust.numerics.scaling import Scaled
 
 
+def name_untrained(name: str) -> str:
+    """What a measure of this name is called where it is that of networks before training."""
+    return f"untrained_{name}"
+
+
 class Untrained(Measure):
     r"""$M(f_0)$, a measure of the same network before it was trained.
 
@@ -31,7 +36,7 @@ class Untrained(Measure):
         return self.of(probe.untrained)
 
     def _own_name(self) -> str:
-        return f"untrained_{self.of.name}"
+        return name_untrained(self.of.name)
 
     @property
     def definition(self) -> str:

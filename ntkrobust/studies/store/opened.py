@@ -43,9 +43,9 @@ class CellState:
     traceback: str = ""
 
 
-def states_in(folder: Path) -> dict[str, CellState]:
-    """Name of a cell → what has become of it."""
-    contents, told, now = Contents(folder), fates(folder), of_json(numerics())
+def states_in(folder: Path, contents: Contents | None = None) -> dict[str, CellState]:
+    """Name of a cell → what has become of it; with ``contents``, of what was read of the folder before."""
+    contents, told, now = contents or Contents(folder), fates(folder), of_json(numerics())
     found = {}
     for name in dict.fromkeys([*contents.segments, *told]):
         segments, fate = contents.segments.get(name, []), told.get(name)
@@ -67,13 +67,13 @@ def counted(states: Mapping[str, CellState]) -> dict[str, int]:
     return {name: counts[name] for name in STATES if counts[name]}
 
 
-def table_of(folder: Path) -> xr.Dataset:
+def table_of(folder: Path, contents: Contents | None = None) -> xr.Dataset:
     """All cells that are stored, with dimensions ``cell`` and ``seed``, as the group ``measured`` of the evidence.
 
     Where two runs stored the same networks, the later one counts. A name that stands for two different measures has
-    the first letters of their digests behind it.
+    the first letters of their digests behind it. With ``contents``, of what was read of the folder before.
     """
-    contents = Contents(folder)
+    contents = contents or Contents(folder)
     cells = sorted(contents.segments, key=lambda name: _order(contents.segments[name]))
     rows = {name: row for row, name in enumerate(cells)}
     segments = sorted(contents, key=lambda one: one.generation)
