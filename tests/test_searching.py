@@ -31,7 +31,9 @@ def test_a_hole_between_the_cells_of_the_grid_is_found_and_reproduced(
     assert run(["verify", "hole.toml", "--seeds", "16"]) == 0
     assert re.search(r"mine/hole +supported", capsys.readouterr().out)
     assert run(["verify", "hole.toml", "--search", "--budget", "12", "--seeds", "16"]) == 0
-    found, confirmed, command = capsys.readouterr().out.splitlines()
+    data, scale, found, confirmed, command = capsys.readouterr().out.splitlines()
+    assert data.startswith("data: digits, even (+1) against odd (-1)")
+    assert scale.endswith("ε is in these units")
     assert found.startswith("mine/hole: worst of 12 cells, by a factor 1.")
     assert confirmed.startswith("on fresh networks refuted: ")
     assert run(shlex.split(command)[1:]) == 0
