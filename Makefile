@@ -17,33 +17,32 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --override requirements-overrides.txt
 REQUIREMENTS := pyproject.toml constraints.txt requirements-overrides.txt
 
-.PHONY: verify test test-fast test-slow test-sceptic check interpreter clean
+.PHONY: help verify test test-fast test-slow test-sceptic test-dist check notebooks dist interpreter clean
+.DEFAULT_GOAL := help
 
-# The Python that would be used; fails where there is none of that name.
-interpreter:
-	@echo $(PYTHON)
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name says; do printf '%-14s %s\n' "make $$name" "$$says"; done
+	@echo 'PYTHON=python3.13 takes another interpreter, VENV=DIR another environment, RESULTS=DIR another folder of results.'
 
-verify: $(VENV)/.lean-$(VERSION)
+verify: $(VENV)/.lean-$(VERSION) ## set up, then judge the overview of both papers on digits (minutes)
 	$(BIN)/ntkrobust verify --out $(RESULTS)
 
 # Tests of one file share what they train and compile: they run in one process.
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-test: check
+test: check ## set up, then lint, types and all tests: what CI runs
 	$(PYTEST) -m "not slow"
 
-# Two minutes: every room, in small.
-test-fast: check
+test-fast: check ## every room in small, in two minutes
 	$(PYTEST) -m "fast and not slow"
 
-test-slow: $(VENV)/.dev-$(VERSION)
+test-slow: $(VENV)/.dev-$(VERSION) ## larger networks, more seeds, all notebooks
 	$(BIN)/python -m pytest -m slow
 
-# Numbers a sceptic would try to break, each printed beside the right one.
-test-sceptic: $(VENV)/.dev-$(VERSION)
+test-sceptic: $(VENV)/.dev-$(VERSION) ## numbers that a sceptic would try to break, each beside the right one
 	$(PYTEST) -m "sceptic and not slow" tests/sceptic
 
-check: $(VENV)/.dev-$(VERSION)
+check: $(VENV)/.dev-$(VERSION) ## lint and types alone
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -58,5 +57,23 @@ $(VENV)/.dev-$(VERSION): $(VENV)/.lean-$(VERSION)
 	$(UV_INSTALL) --editable '.[dev,notebooks]'
 	touch $@
 
-clean:
-	rm -rf $(VENV) .venv-3.* $(RESULTS) .pytest_cache .mypy_cache .ruff_cache
+notebooks: $(VENV)/.lean-$(VERSION) ## JupyterLab with the notebooks of this folder
+	$(UV_INSTALL) --editable '.[jupyter]'
+	$(BIN)/jupyter lab notebooks
+
+dist: $(VENV)/.dev-$(VERSION) ## wheel and sdist, in dist/
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+
+# In an environment of its own, which holds nothing of this folder.
+test-dist: dist ## what the wheel installs, in a fresh environment: every block of the README
+	$(PYTHON) -m venv --clear $(VENV)-dist
+	$(BIN)/uv pip install --quiet --python $(VENV)-dist/bin/python --constraint constraints.txt --override requirements-overrides.txt dist/*.whl
+	$(VENV)-dist/bin/python benchmarks/readme_blocks.py
+
+# The Python that would be used; fails where there is none of that name.
+interpreter:
+	@echo $(PYTHON)
+
+clean: ## remove environments, results, distributions and caches
+	rm -rf $(VENV) $(VENV)-dist .venv-3.* dist $(RESULTS) .pytest_cache .mypy_cache .ruff_cache

@@ -51,6 +51,7 @@ app = cyclopts.App(
 for _command in (verify, power, certify, law, infinite, compare, sweep, status, resume, retry_failed, report, doctor):
     app.command(_command)
 app.command(list_claims, name="claims")
+app.register_install_completion_command(help="Complete commands and options in bash, zsh or fish; says what it wrote.")
 
 
 def main() -> None:
