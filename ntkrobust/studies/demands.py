@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,13 +17,14 @@ from ntkrobust.studies.study import Study
 
 
 def out_of_reach(
-    studies: Sequence[Study], wanted: Sequence[Study], seeds: int, networks: Networks, progress: Progress
+    studies: Sequence[Study], seeds: Mapping[str, int], networks: Networks, progress: Progress
 ) -> frozenset[Cell]:
     """Cells of which the first networks did not get where they are read, so that no others need to be trained.
 
     Tried are the ends of each grid, and where one of them is out of reach, all of it. Nothing is wasted: what is tried
-    are the first of the networks that are wanted.
+    are the first of the networks that are wanted. Arguments as of :func:`demands_of`.
     """
+    wanted = [study for study in studies if study.claim.id in seeds]
 
     def may_be(study: Study) -> list[Cell]:
         return [cell for _, cell in study.cells if may_be_out_of_reach(cell) and cell not in study.excluded]
@@ -33,7 +34,7 @@ def out_of_reach(
                                                    if ends_only else may_be(study))}  # fmt: skip
         demands = {
             cell: dataclasses.replace(demand, networks=min(demand.networks, PILOT))
-            for cell, demand in demands_of(studies, of, seeds).items()
+            for cell, demand in demands_of(studies, {one.claim.id: seeds[one.claim.id] for one in of}).items()
             if cell in cells
         }
         networks.extend(demands, progress)
@@ -55,11 +56,14 @@ def cells_left(study: Study, unusable: frozenset[Cell]) -> bool:
 
 
 def demands_of(
-    studies: Sequence[Study], wanted: Sequence[Study], seeds: int, unusable: frozenset[Cell] = frozenset()
+    studies: Sequence[Study], seeds: Mapping[str, int], unusable: frozenset[Cell] = frozenset()
 ) -> dict[Cell, Demand]:
     """What cells are to give: networks for the claims wanted, with what any claim measures on them.
 
-    No more networks of cells that are ``unusable``.
+    Args:
+        studies: all of them.
+        seeds: id of each claim that is wanted → networks per trained cell.
+        unusable: cells of which no more networks are wanted.
     """
     demands: dict[Cell, Demand] = {}
     for study in studies:
@@ -68,6 +72,7 @@ def demands_of(
             if isinstance(study.claim.measure, Quantity) or cell in study.excluded:
                 demands[cell] = before
                 continue
-            networks = seeds * study.claim.draws if study in wanted and cell not in unusable else 0
+            count = 0 if cell in unusable else seeds.get(study.claim.id, 0)
+            networks = count * study.claim.draws
             demands[cell] = Demand({**before.measures, **study.measures_in(cell)}, max(before.networks, networks))
     return demands

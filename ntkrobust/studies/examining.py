@@ -106,13 +106,13 @@ def examine(
     """
     prepared = [_Prepared(part, key) for part in parts]
     for one in prepared:  # cells of formulas are recorded too, without networks
-        one.networks.extend(demands_of(one.studies, [], 0), progress)
+        one.networks.extend(demands_of(one.studies, {}), progress)
     places = [(one, study) for one in prepared for study in one.measured]
     decision = SequentialDecision(len(places), looks, max((part.points for part in parts), default=1))
     while (needed := decision.needs()) is not None:
         still_open = [places[index] for index in needed.claims]
         for one in prepared:
-            one.run([study for of, study in still_open if of is one], needed.networks, progress)
+            one.run({study.claim.id: needed.networks for of, study in still_open if of is one}, progress)
         decision.look([one.sample(study, needed.networks) for one, study in still_open])
     judged = list(zip(places, decision.verdicts, decision.networks, strict=True))
     return tuple(
@@ -138,16 +138,18 @@ class _Prepared:
         self.networks = Networks(part.data, key, part.points, part.store)
         self.measured = [study for study in self.studies if not isinstance(study.claim.measure, Quantity)]
 
-    def run(self, still_open: Sequence[Study], count: int, progress: Progress) -> None:
-        """Draw and train what open claims need."""
-        unusable = out_of_reach(self.studies, still_open, count, self.networks, progress)
+    def run(self, seeds: Mapping[str, int], progress: Progress) -> None:
+        """Draw and train what open claims need: id → networks per trained cell."""
+        unusable = out_of_reach(self.studies, seeds, self.networks, progress)
         records = self.networks.records
-        wanted = [
-            study
-            for study in still_open
-            if cells_left(study, unusable) and not any(records[cell].failure for _, cell in study.cells)
-        ]
-        self.networks.extend(demands_of(self.studies, wanted, count, unusable), progress)
+        wanted = {
+            study.claim.id: seeds[study.claim.id]
+            for study in self.studies
+            if study.claim.id in seeds
+            and cells_left(study, unusable)
+            and not any(records[cell].failure for _, cell in study.cells)
+        }
+        self.networks.extend(demands_of(self.studies, wanted, unusable), progress)
 
     def sample(self, study: Study, count: int) -> Examined:
         """What the networks say for a claim."""
@@ -161,7 +163,7 @@ class _Prepared:
             for study in self.studies
             if study not in self.measured
         }
-        planned = demands_of(self.studies, self.measured, looks.sizes[-1])
+        planned = demands_of(self.studies, {study.claim.id: looks.sizes[-1] for study in self.measured})
         return Examination(
             verdicts=tuple(_capped(_with_points(by_id[claim.id][0], part)) for claim in part.claims),
             cells=tuple(tuple(cell for _, cell in study.cells) for study in self.studies),

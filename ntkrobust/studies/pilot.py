@@ -46,11 +46,11 @@ def settled(
         progress: called after each cell with its description, how many are done, and the number of cells.
     """
     known = Known(data, InfiniteWidth(data, points))
-    drawn = Networks(data, jax.random.fold_in(key, KEY), points)
+    drawn = Networks(data, jax.random.fold_in(key, KEY), points, rough=True)
     searches = {index: _Search(claim) for index, claim in enumerate(claims) if claim.alternatives}
     while waiting := {index: search for index, search in searches.items() if search.left}:
         studies = {index: _of_ends(study_of(search.claim, known)) for index, search in waiting.items()}
-        demands = demands_of(list(studies.values()), list(studies.values()), 1)
+        demands = demands_of(list(studies.values()), {study.claim.id: 1 for study in studies.values()})
         drawn.extend(
             {
                 cell: dataclasses.replace(one, networks=min(one.networks, 1) * NETWORKS, room=seeds * one.networks)
@@ -148,8 +148,8 @@ def spreads_of(
         study = study_of(claim, known)
         kept = [one for one in study.cells if one[1] not in study.excluded]
         studies.append(dataclasses.replace(study, cells=tuple(kept[index] for index in {0, len(kept) - 1} if kept)))
-    drawn = Networks(data, key, points)
-    drawn.extend(demands_of(studies, studies, networks), progress)
+    drawn = Networks(data, key, points, rough=True)
+    drawn.extend(demands_of(studies, {study.claim.id: networks for study in studies}), progress)
     found: list[float | None] = []
     for study in studies:
         spreads = [0.0]

@@ -126,7 +126,8 @@ def run_sweep(
         store: of what cells gave; what it has is not run again.
     """
     networks = Networks(data, key, min(sweep.points, len(data.x_test)), store)
-    demands = {cell: one for cell, one in demands_of(studies, studies, sweep.seeds).items() if one.networks}
+    asked = demands_of(studies, {study.claim.id: sweep.seeds for study in studies})
+    demands = {cell: one for cell, one in asked.items() if one.networks}
     networks.extend(demands, progress)
     measures = {name: one for study in studies for name, one in study.measures.items()}
     return Swept(data, tuple(networks.records[cell] for cell in demands), measures)
