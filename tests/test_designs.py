@@ -22,7 +22,7 @@ from ntkrobust.finite.measures.measuring import measure_untrained
 from ntkrobust.studies import pilot
 from ntkrobust.studies.control import controlled
 from ntkrobust.studies.facts import facts_of
-from ntkrobust.workflows.verify import claim_at
+from ntkrobust.workflows.resolving import claim_at
 
 MNIST = Facts(n=8000, d=784, o=1, scale=1.0, class_distance=0.1064)
 
@@ -145,9 +145,9 @@ def test_trained_cells_are_controlled_by_the_exact_law() -> None:
 
 def _piloted(claim: Claim, monkeypatch: pytest.MonkeyPatch) -> Claim:
     monkeypatch.setattr(pilot, "NETWORKS", 2)
-    (found,) = pilot.settled(
-        [claim], _sphere(), key=jax.random.key(0), points=8, seeds=2, progress=lambda text, done, total: None
-    )
+    data = _sphere()
+    drawn = pilot.pilot_networks(data, jax.random.key(0), 8)
+    (found,) = pilot.settled([claim], data, drawn=drawn, points=8, seeds=2, progress=lambda text, done, total: None)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from ntkrobust.cli.arguments import Whole, WholeIfAny, cell_of, typed_key
+from ntkrobust.cli.arguments import NumberIfAny, Whole, WholeIfAny, cell_of, typed_key
 from ntkrobust.cli.cache import use_compilation_cache
 from ntkrobust.cli.going_on import how_to_go_on
 from ntkrobust.cli.output import console as standard_output
@@ -18,6 +18,9 @@ from ntkrobust.errors import InputError, printable
 from ntkrobust.files.atomic import named
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ntkrobust.studies.timed import Outlook
     from ntkrobust.workflows.verdicts import Verdicts, VerdictsByData
 
 
@@ -27,6 +30,7 @@ def verify(
     data: tuple[str, ...] = ("digits",),
     seeds: WholeIfAny = None,
     looks: WholeIfAny = None,
+    minutes: NumberIfAny = None,
     points: Whole = 64,
     key: Whole = 0,
     everything: Annotated[bool, Parameter("--all", negative="")] = False,
@@ -60,6 +64,9 @@ def verify(
     looks
         Seek verdicts so many times, with ever more networks up to `seeds`: what is decided takes no more of them, at
         unchanged error rates. 1, 3 or 3 by preset.
+    minutes
+        The time to spend, in place of `seeds` and `looks`: as many networks as it allows, for the claims that it is
+        enough for. Which ones it is not enough for is said before it is spent.
     points
         Test points that measures are averaged over.
     key
@@ -103,8 +110,8 @@ def verify(
         run_verification(
             list(claims) or None, at=cell_of(at), only=only, everything=everything,
             data=list(data) if len(data) > 1 else data[0], preset=preset,
-            seeds=seeds, looks=looks, points=points, key=typed_key(key), out=out, fresh=fresh, progress=progress,
-            announce=announce,
+            seeds=seeds, looks=looks, minutes=minutes, points=points, key=typed_key(key), out=out, fresh=fresh,
+            progress=progress, announce=announce, foretell=print_outlooks,
         )  # fmt: skip
     where = f"{named(out)}/evidence/evidence.nc" if len(data) == 1 else f"a folder for each data set in {named(out)}"
     print(f"report: {named(out)}/report.html   data: {where}")
@@ -120,6 +127,18 @@ def print_figures(folder: str, kind: Literal["pdf", "svg", "png"]) -> None:
 
     written = write_figures(folder, kind)
     print(f"figures: {named(folder)}/{FIGURES}/   {count(len(written), 'file')}")
+
+
+def print_outlooks(outlooks: Sequence[Outlook]) -> None:
+    """What a time is enough for, before it is spent."""
+    for one in outlooks:
+        claims = len(one.within) + len(one.beyond)
+        of = f" on {one.data}" if len(outlooks) > 1 else ""
+        print(printable(f"in {one.minutes:g} min{of}: {len(one.within)} of {claims} claims about networks"), end="")
+        print("; out of reach, and not run:" if one.beyond else "")
+        for prospect in one.beyond:
+            print(printable(f"  {prospect.claim.id}: {prospect.in_words}"))
+    flush_output()
 
 
 def print_found(found: Verdicts | VerdictsByData) -> None:
@@ -171,8 +190,8 @@ def search_bounds(claims: tuple[str, ...], *, data: str, preset: str, seeds: int
     """The worst cell of every bound among the claims."""
     from ntkrobust.bounds.claims import AtLeast, AtMost
     from ntkrobust.data import load
+    from ntkrobust.workflows.resolving import resolve
     from ntkrobust.workflows.search import search
-    from ntkrobust.workflows.verify import resolve
 
     meant = resolve(list(claims) or None, preset)
     bounds = [(claim, origin) for claim, origin in meant if isinstance(claim.relation, AtMost | AtLeast)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 
@@ -53,6 +55,7 @@ class Examination:
         used, planned: networks that were needed, and those that no early decision would have left.
         measures: claim id → the measure that it speaks of.
         measured: name → each measure that networks were asked for, those of assumptions among them.
+        outlook: what was foretold of the time that was given, as ``verdicts.json`` holds it.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -66,6 +69,7 @@ class Examination:
     planned: Count
     measures: Mapping[str, Measure]
     measured: Mapping[str, Measure]
+    outlook: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,9 +108,9 @@ def examine(
         InputError: a claim names an unknown measure, one that needs what isn't there, or networks that don't exist;
             raised before anything is run.
     """
-    prepared = [_Prepared(part, key) for part in parts]
-    for one in prepared:  # cells of formulas are recorded too, without networks
-        one.networks.extend(demands_of(one.studies, {}), progress)
+    prepared = [Prepared(part, key) for part in parts]
+    for one in prepared:
+        one.begin(progress)
     places = [(one, study) for one in prepared for study in one.measured]
     decision = SequentialDecision(len(places), looks, max((part.points for part in parts), default=1))
     while (needed := decision.needs()) is not None:
@@ -116,18 +120,22 @@ def examine(
         decision.look([one.sample(study, needed.networks) for one, study in still_open])
     judged = list(zip(places, decision.verdicts, decision.networks, strict=True))
     return tuple(
-        one.examination([(verdict, seeds) for (of, _), verdict, seeds in judged if of is one], looks)
+        one.examination(
+            {study.claim.id: (verdict, seeds) for (of, study), verdict, seeds in judged if of is one},
+            looks,
+            {study.claim.id: looks.sizes[-1] for study in one.measured},
+        )
         for one in prepared
     )
 
 
-class _Prepared:
+class Prepared:
     """A part with its studies, checked, and its networks."""
 
-    def __init__(self, part: Part, key: jax.Array) -> None:
-        self._part = part
-        self._known = Known(part.data, InfiniteWidth(part.data, part.points))
-        self.studies = [study_of(claim, self._known) for claim in part.claims]
+    def __init__(self, part: Part, key: jax.Array, known: Known | None = None) -> None:
+        self.part = part
+        self.known = known or Known(part.data, InfiniteWidth(part.data, part.points))
+        self.studies = [study_of(claim, self.known) for claim in part.claims]
         self.measures = [
             (name, one)
             for study in self.studies
@@ -138,8 +146,12 @@ class _Prepared:
         self.networks = Networks(part.data, key, part.points, part.store)
         self.measured = [study for study in self.studies if not isinstance(study.claim.measure, Quantity)]
 
-    def run(self, seeds: Mapping[str, int], progress: Progress) -> None:
-        """Draw and train what open claims need: id → networks per trained cell."""
+    def begin(self, progress: Progress) -> None:
+        """Record every cell, also those of formulas, without networks."""
+        self.networks.extend(demands_of(self.studies, {}), progress)
+
+    def run(self, seeds: Mapping[str, int], progress: Progress, until: float = math.inf) -> None:
+        """Draw and train what open claims need: id → networks per trained cell; nothing is begun after ``until``."""
         unusable = out_of_reach(self.studies, seeds, self.networks, progress)
         records = self.networks.records
         wanted = {
@@ -149,21 +161,29 @@ class _Prepared:
             and cells_left(study, unusable)
             and not any(records[cell].failure for _, cell in study.cells)
         }
-        self.networks.extend(demands_of(self.studies, wanted, unusable), progress)
+        self.networks.extend(demands_of(self.studies, wanted, unusable), progress, until)
 
     def sample(self, study: Study, count: int) -> Examined:
         """What the networks say for a claim."""
-        return study.claim, samples_of(study, self.networks.records, count, self._known), study.side
+        return study.claim, samples_of(study, self.networks.records, count, self.known), study.side
 
-    def examination(self, judged: Sequence[tuple[Verdict, int]], looks: SequentialPlan) -> Examination:
-        """With the verdicts on claims about networks, in their order, and the networks each was reached on."""
-        part, records = self._part, self.networks.records
-        by_id = {study.claim.id: found for study, found in zip(self.measured, judged, strict=True)} | {
-            study.claim.id: (decide_arithmetic(study.claim, samples_of(study, records, 0, self._known)), 0)
+    def examination(
+        self, judged: Mapping[str, tuple[Verdict, int]], looks: SequentialPlan, planned: Mapping[str, int]
+    ) -> Examination:
+        """What is known of all claims.
+
+        Args:
+            judged: id of each claim about networks → its verdict, and the networks per trained cell it was reached on.
+            looks: see :class:`Examination`.
+            planned: id → networks per trained cell that were planned.
+        """
+        part, records = self.part, self.networks.records
+        by_id = dict(judged) | {
+            study.claim.id: (decide_arithmetic(study.claim, samples_of(study, records, 0, self.known)), 0)
             for study in self.studies
             if study not in self.measured
         }
-        planned = demands_of(self.studies, {study.claim.id: looks.sizes[-1] for study in self.measured})
+        wanted = demands_of(self.studies, planned)
         return Examination(
             verdicts=tuple(_capped(_with_points(by_id[claim.id][0], part)) for claim in part.claims),
             cells=tuple(tuple(cell for _, cell in study.cells) for study in self.studies),
@@ -173,7 +193,7 @@ class _Prepared:
             looks=looks,
             seeds=tuple(by_id[claim.id][1] for claim in part.claims),
             used=_count({cell: len(record.seeds) for cell, record in records.items()}),
-            planned=_count({cell: demand.networks for cell, demand in planned.items()}),
+            planned=_count({cell: demand.networks for cell, demand in wanted.items()}),
             measures={claim.id: measure_of_claim(claim) for claim in part.claims},
             measured=dict(self.measures),
         )

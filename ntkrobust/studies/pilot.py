@@ -7,7 +7,8 @@ the tests that follow are on independent networks, and their levels are what the
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -16,9 +17,11 @@ from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.reading import FLOW_TIMES
 from ntkrobust.bounds.verdicts import CellSample, axes_of
 from ntkrobust.data import Dataset
+from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.demands import demands_of
 from ntkrobust.studies.formulas import Known
 from ntkrobust.studies.predictions import InfiniteWidth
+from ntkrobust.studies.records import Demand
 from ntkrobust.studies.running import Networks, Progress
 from ntkrobust.studies.study import Study, samples_of, study_of
 
@@ -29,8 +32,20 @@ KEY = 2**32 - 3
 """What the key of a run is folded with for its pilot."""
 
 
+def pilot_networks(data: Dataset, key: jax.Array, points: int) -> Networks:
+    """The networks of the pilot of a run on these data, with this key."""
+    return Networks(data, jax.random.fold_in(key, KEY), points, rough=True)
+
+
 def settled(
-    claims: Sequence[Claim], data: Dataset, *, key: jax.Array, points: int, seeds: int, progress: Progress
+    claims: Sequence[Claim],
+    data: Dataset,
+    *,
+    drawn: Networks,
+    points: int,
+    seeds: int,
+    progress: Progress,
+    until: float = math.inf,
 ) -> list[Claim]:
     """The claims, each at a value of its reading at which a pilot gets there inside the assumptions.
 
@@ -40,28 +55,41 @@ def settled(
     Args:
         claims: the claims; those without alternatives are returned as they are.
         data: the data set.
-        key: the key of the run.
+        drawn: the networks of the pilot, which gets more of them.
         points: test points that measures are averaged over.
         seeds: networks that the run is going to train in each cell.
         progress: called after each cell with its description, how many are done, and the number of cells.
+        until: a time of :func:`time.monotonic` after which nothing more is tried: a claim that no pilot was run for
+            keeps its own value.
     """
     known = Known(data, InfiniteWidth(data, points))
-    drawn = Networks(data, jax.random.fold_in(key, KEY), points, rough=True)
     searches = {index: _Search(claim) for index, claim in enumerate(claims) if claim.alternatives}
     while waiting := {index: search for index, search in searches.items() if search.left}:
-        studies = {index: _of_ends(study_of(search.claim, known)) for index, search in waiting.items()}
-        demands = demands_of(list(studies.values()), {study.claim.id: 1 for study in studies.values()})
-        drawn.extend(
-            {
-                cell: dataclasses.replace(one, networks=min(one.networks, 1) * NETWORKS, room=seeds * one.networks)
-                for cell, one in demands.items()
-            },
-            progress,
-        )
+        studies = {index: of_ends(study_of(search.claim, known)) for index, search in waiting.items()}
+        demands = {
+            cell: dataclasses.replace(one, networks=min(one.networks, 1) * NETWORKS, room=seeds * one.networks)
+            for cell, one in demands_of(
+                list(studies.values()), {study.claim.id: 1 for study in studies.values()}
+            ).items()
+        }
+        forget_other_measures(drawn, demands)
+        drawn.extend(demands, progress, until)
         for index, study in studies.items():
-            samples = samples_of(_undrawn(study), drawn.records, NETWORKS, known)
-            waiting[index].found(_in_the_way(samples))
+            records = [drawn.records[cell] for _, cell in study.cells]
+            if any(not len(record.seeds) and not record.failure for record in records):
+                waiting[index].left = []  # no time is left to try it
+                continue
+            samples = samples_of(undrawn(study), drawn.records, NETWORKS, known)
+            waiting[index].found(in_the_way(samples))
     return [searches[index].settled() if index in searches else claim for index, claim in enumerate(claims)]
+
+
+def forget_other_measures(networks: Networks, demands: Mapping[Cell, Demand]) -> None:
+    """Forget cells of a pilot that were drawn for fewer measures than are wanted: a cell keeps those it began with."""
+    for cell, one in demands.items():
+        record = networks.records.get(cell)
+        if record is not None and len(record.seeds) and not set(one.measures) <= set(record.values):
+            del networks.records[cell]
 
 
 class _Search:
@@ -97,6 +125,8 @@ class _Search:
 
     def settled(self) -> Claim:
         """The claim at the value that serves; at its own, if none does."""
+        if self._best is None and not self._why:
+            return self._asked.read_at(self._wanted)
         if self._best is None:
             tried = ", ".join(f"{value:g}" for value in (self._wanted, *self._asked.alternatives))
             return self._asked.read_at(self._wanted, f"of {tried} no value serves: {self._why}")
@@ -104,7 +134,7 @@ class _Search:
         return self._asked.read_at(self._best, note)
 
 
-def _of_ends(study: Study) -> Study:
+def of_ends(study: Study) -> Study:
     """A study of the cells that are tried."""
     axes = axes_of(study.claim)
     kept = [one for one in study.cells if one[1] not in study.excluded]
@@ -118,12 +148,12 @@ def _of_ends(study: Study) -> Study:
     return dataclasses.replace(study, cells=tuple(one for one in kept if one[1] in ends))
 
 
-def _undrawn(study: Study) -> Study:
+def undrawn(study: Study) -> Study:
     """The study with one network per seed: a pilot counts its networks itself."""
     return dataclasses.replace(study, claim=dataclasses.replace(study.claim, draws=1))
 
 
-def _in_the_way(samples: Sequence[CellSample]) -> str:
+def in_the_way(samples: Sequence[CellSample]) -> str:
     """What of the first cell that does not serve, or ""."""
     for sample in samples:
         if sample.problem:

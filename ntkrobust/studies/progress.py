@@ -85,10 +85,15 @@ class Estimate:
 
 
 def _size(cell: Cell, networks: int, d: int, points: int) -> _Size:
+    kind = (cell.optimizer if cell.time != "initialization" else "", cell.time)
+    return _Size(kind, networks * work_of(cell, d, points))
+
+
+def work_of(cell: Cell, d: int, points: int) -> float:
+    """Multiplications of one network of a cell, about, if it takes all its steps."""
     trained = cell.time != "initialization"
     passes = points + (cell.n * cell.budget if trained else 0)
-    kind = (cell.optimizer if trained else "", cell.time)
-    return _Size(kind, float(networks) * cell.net.count_parameters(d) * passes)
+    return float(cell.net.count_parameters(d) * passes)
 
 
 def in_words(text: str, done: int, total: int, seconds: float) -> str:

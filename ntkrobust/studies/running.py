@@ -59,10 +59,11 @@ class Networks:
         self.records: dict[Cell, CellRecord] = {}
         self._data, self._key, self._points, self._store, self._rough = data, key, points, store, rough
 
-    def extend(self, demands: Mapping[Cell, Demand], progress: Progress) -> None:
+    def extend(self, demands: Mapping[Cell, Demand], progress: Progress, until: float = math.inf) -> None:
         """Run what is missing. A cell has to be asked for the same measures each time.
 
         A cell that fails is left with the networks that it has, and says why (``failure``); it is not tried again.
+        Cells that are not begun ``until`` a time of :func:`time.monotonic` are left with what they have.
 
         Raises:
             InputError: none of the cells that were asked for could be run, for reasons that lie in what was asked for.
@@ -80,7 +81,7 @@ class Networks:
         if self._store is not None:
             self._store.plan(missing)
         try:
-            self._run_all(missing, progress)
+            self._run_all(missing, progress, until)
         finally:
             if self._store is not None:
                 self._store.flush()
@@ -93,7 +94,7 @@ class Networks:
             self.records[cell] = dataclasses.replace(record, failure=failure)
         return failure
 
-    def _run_all(self, missing: Mapping[Cell, Demand], progress: Progress) -> None:
+    def _run_all(self, missing: Mapping[Cell, Demand], progress: Progress, until: float) -> None:
         """Run cells side by side and keep what they give."""
         # What is quick comes first, so that a mistake shows early.
         order = sorted(missing, key=lambda one: (one.time != "initialization", one.net.count_parameters(self._data.d)))
@@ -101,10 +102,14 @@ class Networks:
         wanted = {cell: missing[cell].networks - len(self.records[cell].seeds) for cell in order}
         estimate = Estimate(wanted, self._data.d, self._points)
         ended: SimpleQueue[tuple[Cell, Future[CellRecord]]] = SimpleQueue()
+
+        def begin(cell: Cell) -> CellRecord:
+            return nothing(cell) if time.monotonic() >= until else self._run(cell, missing[cell])
+
         with ThreadPoolExecutor(_workers()) as pool:
             try:
                 for cell in order:
-                    future = pool.submit(self._run, cell, missing[cell])
+                    future = pool.submit(begin, cell)
                     future.add_done_callback(lambda one, cell=cell: ended.put((cell, one)))  # type: ignore[misc]
                 for done in range(1, len(order) + 1):
                     cell, one = self._next(ended)
@@ -151,9 +156,10 @@ class Networks:
             if self._store is not None:
                 self._store.fail(cell, demand, reason, "".join(traceback.format_exception(error)))
             return [error]
-        self.records[cell] = self.records[cell].joined(piece)
-        if self._store is not None:
-            self._store.add(piece, demand)
+        if len(piece.seeds):
+            self.records[cell] = self.records[cell].joined(piece)
+            if self._store is not None:
+                self._store.add(piece, demand)
         return []
 
     def _run(self, cell: Cell, demand: Demand) -> CellRecord:

@@ -182,7 +182,7 @@ def _sample(study: Study, shown: dict[str, Any], record: CellRecord, networks: i
         seen = record.values.get(claim.measure_name, np.empty(0))
         return CellSample(values=seen, problem=record.failure, failed=True, **stated)
     if claim.measure_name not in record.values:
-        return CellSample(values=np.empty(0), problem="it was not run, since another cell failed", **stated)
+        return CellSample(values=np.empty(0), problem="not run: another cell failed, or time ran out", **stated)
     values = record.values[claim.measure_name][:networks]
     problem = problem_of(claim, record, networks, stated["reference"], known.data)
     checked = {name: float(np.mean(record.values[name][:networks])) for one in claim.assumptions for name in one.names}

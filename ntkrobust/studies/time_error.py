@@ -19,6 +19,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from ntkrobust.finite.measures.untrained import name_untrained
+from ntkrobust.studies.control import in_proportion
 
 TOLERANCES = (8e-3, 1e-3, 1.25e-4)
 """Of gradient flow, from the largest that may serve. Below the last one float32 limits what smaller steps could add."""
@@ -90,7 +91,7 @@ def _matters(values: Mapping[str, np.ndarray], name: str, networks: int) -> floa
     own, before = values[name], values.get(name_untrained(name))
     mean = float(np.mean(own))
     spread = float(np.std(own, ddof=1)) if len(own) > 1 else 0.0
-    if before is not None and len(own) > 1 and np.mean(before) > 0:
-        # Four networks are too few for a slope: in proportion.
-        spread = min(spread, float(np.std(own - mean / float(np.mean(before)) * before, ddof=1)))
+    if before is not None and len(own) > 1:
+        # Whatever the mean of the control is, the spread is the same.
+        spread = min(spread, float(np.std(in_proportion(own, before, 0.0), ddof=1)))
     return max(SHARE_OF_ERROR * spread / math.sqrt(networks), SMALLEST * abs(mean))

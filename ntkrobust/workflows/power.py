@@ -18,7 +18,8 @@ from ntkrobust.errors import InputError
 from ntkrobust.runtime.seeds import check_key
 from ntkrobust.studies.facts import facts_of
 from ntkrobust.studies.pilot import spreads_of
-from ntkrobust.workflows.verify import POINTS, SEEDS, resolve
+from ntkrobust.workflows.resolving import resolve
+from ntkrobust.workflows.verify import POINTS, SEEDS
 
 PILOT = MINIMUM_SEEDS
 """Networks per cell that the spread is seen on."""

@@ -20,8 +20,9 @@ from ntkrobust.errors import InputError
 from ntkrobust.networks.initializations import NAMED, Initialization
 from ntkrobust.runtime.seeds import THREEFRY
 from ntkrobust.values import Value
+from ntkrobust.workflows.resolving import resolve
 from ntkrobust.workflows.verdicts import Verdicts
-from ntkrobust.workflows.verify import SEEDS, resolve, verify
+from ntkrobust.workflows.verify import SEEDS, verify
 
 BUDGET = 32
 """Cells that a search tries."""

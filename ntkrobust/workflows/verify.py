@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import secrets
 import shlex
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,17 +15,13 @@ import jax
 import numpy as np
 
 from ntkrobust.bounds.claims import Claim
-from ntkrobust.bounds.claims.python_file import claims_in_python
-from ntkrobust.bounds.claims.toml_file import claims_in_toml
-from ntkrobust.bounds.papers.catalogue import catalogue, default_claims, select
-from ntkrobust.bounds.papers.facts import Facts
 from ntkrobust.bounds.statistics.sequential import SequentialPlan, look_sizes
 from ntkrobust.bounds.verdicts import Verdict
 from ntkrobust.checks import (
     MOST_SEEDS,
     check_flag,
     check_path,
-    check_sequence,
+    check_positive,
     check_text,
     instance,
     or_none,
@@ -43,13 +37,16 @@ from ntkrobust.reports.stored import NAMES
 from ntkrobust.reports.storing import store
 from ntkrobust.runtime.seeds import check_key
 from ntkrobust.studies.evidence import evidence_tree, verdicts_document
-from ntkrobust.studies.examining import Part, examine
+from ntkrobust.studies.examining import Examination, Part, examine
 from ntkrobust.studies.facts import facts_of
-from ntkrobust.studies.pilot import settled
+from ntkrobust.studies.pilot import pilot_networks, settled
+from ntkrobust.studies.running import Progress
 from ntkrobust.studies.store.store import CellStore, open_store
+from ntkrobust.studies.timed import Clock, Outlook, examine_within
 from ntkrobust.workflows import showing  # noqa: F401  lets verdicts draw themselves
 from ntkrobust.workflows.delivering import delivered
 from ntkrobust.workflows.progress import shown_progress
+from ntkrobust.workflows.resolving import claim_at, resolve, single_ids
 from ntkrobust.workflows.verdicts import Verdicts, VerdictsByData
 
 SEEDS = {"quick": 16, "standard": 32, "paper": 64}
@@ -73,6 +70,7 @@ POINTS = 64
     fresh=check_flag,
     seeds=or_none(whole(1, MOST_SEEDS)),
     looks=or_none(whole(1, MOST_LOOKS)),
+    minutes=or_none(check_positive),
     points=whole(1),
 )
 def verify(
@@ -85,12 +83,14 @@ def verify(
     preset: str = "quick",
     seeds: int | None = None,
     looks: int | None = None,
+    minutes: float | None = None,
     points: int = POINTS,
     out: str | Path | None = None,
     fresh: bool = False,
     key: jax.Array | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     announce: Callable[[Any], None] | None = None,
+    foretell: Callable[[Sequence[Outlook]], None] | None = None,
 ) -> Verdict | Verdicts | VerdictsByData:
     """Check claims on networks and say which hold.
 
@@ -108,6 +108,9 @@ def verify(
             16, 32 or 64 by preset.
         looks: verdicts are sought so many times, with ever more networks up to ``seeds``; a claim that is decided takes
             no more of them. Error rates stay what they are. By default 1, 3 or 3 by preset.
+        minutes: the time to spend, in place of ``seeds`` and ``looks``: networks of a pilot tell which claims it is
+            enough for, which get as many networks as it allows; the others are not run, and say how long they would
+            take. A run ends when its time is over, to some 10 %, and no sooner: more networks make intervals narrower.
         points: test points that measures are averaged over (the first so many).
         out: folder for ``report.html``, ``verdicts.json`` and ``evidence/``, which appear together or not at all; None
             writes nothing. It is this run's alone until that ends. What cells gave is stored in ``cells/`` there as
@@ -118,6 +121,8 @@ def verify(
             description is a text with attributes ``networks``, ``seconds`` and ``seconds_left``, which counts by what
             cells of that size have cost (None while that is unknown). By default a line in a notebook, else nothing.
         announce: called with the verdicts before anything is written or drawn.
+        foretell: called with a list, an :class:`~ntkrobust.studies.timed.Outlook` for each data set, once the pilot
+            has told what ``minutes`` are enough for.
 
     Returns:
         A :class:`Verdict` for a single claim; :class:`Verdicts` for several, a file or a paper;
@@ -127,11 +132,16 @@ def verify(
         InputError: anything about the arguments that can't work, before anything is run.
         NotWrittenError: the results can't be written; its ``found`` are the :class:`Verdicts`.
     """
+    clock = None if minutes is None else Clock(60 * minutes)
+    if minutes is not None and (seeds is not None or looks is not None):
+        raise InputError("minutes say how many networks there are: give no seeds or looks beside them")
     tasks = [_task(claims, one, preset, everything, only, at) for one in each(data)]
     _check_apart(tasks)
     seeds = SEEDS[preset] if seeds is None else seeds
     looks = LOOKS[preset] if looks is None else looks
+    plan = SequentialPlan(look_sizes(seeds, looks))
     key = check_key(key)
+    started = datetime.now(UTC)
 
     def work() -> list[Verdicts]:
         with contextlib.ExitStack() as stack:
@@ -139,9 +149,20 @@ def verify(
                 stack.enter_context(open_store(place, task.loaded, key, points, reuse=not fresh))
                 for task, place in zip(tasks, _places(tasks, out), strict=True)
             ]
-            return _examined(
-                tasks, stores, preset=preset, seeds=seeds, looks=looks, points=points, key=key, at=at, progress=progress
-            )
+            parts = [
+                Part([claim for claim, _ in task.chosen], task.loaded, min(points, len(task.loaded.x_test)), kept)
+                for task, kept in zip(tasks, stores, strict=True)
+            ]
+            shown = shown_progress(progress)
+            if clock is not None:
+                tell = foretell or (lambda outlooks: None)
+                found = examine_within(parts, clock, key=key, progress=shown, foretell=tell)
+            else:
+                found = examine(_settled(parts, key, seeds, shown), looks=plan, key=key, progress=shown)
+            return [
+                _verdicts(examination, task, tasks, kept, preset=preset, points=points, key=key, at=at, started=started)
+                for examination, task, kept in zip(found, tasks, stores, strict=True)
+            ]
 
     if len(tasks) > 1:
         by_name = [task.name for task in tasks]
@@ -150,7 +171,7 @@ def verify(
             out=out, names=SEVERAL_NAMES, announce=announce, store=write_several,
         )  # fmt: skip
     verdicts = delivered(lambda: work()[0], out=out, names=NAMES, announce=announce, store=write)
-    single = isinstance(claims, Claim) or (isinstance(claims, str) and claims in _single_ids(preset))
+    single = isinstance(claims, Claim) or (isinstance(claims, str) and claims in single_ids(preset))
     return verdicts[0] if single else verdicts
 
 
@@ -224,67 +245,69 @@ def _places(tasks: Sequence[_Task], out: str | Path | None) -> list[Path | str |
     return [Path(out) / place for place in folders([task.name for task in tasks])]
 
 
-def _examined(
+def _settled(parts: Sequence[Part], key: jax.Array, seeds: int, progress: Progress) -> list[Part]:
+    """With claims at the values of their readings that a pilot chose."""
+    return [
+        dataclasses.replace(
+            part,
+            claims=settled(
+                part.claims,
+                part.data,
+                drawn=pilot_networks(part.data, key, part.points),
+                points=part.points,
+                seeds=seeds,
+                progress=progress,
+            ),
+        )
+        for part in parts
+    ]
+
+
+def _verdicts(
+    examination: Examination,
+    task: _Task,
     tasks: Sequence[_Task],
-    stores: Sequence[CellStore | None],
+    stored: CellStore | None,
     *,
     preset: str,
-    seeds: int,
-    looks: int,
     points: int,
     key: jax.Array,
     at: Mapping[str, Any] | None,
-    progress: Callable[[str, int, int], None] | None,
-) -> list[Verdicts]:
-    """Verdicts on claims that were chosen, judged together, and the arguments of :func:`verify`, checked."""
-    started, clock = datetime.now(UTC), time.perf_counter()
-    progress = shown_progress(progress)
-    parts = []
-    for task, kept in zip(tasks, stores, strict=True):
-        seen = min(points, len(task.loaded.x_test))
-        plain = [claim for claim, _ in task.chosen]
-        claims = settled(plain, task.loaded, key=key, points=seen, seeds=seeds, progress=progress)
-        parts.append(Part(claims, task.loaded, seen, kept))
-    plan = SequentialPlan(look_sizes(seeds, looks))
-    found = []
-    for task, part, examination in zip(
-        tasks, parts, examine(parts, looks=plan, key=key, progress=progress), strict=True
-    ):
-        judged = [
-            dataclasses.replace(
-                verdict,
-                # As many networks as the verdict rests on, at once.
-                command=_command(
-                    claim, origin, task.data, preset=preset, seeds=used or seeds, points=points, key=key, at=at
-                ),
-                data=task.loaded.name,
-            )
-            for verdict, used, (claim, origin) in zip(examination.verdicts, examination.seeds, task.chosen, strict=True)
-        ]
-        inputs = {
-            "claims": [claim.id for claim, _ in task.chosen],
-            "data": task.loaded.as_json(),
-            "preset": preset,
-            "seeds": seeds,
-            "looks": list(plan.sizes),
-            "points": part.points,
-            "key": np.asarray(jax.random.key_data(key)).tolist(),
-            **({} if len(tasks) == 1 else {"judged_with": [one.name for one in tasks if one is not task]}),
-        }
-        timing = {
-            "started": started.isoformat(timespec="seconds"),
-            "seconds": time.perf_counter() - clock,
-            "cells": len(examination.records),
-            **({} if part.store is None else {"cells_reused": len(part.store.reused)}),
-        }
-        complete = dataclasses.replace(examination, verdicts=tuple(judged))
-        document = verdicts_document(complete, inputs, timing) | {"run": {"id": secrets.token_hex(8)}}
-        found.append(Verdicts(judged, evidence_tree(complete, inputs), document))
-    return found
-
-
-def _single_ids(preset: str) -> set[str]:
-    return {claim.id for claim in catalogue(preset)}
+    started: datetime,
+) -> Verdicts:
+    """What was found on a data set, with what reproduces it."""
+    sizes = examination.looks.sizes
+    judged = [
+        dataclasses.replace(
+            verdict,
+            # As many networks as the verdict rests on, at once.
+            command=_command(
+                claim, origin, task.data, preset=preset, seeds=used or sizes[-1], points=points, key=key, at=at
+            ),
+            data=task.loaded.name,
+        )
+        for verdict, used, (claim, origin) in zip(examination.verdicts, examination.seeds, task.chosen, strict=True)
+    ]
+    inputs = {
+        "claims": [claim.id for claim, _ in task.chosen],
+        "data": task.loaded.as_json(),
+        "preset": preset,
+        "seeds": sizes[-1],
+        "looks": list(sizes),
+        **examination.outlook,
+        "points": examination.points,
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+        **({} if len(tasks) == 1 else {"judged_with": [one.name for one in tasks if one is not task]}),
+    }
+    timing = {
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": (datetime.now(UTC) - started).total_seconds(),
+        "cells": len(examination.records),
+        **({} if stored is None else {"cells_reused": len(stored.reused)}),
+    }
+    complete = dataclasses.replace(examination, verdicts=tuple(judged))
+    document = verdicts_document(complete, inputs, timing) | {"run": {"id": secrets.token_hex(8)}}
+    return Verdicts(judged, evidence_tree(complete, inputs), document)
 
 
 def _command(
@@ -315,69 +338,3 @@ def _command(
         more += "".join(f" --at {shlex.quote(f'{axis}={value}')}" for axis, value in at.items())
     of = f"{shlex.quote(origin)} --preset {preset} --data {shlex.quote(str(data))} --seeds {seeds}"
     return f"ntkrobust verify {of}{more}"
-
-
-def claim_at(claim: Claim, at: Mapping[str, Any]) -> Claim:
-    """The claim on a single cell: the axes of its grid at the values given, or at the only one they have.
-
-    Raises:
-        InputError: an axis is not one of the grid, is left open, or the relation needs more than one cell.
-    """
-    at = dict(at)
-    if "time" in at:
-        if claim.reading.value is None:
-            raise InputError(f"claim {claim.id}: its reading, {claim.reading}, has no value to be set by time")
-        claim = claim.read_at(at.pop("time"))
-    stray = [axis for axis in at if axis not in claim.grid]
-    if stray:
-        raise InputError(f"claim {claim.id}: its grid has no axis {shown(stray[0])}, only {', '.join(claim.grid)}")
-    left_open = [axis for axis, values in claim.grid.items() if axis not in at and len(values) > 1]
-    if left_open:
-        raise InputError(f"claim {claim.id}: a single cell needs values for {', '.join(left_open)} too")
-    return dataclasses.replace(claim, grid={axis: (at.get(axis, values[0]),) for axis, values in claim.grid.items()})
-
-
-def resolve(
-    claims: Claim | str | Sequence[Claim | str] | None,
-    preset: str,
-    everything: bool = False,
-    facts: Facts | None = None,
-) -> list[tuple[Claim, str | None]]:
-    """The claims meant, in the order given, each with what names it on the command line (None for objects).
-
-    Raises:
-        InputError: a name means nothing, a file has no claims, or two claims share an id.
-    """
-    catalogue(preset)  # an unknown preset is refused also where no catalogued claim is asked for
-    if claims is None:
-        return [(claim, claim.id) for claim in (catalogue if everything else default_claims)(preset, facts)]
-    chosen: list[tuple[Claim, str | None]] = []
-    for one in [claims] if isinstance(claims, str | Claim) else check_sequence(claims, "claims"):
-        if isinstance(one, Claim):
-            found: list[tuple[Claim, str | None]] = [(one, None)]
-        elif isinstance(one, str) and (one.endswith((".py", ".toml")) or (os.sep in one and Path(one).is_file())):
-            found = [(claim, one) for claim in claims_in_file(one)]
-        elif isinstance(one, str):
-            found = [(claim, claim.id) for claim in select([one], preset, everything, facts)]
-        else:
-            raise InputError(f"a claim is a Claim, an id, a paper, a .py or a .toml file, got {shown(one)}")
-        chosen += [(claim, origin) for claim, origin in found if all(claim != other for other, _ in chosen)]
-    ids = [claim.id for claim, _ in chosen]
-    for claim_id in ids:
-        if ids.count(claim_id) > 1:
-            raise InputError(f"two claims have the id {claim_id!r}: give one of them another")
-    if not chosen:
-        raise InputError("no claims were given")
-    return chosen
-
-
-def claims_in_file(path: str) -> list[Claim]:
-    """The claims of a TOML file, or the :class:`Claim` objects that a Python file defines at its top level, in order.
-
-    A Python file is your own code and is run as such (:func:`claims_in_python`). A TOML file is data, as is all that
-    this package stores: nothing of it is ever executed.
-
-    Raises:
-        InputError: there is no such file, it fails, or it defines no claims.
-    """
-    return claims_in_toml(path) if path.endswith(".toml") else claims_in_python(path)

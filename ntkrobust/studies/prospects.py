@@ -1,0 +1,191 @@
+r"""What a pilot foretells: how many networks would settle a claim, and how long they take on this machine.
+
+A few networks say little of a mean. So a claim is called out of reach only where it would be by the better of three
+readings of what they show: their means as they are, and moved by one standard error either way (along the axis that
+the claim speaks of; up and down where it speaks of none).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from scipy import special
+
+from ntkrobust.bounds.claims.claim import Claim
+from ntkrobust.bounds.claims.relations import AtLeast, AtMost
+from ntkrobust.bounds.statistics import MINIMUM_SEEDS
+from ntkrobust.bounds.verdicts import CellSample, axes_of
+from ntkrobust.bounds.verdicts.judging import judge
+from ntkrobust.bounds.verdicts.labelling import enough_cells
+from ntkrobust.bounds.verdicts.stating import facets_along
+from ntkrobust.studies.cells import Cell
+from ntkrobust.studies.control import in_proportion
+from ntkrobust.studies.costs import Costs
+from ntkrobust.studies.demands import demands_of
+from ntkrobust.studies.formulas import Known
+from ntkrobust.studies.pilot import NETWORKS, forget_other_measures, in_the_way, of_ends, undrawn
+from ntkrobust.studies.progress import duration
+from ntkrobust.studies.records import CellRecord, nothing
+from ntkrobust.studies.running import Networks, Progress
+from ntkrobust.studies.study import Study, samples_of
+
+NO_PILOT = "no time for a pilot of it"
+"""What is foretold of claims that the time ran out for."""
+
+SEEDS = 16
+"""Networks per trained cell whose time is told where a pilot names no number."""
+
+UNTRAINED = 256
+"""Networks of each untrained cell of a pilot, which cost next to nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Prospect:
+    """What a pilot foretells of a claim.
+
+    Attributes:
+        claim: the claim.
+        seeds: networks per trained cell that would likely settle it, over the claim's draws; None where no number
+            would, as far as the pilot can tell.
+        reason: why nothing is foretold, or what is in the way, or "".
+        seconds: that they take on this machine, or where none are known, :data:`SEEDS`; None if unknown.
+    """
+
+    claim: Claim
+    seeds: int | None
+    reason: str = ""
+    seconds: float | None = None
+
+    @property
+    def in_words(self) -> str:
+        """``about 48 seeds, 7 min, would settle it``."""
+        if self.seeds is not None:
+            took = "" if self.seconds is None else f", {duration(self.seconds)},"
+            return f"about {self.seeds} seeds{took} would settle it"
+        took = "" if self.seconds is None else f" ({SEEDS} seeds take about {duration(self.seconds)})"
+        return f"{self.reason}{took}"
+
+
+def run_pilot(
+    study: Study, networks: Networks, costs: Costs, seeds: int, progress: Progress, seconds: float, until: float
+) -> None:
+    """Draw the networks that a prospect is seen on: those of the ends of the grid.
+
+    None are drawn where they would take longer than there is time, as far as that is known.
+
+    Args:
+        study: the claim on its grid.
+        networks: of the pilot.
+        costs: where is noted what they take.
+        seeds: networks per trained cell that the programs are to serve.
+        progress, until: as of :meth:`~ntkrobust.studies.running.Networks.extend`.
+        seconds: that there are.
+    """
+    demands = {}
+    for cell, one in demands_of([of_ends(study)], {study.claim.id: seeds}).items():
+        if one.networks:
+            wanted = UNTRAINED if cell.time == "initialization" else NETWORKS
+            demands[cell] = dataclasses.replace(one, networks=wanted, room=one.networks)
+    forget_other_measures(networks, demands)
+    if costs.seconds(demands, networks) > seconds:
+        return
+    # A call that compiles, one of few networks, one of many.
+    for share in (16, 4, 1):
+        with costs.watched(networks, pilot=True):
+            part = {cell: dataclasses.replace(one, networks=one.networks // share) for cell, one in demands.items()}
+            networks.extend(part, progress, until)
+
+
+def prospect_of(study: Study, records: Mapping[Cell, CellRecord], known: Known, level: float) -> Prospect:
+    """What the records of a pilot foretell of a claim that is to be tested at a level."""
+    tried = of_ends(study)
+    seen = [records.get(cell) for _, cell in tried.cells]
+    if any(record is None or not (len(record.seeds) or record.failure) for record in seen):
+        return Prospect(study.claim, None, NO_PILOT)
+    every = {cell: records.get(cell, nothing(cell)) for _, cell in study.cells}
+    samples = samples_of(undrawn(study), every, UNTRAINED, known)
+    ends = {cell for _, cell in tried.cells}
+    problem = in_the_way([one for one, (_, cell) in zip(samples, study.cells, strict=True) if cell in ends])
+    if problem:
+        return Prospect(study.claim, None, problem)
+    worlds = [_usable(study, world) for world in _worlds(study, samples, records)]
+    if not worlds[0] or not enough_cells(study.claim, samples, worlds[0]):
+        return Prospect(study.claim, MINIMUM_SEEDS)  # what is to be said needs no more
+    needed = [judge(study.claim, world, level, side=study.side).seeds_needed for world in worlds]
+    found = min((one for one in needed if one is not None), default=None)
+    return Prospect(study.claim, found, "" if found else "no number of networks would settle it, by the pilot")
+
+
+def _usable(study: Study, samples: Sequence[CellSample]) -> tuple[CellSample, ...]:
+    """Those that are tested: in scope, with something stated for them, and a mean that changes can be relative to."""
+    relation = study.claim.relation
+
+    def says_nothing(one: CellSample) -> bool:
+        if not isinstance(relation, AtMost | AtLeast) or one.reference is None:
+            return False
+        return relation.says_nothing(one.reference)
+
+    return tuple(
+        one
+        for one, (_, cell) in zip(samples, study.cells, strict=True)
+        if cell not in study.excluded and len(one.values) and np.all(one.values > 0) and not says_nothing(one)
+    )
+
+
+def _worlds(
+    study: Study, samples: Sequence[CellSample], records: Mapping[Cell, CellRecord]
+) -> Iterator[list[CellSample]]:
+    """Samples of as few networks as are judged, with the means and spreads that a pilot shows, and next to them."""
+    seen = {
+        position: _seen(study, cell, sample, records)
+        for position, ((_, cell), sample) in enumerate(zip(study.cells, samples, strict=True))
+        if len(sample.values)
+    }
+    axes = axes_of(study.claim)
+    # Where nothing is said along an axis, a cell has only itself to be estimated from.
+    facets = facets_along(axes[0], samples) if axes else [[position] for position in seen]
+    for shift in (0.0, 1.0, -1.0):
+        logs: dict[int, tuple[float, float]] = {}
+        for facet in facets:
+            ranks = [rank for rank, position in enumerate(facet) if position in seen]
+            if not ranks:
+                continue
+            means, spreads, errors = np.array([seen[facet[rank]] for rank in ranks]).T
+            # One standard error of the change over the range, half at each end; of a cell alone, of itself.
+            tilt = np.linspace(-0.5, 0.5, len(facet)) * math.hypot(errors[0], errors[-1]) if axes else errors
+            for rank, position in enumerate(facet):
+                logs[position] = (
+                    float(np.interp(rank, ranks, means) + shift * tilt[rank]),
+                    float(np.interp(rank, ranks, spreads)),
+                )
+        yield [
+            dataclasses.replace(one, values=_lognormal(*logs[position], study.claim.draws, position))
+            if position in logs
+            else one
+            for position, one in enumerate(samples)
+        ]
+
+
+def _seen(
+    study: Study, cell: Cell, sample: CellSample, records: Mapping[Cell, CellRecord]
+) -> tuple[float, float, float]:
+    """The logarithm of the mean of a cell, the relative spread of its networks, and the relative standard error."""
+    values, control = sample.values, study.controls.get(cell)
+    if control is not None:
+        values = in_proportion(values, records[cell].values[control.measure.name][: len(values)], control.mean)
+    mean = float(np.mean(values))
+    spread = float(np.std(values, ddof=1)) / abs(mean) if len(values) > 1 and mean else 0.0
+    return math.log(mean) if mean > 0 else -math.inf, spread, spread / math.sqrt(len(values))
+
+
+def _lognormal(log_mean: float, spread: float, draws: int, seed: int) -> np.ndarray:
+    """(12 draws,) values that are as lognormal as so few can be, in random order."""
+    count = MINIMUM_SEEDS * draws
+    sigma = math.sqrt(math.log1p(max(spread, 1e-9) ** 2))
+    normal = special.ndtri((np.arange(count) + 0.5) / count)
+    normal /= np.std(normal, ddof=1)
+    values = np.exp(sigma * normal)
+    return math.exp(log_mean) * np.random.default_rng(seed).permutation(values / np.mean(values))
