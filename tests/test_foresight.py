@@ -85,3 +85,32 @@ def test_the_command_and_its_mistakes(capsys: pytest.CaptureFixture) -> None:
     ):
         assert run(["power", *arguments]) == 2
         assert sentence in capsys.readouterr().err
+
+
+def test_a_wished_effect_has_its_number_of_networks(capsys: pytest.CaptureFixture) -> None:
+    claim = about(ntr.IncreasesIn("depth"), grid={"initialization": ("he",), "depth": (2, 4, 8), "width": (16,)})
+    (found,) = ntr.power(claim, cv=0.2, effect=1.3)
+    assert found.seeds_needed == planning.networks_needed(ntr.IncreasesIn("depth"), cv=0.2, effect=1.3, cells=3)
+    # so many do show it, and half as many don't
+    assert found.seeds_needed is not None
+    shown, half = (
+        planning.power(ntr.IncreasesIn("depth"), cv=0.2, effect=1.3, n=n, cells=3)
+        for n in (found.seeds_needed, found.seeds_needed // 2)
+    )
+    assert half < 0.85 < shown
+    assert found.seconds is None, "no network was drawn"
+    with pytest.raises(ntr.InputError, match="above 1"):
+        ntr.power(claim, cv=0.2, effect=0.9)
+    assert run(["power", "zhu2022/width-over/measured@equal-loss", "--effect", "1.2", "--cv", "0.1"]) == 0
+    printed = capsys.readouterr().out
+    assert "seeds for ×1.2" in printed
+    assert "design: interpolation threshold" in printed
+
+
+def test_a_pilot_tells_how_long_networks_take() -> None:
+    claim = about(ntr.AtMost(lambda: 9.0), grid={"initialization": ("he",), "depth": (2,), "width": (8,)}, draws=4)
+    (few,) = ntr.power(claim, seeds=12, points=2)
+    (many,) = ntr.power(claim, seeds=12_000, points=2)
+    assert few.seconds is not None
+    assert many.seconds is not None
+    assert many.seconds > few.seconds > 0

@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import jax
-import numpy as np
 
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.reading import FLOW_TIMES
@@ -162,31 +161,3 @@ def in_the_way(samples: Sequence[CellSample]) -> str:
             seen = ", ".join(f"{name} {value:.2g}" for name, value in sample.checked.items())
             return f"the assumptions fail at {sample} ({seen})"
     return ""
-
-
-def spreads_of(
-    claims: Sequence[Claim], data: Dataset, *, networks: int, key: jax.Array, points: int, progress: Progress
-) -> list[float | None]:
-    """How much networks of a cell differ, seen on few of them: standard deviation over mean of each claim's measure.
-
-    Of the first and the last cell of its grid that is in scope, the larger; None where neither could be used, or
-    nothing varies. Arguments as for :func:`settled`, with so many ``networks`` per trained cell.
-    """
-    known = Known(data, InfiniteWidth(data, points))
-    studies = []
-    for claim in claims:
-        study = study_of(claim, known)
-        kept = [one for one in study.cells if one[1] not in study.excluded]
-        studies.append(dataclasses.replace(study, cells=tuple(kept[index] for index in {0, len(kept) - 1} if kept)))
-    drawn = Networks(data, key, points, rough=True)
-    drawn.extend(demands_of(studies, {study.claim.id: networks for study in studies}), progress)
-    found: list[float | None] = []
-    for study in studies:
-        spreads = [0.0]
-        for sample in samples_of(study, drawn.records, networks, known):
-            if len(sample.values) > 1 and not sample.problem:
-                geometric = study.claim.reading.functional == "geometric mean"
-                values = np.log(sample.values) if geometric else sample.values / np.mean(sample.values)
-                spreads.append(float(np.std(values, ddof=1)))
-        found.append(max(spreads) or None)
-    return found

@@ -189,3 +189,39 @@ def _lognormal(log_mean: float, spread: float, draws: int, seed: int) -> np.ndar
     normal /= np.std(normal, ddof=1)
     values = np.exp(sigma * normal)
     return math.exp(log_mean) * np.random.default_rng(seed).permutation(values / np.mean(values))
+
+
+def spreads_of(
+    studies: Sequence[Study], drawn: Networks, known: Known, *, seeds: int, costs: Costs, progress: Progress
+) -> list[float | None]:
+    """How much networks of a cell differ, seen on few of them: standard deviation over mean of each claim's measure.
+
+    Args:
+        studies: the claims on their grids.
+        drawn: the networks of a pilot.
+        known: what formulas are evaluated with.
+        seeds: networks per trained cell to see it on.
+        costs: where is noted what they take.
+        progress: called after each cell with its description, how many are done, and the number of cells.
+
+    Returns:
+        Of the first and the last cell of each grid that is in scope, the larger; None where neither could be used, or
+        nothing varies.
+    """
+    ends = []
+    for study in studies:
+        kept = [one for one in study.cells if one[1] not in study.excluded]
+        ends.append(dataclasses.replace(study, cells=tuple(kept[index] for index in {0, len(kept) - 1} if kept)))
+    for share in (1, seeds // 2, seeds):
+        with costs.watched(drawn, pilot=True):
+            drawn.extend(demands_of(ends, {study.claim.id: share for study in ends}), progress)
+    found: list[float | None] = []
+    for study in ends:
+        spreads = [0.0]
+        for sample in samples_of(study, drawn.records, seeds, known):
+            if len(sample.values) > 1 and not sample.problem:
+                geometric = study.claim.reading.functional == "geometric mean"
+                values = np.log(sample.values) if geometric else sample.values / np.mean(sample.values)
+                spreads.append(float(np.std(values, ddof=1)))
+        found.append(max(spreads) or None)
+    return found

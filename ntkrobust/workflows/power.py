@@ -11,18 +11,27 @@ import jax
 from ntkrobust.bounds.claims import AtLeast, AtMost, Claim, Equals, OrderAtLeast, OrderAtMost, Quantity, ScalesAs, Trend
 from ntkrobust.bounds.statistics import MINIMUM_SEEDS
 from ntkrobust.bounds.verdicts import LEVEL, POWER, axes_of
-from ntkrobust.bounds.verdicts.planning import Outcome, detectable_effect
+from ntkrobust.bounds.verdicts.planning import Outcome, detectable_effect, networks_needed
 from ntkrobust.checks import MOST_SEEDS, check_positive, or_none, takes, whole
 from ntkrobust.data import Data, load
 from ntkrobust.errors import InputError
 from ntkrobust.runtime.seeds import check_key
+from ntkrobust.studies.costs import Costs
+from ntkrobust.studies.demands import demands_of
 from ntkrobust.studies.facts import facts_of
-from ntkrobust.studies.pilot import spreads_of
+from ntkrobust.studies.formulas import Known
+from ntkrobust.studies.predictions import InfiniteWidth
+from ntkrobust.studies.prospects import spreads_of
+from ntkrobust.studies.running import Networks
+from ntkrobust.studies.study import study_of
 from ntkrobust.workflows.resolving import resolve
 from ntkrobust.workflows.verify import POINTS, SEEDS
 
 PILOT = MINIMUM_SEEDS
 """Networks per cell that the spread is seen on."""
+
+LARGEST = 4096
+"""More networks per cell than this are not looked at."""
 
 REPETITIONS = 500
 """Simulated experiments behind each figure."""
@@ -39,6 +48,9 @@ class Foresight:
         supports: the smallest effect by which the claim, if true, is supported; a factor as
             :func:`~ntkrobust.bounds.verdicts.planning.ground_truth` describes it, infinite if there is none.
         refutes: the smallest effect by which the claim, if false, is refuted.
+        seconds: that the networks take on this machine, of this claim alone; None where no pilot was run.
+        seeds_needed: networks per trained cell, over the claim's draws, by which an effect that was asked for is shown
+            if the claim is true; None without one, and where :data:`LARGEST` networks don't show it.
     """
 
     claim: Claim
@@ -46,6 +58,8 @@ class Foresight:
     cv: float | None
     supports: float
     refutes: float
+    seconds: float | None = None
+    seeds_needed: int | None = None
 
     @property
     def supported(self) -> str:
@@ -106,6 +120,7 @@ def power(
     preset: str = "quick",
     seeds: int | None = None,
     cv: float | None = None,
+    effect: float | None = None,
     points: int = POINTS,
     key: jax.Array | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -119,6 +134,8 @@ def power(
         claims, data, preset, seeds, points, progress: as of :func:`~ntkrobust.verify`.
         cv: standard deviation over mean of the measure between networks. By default it is seen on 12 networks (times
             ``claim.draws`` where nothing is trained) in two cells of each grid.
+        effect: how plainly the claim is true, a factor above 1 as
+            :func:`~ntkrobust.bounds.verdicts.planning.ground_truth` describes it: how many networks would show it?
         key: a typed key, by default ``jax.random.key(0)``.
 
     Returns:
@@ -134,32 +151,44 @@ def power(
     if not meant:
         raise InputError("claims about formulas need no networks")
     seeds = SEEDS[preset] if seeds is None else seeds
+    if effect is not None and check_positive("effect", effect) <= 1:
+        raise InputError(f"an effect is a factor above 1, got {effect!r}")
+    took: list[float | None] = [None] * len(meant)
     if cv is None:
         points = min(points, len(loaded.x_test))
+        known, costs = Known(loaded, InfiniteWidth(loaded, points)), Costs(loaded.d, points)
+        studies = [study_of(claim, known) for claim in meant]
         # Other networks than those that will judge.
-        drawn_from = jax.random.fold_in(check_key(key), 2**32 - 2)
-        spreads = spreads_of(
-            meant, loaded, networks=PILOT, key=drawn_from, points=points, progress=progress or (lambda *_: None)
-        )
+        drawn = Networks(loaded, jax.random.fold_in(check_key(key), 2**32 - 2), points, rough=True)
+        spreads = spreads_of(studies, drawn, known, seeds=PILOT, costs=costs, progress=progress or (lambda *_: None))
+        took = [costs.seconds(demands_of([study], {study.claim.id: seeds})) for study in studies]
     else:
         spreads = [check_positive("cv", cv)] * len(meant)
     return [
-        _foresee(claim, seeds * claim.draws, spread, len(meant)) for claim, spread in zip(meant, spreads, strict=True)
+        _foresee(claim, seeds * claim.draws, spread, len(meant), seconds, effect)
+        for claim, spread, seconds in zip(meant, spreads, took, strict=True)
     ]
 
 
-def _foresee(claim: Claim, networks: int, cv: float | None, claims: int) -> Foresight:
+def _foresee(
+    claim: Claim, networks: int, cv: float | None, claims: int, seconds: float | None, wished: float | None
+) -> Foresight:
     if cv is None:
-        return Foresight(claim, networks, None, math.inf, math.inf)
+        return Foresight(claim, networks, None, math.inf, math.inf, seconds)
     axes = axes_of(claim)
     all_cells = math.prod(map(len, claim.grid.values()))
     cells = len(claim.grid[axes[0]]) if axes else all_cells
     facets = sum(all_cells // len(claim.grid[axis]) for axis in axes) or 1
+    level = LEVEL / claims
 
     def effect(outcome: Outcome) -> float:
         return detectable_effect(
-            claim.relation, cv=cv, n=networks, outcome=outcome, cells=cells, facets=facets, level=LEVEL / claims,
+            claim.relation, cv=cv, n=networks, outcome=outcome, cells=cells, facets=facets, level=level,
             repetitions=REPETITIONS,
         )  # fmt: skip
 
-    return Foresight(claim, networks, cv, effect("supported"), effect("refuted"))
+    needed = None
+    if wished is not None:
+        needed = networks_needed(claim.relation, cv=cv, effect=wished, cells=cells, level=level, largest=LARGEST)
+    seeds = None if needed is None else math.ceil(needed / claim.draws)
+    return Foresight(claim, networks, cv, effect("supported"), effect("refuted"), seconds, seeds)
