@@ -19,7 +19,8 @@ from ntkrobust.data.given import training_points
 from ntkrobust.errors import InputError
 from ntkrobust.kernels import memory
 from ntkrobust.kernels.accuracy import series_terms
-from ntkrobust.kernels.ensemble_at import EnsembleAt, Factorization
+from ntkrobust.kernels.ensemble_at import EnsembleAt
+from ntkrobust.kernels.factorization import Factorization
 from ntkrobust.kernels.layers import check_variances, layers_of, resolve_parameterization
 from ntkrobust.kernels.spectrum import diagnose, eigh, response
 from ntkrobust.kernels.tiles import kernel_matrices
@@ -152,7 +153,8 @@ class InfiniteEnsemble(Value):
         """
         error = self.conditioning.series_error
         found = response(self._factors.eigenvalues, self.conditioning, time, self.learning_rate, error)
-        return EnsembleAt(self.net, self._model, self._layers, self._factors, found, float(time), self.ridge, error)
+        return EnsembleAt(self.net, self._model, self._layers, self._factors, found, float(time), self.ridge, error,
+                          self.learning_rate)  # fmt: skip
 
     def __repr__(self) -> str:
         n, d = self._factors.x_train.shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,60 +16,21 @@ from ntkrobust.checks import LARGEST_SEED, check_flag, check_integer, check_not_
 from ntkrobust.data.checks import as_choice, as_inputs
 from ntkrobust.errors import InputError
 from ntkrobust.kernels import ensemble_programs as programs
-from ntkrobust.kernels import gaussian, trained
+from ntkrobust.kernels import gaussian, trained, width_order
 from ntkrobust.kernels.accuracy import series_terms
-from ntkrobust.kernels.gradient_law import SAMPLES, GradientLaw
+from ntkrobust.kernels.factorization import Factorization
+from ntkrobust.kernels.gradient_law import SAMPLES, GradientLaw, GradientMoments
 from ntkrobust.kernels.layers import Layers, check_variances
 from ntkrobust.kernels.linearised_draws import dual_norm, joint_draws, survives
 from ntkrobust.kernels.memory import batch_rows, few_rows
 from ntkrobust.kernels.tiles import blocks, padded_blocks
 from ntkrobust.kernels.trained import Model, Training
 from ntkrobust.networks.mlp import MLP
-from ntkrobust.values import Value, equal_tuples, hash_of_tuple
+from ntkrobust.values import Value
 
 Array = npt.NDArray[np.float64]
 
 Norm = Literal["l2", "linf"]
-
-
-class Factorization(NamedTuple):
-    """What the training points come to, for all times; float64, n training points.
-
-    Attributes:
-        eigenvalues: λ (n,) of Θ(X, X), ascending (of K for the NNGP).
-        vectors: V (n, n), in columns.
-        nngp: K (n, n).
-        x_train: (n, d).
-        gram: Γ = XXᵀ (n, n).
-        projected: Vᵀy (n, o).
-    """
-
-    eigenvalues: Array
-    vectors: jax.Array
-    nngp: jax.Array
-    x_train: jax.Array
-    gram: jax.Array
-    projected: jax.Array
-
-
-class GradientMoments(NamedTuple):
-    """Moments of the input gradients at test points, (n',) each.
-
-    Attributes:
-        mean_sq: Σ_k ‖E ∇f_k‖².
-        variance: tr Cov ∇f, of each output.
-        second_moment: E‖J‖_F² = Σ_k ‖E ∇f_k‖² + o·tr Cov ∇f.
-    """
-
-    mean_sq: Array
-    variance: Array
-    second_moment: Array
-
-    def __eq__(self, other: object) -> bool:
-        return equal_tuples(self, other)
-
-    def __hash__(self) -> int:
-        return hash_of_tuple(self)
 
 
 MOST_SAMPLES = 1_000_000
@@ -97,8 +58,9 @@ class EnsembleAt(Value):
         time: float,
         ridge: float,
         kernel_error: float = 0.0,
+        learning_rate: float | None = None,
     ) -> None:
-        self._kernel_error = kernel_error
+        self._kernel_error, self._learning_rate = kernel_error, learning_rate
         self._net, self._model, self._layers, self._factors = net, model, layers, factors
         self._response, self._ridge = response, ridge
         self.time = time
@@ -259,6 +221,39 @@ class EnsembleAt(Value):
         """
         value, error = self.gradient_law(x).perturbation_stability(samples, seed)
         return (value, error) if return_error else value
+
+    @takes(neurons=whole(width_order.SETS, width_order.MOST_NEURONS), return_error=check_flag)
+    def first_order_width(
+        self, x: npt.ArrayLike, *, neurons: int = width_order.NEURONS, seed: int = 0, return_error: bool = False
+    ) -> Array | tuple[Array, Array]:
+        """c (n',) with E‖∇f_t(x)‖² = G_t(x)(1 + c/m + O(m^−2)) in networks of width m, G_t the second moment here.
+
+        Two layers, one output, smooth activations, gradient flow. Where c < 0 wider networks have larger gradients,
+        where c > 0 smaller ones. Derived, and checked against trained networks, in docs/first-order-width.md.
+
+        Args:
+            x: (n', d).
+            neurons: that expectations over a neuron are taken over; exact whatever their number if φ is linear.
+            seed: of their draw.
+            return_error: also return the standard error (n',) that comes from this.
+
+        Raises:
+            InputError: networks or training that the expansion does not cover, or too many training points for the
+                memory, which grows like n⁴.
+        """
+        points = self._points(x)
+        found = width_order.width_coefficients(
+            self._trained, points, neurons, check_integer("seed", seed, 0, maximum=LARGEST_SEED), gradients=True
+        )
+        size = self.gradient_second_moment(points)
+        c = found.second_moment / size
+        return (c, found.second_moment_error / size) if return_error else c
+
+    @property
+    def _trained(self) -> width_order.Trained:
+        return width_order.Trained(
+            self._net, self._model, self._layers, self._factors, self.time, self._ridge, self._learning_rate
+        )
 
     @takes(samples=whole(2, MOST_SAMPLES), return_error=check_flag)
     def worst_case(

@@ -18,6 +18,26 @@ SAMPLES = 4096
 """Draws behind a number that has no closed form, by default."""
 
 
+class GradientMoments(NamedTuple):
+    """Moments of the input gradients at test points, (n',) each.
+
+    Attributes:
+        mean_sq: Σ_k ‖E ∇f_k‖².
+        variance: tr Cov ∇f, of each output.
+        second_moment: E‖J‖_F² = Σ_k ‖E ∇f_k‖² + o·tr Cov ∇f.
+    """
+
+    mean_sq: Array
+    variance: Array
+    second_moment: Array
+
+    def __eq__(self, other: object) -> bool:
+        return equal_tuples(self, other)
+
+    def __hash__(self) -> int:
+        return hash_of_tuple(self)
+
+
 class GradientLaw(NamedTuple):
     """J(x) of shape (o, d), its rows independent Gaussians with one covariance C and means of their own.
 

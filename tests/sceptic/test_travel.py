@@ -18,7 +18,7 @@ import pytest
 import ntkrobust as ntr
 from ntkrobust.bounds.papers.catalogue import catalogue
 from ntkrobust.kernels._neural_tangents import load
-from ntkrobust.kernels.ensemble_at import Factorization
+from ntkrobust.kernels.factorization import Factorization
 from ntkrobust.kernels.general import GeneralEnsemble
 from ntkrobust.values import Value, same
 from ntkrobust.workflows.search import Search
