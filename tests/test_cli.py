@@ -121,7 +121,24 @@ def test_infinite_prints_the_closed_form(capsys: pytest.CaptureFixture) -> None:
         np.testing.assert_allclose(values["per_point"][name], expected, rtol=1e-9)
         assert values["average"][name] == pytest.approx(expected.mean(), rel=1e-9)
     assert run(arguments.split()) == 0
-    assert "perturbation_stability" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "perturbation_stability" in out
+    assert "first_order_width" not in out
+
+
+def test_infinite_prints_what_width_does_to_first_order(capsys: pytest.CaptureFixture) -> None:
+    arguments = "infinite --depth 2 --activation linear --data sphere:d=3,n=3 --time 0.5 --points 2 --order 1"
+    assert run([*arguments.split(), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["values"]["per_point"]
+    data = ntr.data.load("sphere:d=3,n=3")
+    net = MLP(2, activation="linear", parameterization="ntk")
+    c = ntr.InfiniteEnsemble(net, data.x_train, data.y_train).at(0.5).first_order_width(data.x_test[:2])
+    np.testing.assert_allclose(found["first_order_width"], c, rtol=1e-12)
+    assert found["first_order_width_standard_error"] == [0.0, 0.0]
+    assert run(arguments.split()) == 0
+    assert "c > 0" in capsys.readouterr().out
+    assert run([*arguments.replace("linear", "relu").split()]) == 2
+    assert "needs a smooth activation" in capsys.readouterr().err
 
 
 def nan_file(tmp_path: Path) -> str:

@@ -205,6 +205,7 @@ def test_the_cubature_is_exact_to_degree_five_and_not_to_six(dimension: int) -> 
         (ntr.MLP(depth=3, activation="erf"), {}, "is for depth=2, got depth=3"),
         (ntr.MLP(depth=2, activation="relu"), {}, "needs a smooth activation, got relu"),
         (ntr.MLP(depth=2, activation="erf"), {"learning_rate": 0.1}, "is for gradient flow"),
+        (ntr.MLP(depth=2, activation="erf", bias_std=0.1), {}, "without biases, got bias_std=0.1"),
         (ntr.MLP(depth=2, activation="erf"), {"ridge": 0.1}, "without a ridge"),
         (ntr.MLP(depth=2, activation="erf"), {"kernel": "nngp"}, "is for kernel='ntk'"),
     ],
@@ -219,3 +220,26 @@ def test_more_training_points_than_memory_holds_are_refused_beforehand(monkeypat
     monkeypatch.setattr(width_order, "available_bytes", lambda: 2**30)
     width_order.check_size(32, 41)
     refused(lambda: width_order.check_size(200, 41), "GiB with n=200 training points and 1.0 GiB are there")
+
+
+def test_coordinates_that_no_point_has_are_counted_and_not_drawn() -> None:
+    rng = np.random.default_rng(0)
+    x, y, others = rng.standard_normal((2, 6)), rng.standard_normal((2, 1)), rng.standard_normal((6, 6))
+    ensemble = ntr.InfiniteEnsemble(ntr.MLP(depth=2, activation="linear", initialization="lecun"), x, y)
+    now = ensemble.at(0.8)
+    alone = now.first_order_width(others[:2])  # in the span of four points
+    np.testing.assert_allclose(alone, now.first_order_width(others)[:2], rtol=1e-9)  # in all six coordinates
+    assert np.abs(alone).min() > 1e-2
+
+
+def test_sobol_points_agree_with_exact_expectations_within_their_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn(trained: object, dimension: int, neurons: int, seed: int) -> list:
+        rng = np.random.default_rng(seed)
+        return [neuron_nodes.sobol_nodes(dimension, 8, rng) for _ in range(width_order.SETS)]
+
+    monkeypatch.setattr(width_order, "_neuron_sets", drawn)
+    for time, truth in line_truth().items():
+        c, error = line_ensemble().at(time).first_order_width(POINTS, return_error=True)
+        assert (error > 0).all()
+        assert (error < 0.05).all()
+        assert (np.abs(c - truth) < 4 * error).all()

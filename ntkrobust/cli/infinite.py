@@ -29,6 +29,7 @@ def infinite(
     ridge: Number = 0.0,
     kernel: Literal["ntk", "nngp"] = "ntk",
     points: WholeIfAny = None,
+    order: Whole = 0,
     as_json: Annotated[bool, Parameter("--json")] = False,
 ) -> None:
     """Input gradients of infinitely wide trained networks, in closed form, at the test points of a data set.
@@ -61,6 +62,8 @@ def infinite(
         ntk, or nngp: only the last layer is trained, and time inf is the Bayesian posterior.
     points
         Test points, at most; all by default.
+    order
+        1 adds the coefficient of 1/m, for two layers and smooth activations: what width does to first order.
     as_json
         Print one JSON object.
     """
@@ -78,14 +81,14 @@ def infinite(
     use_compilation_cache()
     ensemble = InfiniteEnsemble(net, loaded.x_train, loaded.y_train, parameterization=parameterization, kernel=kernel,
                                 learning_rate=learning_rate, ridge=ridge, announce=_announce_memory)  # fmt: skip
-    found = summarize(ensemble, loaded, time)
+    found = summarize(ensemble, loaded, time, order)
     if as_json:
         inputs = {"depth": depth, "width": width, "d_in": loaded.d, "d_out": loaded.o,
                   "initialization": initialization, "parameterization": ensemble.parameterization,
                   "bias_std": bias_std, "activation": str(net.activation), "data": loaded.name, "n": loaded.n,
                   "points": len(loaded.x_test), "scale": loaded.size.as_json(),
                   "time": "inf" if time == float("inf") else time,
-                  "learning_rate": learning_rate, "ridge": ridge, "kernel": kernel}  # fmt: skip
+                  "learning_rate": learning_rate, "ridge": ridge, "kernel": kernel, "order": order}  # fmt: skip
         values = {"per_point": {name: array.tolist() for name, array in found.per_point.items()},
                   "average": found.average, "conditioning": conditioning_document(ensemble)}  # fmt: skip
         print_json(inputs, values)
@@ -94,6 +97,8 @@ def infinite(
 
     table = Table("", "average", "smallest", "median", "largest", "what it is", box=None, header_style="bold")
     for name, meaning in MEANINGS.items():
+        if name not in found.per_point:
+            continue
         smallest, median, largest = np.quantile(found.per_point[name], (0.0, 0.5, 1.0))
         row = (found.average[name], smallest, median, largest)
         table.add_row(name, *(f"{value:.5g}" for value in row), meaning)

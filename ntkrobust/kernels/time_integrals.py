@@ -65,7 +65,7 @@ def time_integrals(eigenvalues: Array, time: float) -> TimeIntegrals:
     total = functools.partial(np.einsum, optimize=True)
     weighted = weights[:, None] * response
     return TimeIntegrals(
-        1 / rates if math.isinf(time) else _m(rates, np.float64(time)),
+        1 / rates if math.isinf(time) else _m(rates, time),
         total("sp,sl->pl", weighted, decay),
         total("s,skl->kl", weights, chain),
         total("sp,skl->pkl", weighted, chain),
@@ -76,7 +76,7 @@ def time_integrals(eigenvalues: Array, time: float) -> TimeIntegrals:
     )
 
 
-def _m(rates: Array, s: Array) -> Array:
+def _m(rates: Array, s: Array | float) -> Array:
     """(1 − e^{−λs})/λ, which is s at λ = 0."""
     safe = np.where(rates > 0, rates, 1.0)
     return np.where(rates > 0, -np.expm1(-safe * s) / safe, s)

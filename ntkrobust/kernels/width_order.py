@@ -86,8 +86,7 @@ def check_first_order(ensemble: Trained) -> None:
     Raises:
         InputError: in one sentence.
     """
-    net, layers = ensemble.net, ensemble.layers
-    biased_from_zero = layers.bias_speed[0] > 0 and layers.bias_variance[0] == 0
+    net = ensemble.net
     for refused, reason in (
         (net.depth != 2, f"is for depth=2, got depth={net.depth}: ntkrobust.compare measures deeper networks"),
         (net.d_out != 1, f"is for one output, got d_out={net.d_out}: take one output at a time"),
@@ -99,7 +98,7 @@ def check_first_order(ensemble: Trained) -> None:
         (ensemble.learning_rate is not None, "is for gradient flow: leave out the learning rate"),
         (ensemble.ridge != 0, f"is for training without a ridge, got ridge={ensemble.ridge:g}"),
         (ensemble.model.bayesian, "is for kernel='ntk', got kernel='nngp'"),
-        (biased_from_zero, "needs biases that are random at initialization or none, got bias_std=0"),
+        (net.bias_std is not None, f"is for networks without biases, got bias_std={net.bias_std}"),
     ):
         if refused:
             raise InputError(f"the first order in 1/m {reason}")
@@ -181,7 +180,7 @@ def _embedded(
 
     Coordinates are those of the inputs, x̃ = σ_1 x/√d, in a basis of the span of all points if they span less than R^d.
     Then one more stands for all others: there every point is 0, the weight enters by E w² = 1 alone, so it is put to 1,
-    and the derivative by it counts d − r times. The last coordinate is the bias, σ_b for every point.
+    and the derivative by it counts d − r times.
     """
     factors, layers = ensemble.factors, ensemble.layers
     x_train = np.asarray(factors.x_train)
@@ -190,12 +189,8 @@ def _embedded(
     basis = np.eye(d) if d <= len(together) else np.linalg.svd(together, full_matrices=False)[2].T
     r = basis.shape[1]
     scale = math.sqrt(layers.weight_variance[0] / d)
-    others, bias = [r] * (r < d), math.sqrt(layers.bias_variance[0])
-    tail = np.array([0.0] * len(others) + [bias] * (bias > 0))
-    train, test = (np.hstack([scale * one @ basis, np.tile(tail, (len(one), 1))]) for one in (x_train, x))
-    speed = [layers.weight_speed[0]] * r + [0.0] * len(others)
-    if bias > 0:
-        speed.append(layers.bias_speed[0] / bias**2)
+    others = [r] * (r < d)
+    train, test = (np.pad(scale * one @ basis, ((0, 0), (0, len(others)))) for one in (x_train, x))
     vectors = np.asarray(factors.vectors)
     with jax.enable_x64(True):
         row = _kernel_row(ensemble.model, layers, jnp.asarray(x), factors.x_train)
@@ -214,7 +209,7 @@ def _embedded(
     neurons = Neurons(
         train,
         test,
-        np.array(speed),
+        np.full(r + len(others), layers.weight_speed[0]),
         np.float64(layers.weight_speed[1]),
         np.float64(math.sqrt(layers.weight_variance[1])),
         vectors,
