@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from cyclopts import Parameter
@@ -13,6 +13,9 @@ from ntkrobust.cli.arguments import Number, NumberIfAny, Whole, WholeIfAny
 from ntkrobust.cli.cache import use_compilation_cache
 from ntkrobust.cli.output import console, print_json
 from ntkrobust.errors import InputError, printable
+
+if TYPE_CHECKING:
+    from ntkrobust.workflows.infinite import Summary
 
 
 def infinite(
@@ -70,7 +73,7 @@ def infinite(
     from ntkrobust.data import load
     from ntkrobust.kernels.ensemble import InfiniteEnsemble
     from ntkrobust.networks.mlp import MLP
-    from ntkrobust.workflows.infinite import MEANINGS, conditioning_document, summarize
+    from ntkrobust.workflows.infinite import conditioning_document, summarize
 
     _check_time(time)
     loaded = load(data)
@@ -93,15 +96,6 @@ def infinite(
                   "average": found.average, "conditioning": conditioning_document(ensemble)}  # fmt: skip
         print_json(inputs, values)
         return
-    from rich.table import Table
-
-    table = Table("", "average", "smallest", "median", "largest", "what it is", box=None, header_style="bold")
-    for name, meaning in MEANINGS.items():
-        if name not in found.per_point:
-            continue
-        smallest, median, largest = np.quantile(found.per_point[name], (0.0, 0.5, 1.0))
-        row = (found.average[name], smallest, median, largest)
-        table.add_row(name, *(f"{value:.5g}" for value in row), meaning)
     print(f"{net!r}")
     print(
         f"{ensemble.parameterization} parameterization, {kernel} at time {time:g}, {loaded.n} training and "
@@ -112,6 +106,21 @@ def infinite(
     print(
         f"training kernel: eigenvalues {c.smallest:.4g} to {c.largest:.4g}, condition number {c.condition_number:.3g}"
     )
+    _print_table(found)
+
+
+def _print_table(found: Summary) -> None:
+    """The spread over points of each quantity that was asked for."""
+    from rich.table import Table
+
+    from ntkrobust.workflows.infinite import MEANINGS
+
+    table = Table("", "average", "smallest", "median", "largest", "what it is", box=None, header_style="bold")
+    for name in MEANINGS:
+        if name in found.per_point:
+            smallest, median, largest = np.quantile(found.per_point[name], (0.0, 0.5, 1.0))
+            row = (found.average[name], smallest, median, largest)
+            table.add_row(name, *(f"{value:.5g}" for value in row), MEANINGS[name])
     console().print(table)
 
 
