@@ -12,8 +12,8 @@ from scipy import stats
 
 import ntkrobust as ntr
 from ntkrobust.bounds.claims import Assumption, Claim, DecreasesIn, IncreasesIn, Reading
+from ntkrobust.bounds.claims.facts import Facts
 from ntkrobust.bounds.papers.catalogue import catalogue, load
-from ntkrobust.bounds.papers.facts import Facts
 from ntkrobust.bounds.papers.sizes import PRESETS, SIZES, sizes_for
 from ntkrobust.data import Dataset
 from ntkrobust.data import load as load_data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ntkrobust.bounds.papers.facts import Facts
+from ntkrobust.bounds.claims.facts import Facts
 from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError
 

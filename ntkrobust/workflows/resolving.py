@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ntkrobust.bounds.claims import Claim
+from ntkrobust.bounds.claims.facts import Facts
 from ntkrobust.bounds.claims.python_file import claims_in_python
 from ntkrobust.bounds.claims.toml_file import claims_in_toml
 from ntkrobust.bounds.papers.catalogue import catalogue, default_claims, select
-from ntkrobust.bounds.papers.facts import Facts
 from ntkrobust.checks import check_sequence, shown
 from ntkrobust.errors import InputError
 
@@ -61,7 +61,7 @@ def resolve(
         if isinstance(one, Claim):
             found: list[tuple[Claim, str | None]] = [(one, None)]
         elif isinstance(one, str) and (one.endswith((".py", ".toml")) or (os.sep in one and Path(one).is_file())):
-            found = [(claim, one) for claim in claims_in_file(one)]
+            found = [(claim, one) for claim in claims_in_file(one, facts)]
         elif isinstance(one, str):
             found = [(claim, claim.id) for claim in select([one], preset, everything, facts)]
         else:
@@ -76,7 +76,7 @@ def resolve(
     return chosen
 
 
-def claims_in_file(path: str) -> list[Claim]:
+def claims_in_file(path: str, facts: Facts | None = None) -> list[Claim]:
     """The claims of a TOML file, or the :class:`Claim` objects that a Python file defines at its top level, in order.
 
     A Python file is your own code and is run as such (:func:`claims_in_python`). A TOML file is data, as is all that
@@ -85,4 +85,4 @@ def claims_in_file(path: str) -> list[Claim]:
     Raises:
         InputError: there is no such file, it fails, or it defines no claims.
     """
-    return claims_in_toml(path) if path.endswith(".toml") else claims_in_python(path)
+    return claims_in_toml(path, facts) if path.endswith(".toml") else claims_in_python(path)

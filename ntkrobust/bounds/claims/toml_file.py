@@ -11,6 +11,7 @@ from typing import Any
 from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.coordinates import COORDINATES
 from ntkrobust.bounds.claims.expressions import Expression
+from ntkrobust.bounds.claims.facts import Facts
 from ntkrobust.bounds.claims.reading import Assumption, Reading
 from ntkrobust.bounds.claims.relations import (
     AtLeast,
@@ -25,6 +26,7 @@ from ntkrobust.bounds.claims.relations import (
     RisesThenFalls,
     ScalesAs,
 )
+from ntkrobust.bounds.claims.units import in_numbers
 from ntkrobust.errors import InputError
 from ntkrobust.files.texts import text_of
 
@@ -58,14 +60,15 @@ _OPTIONAL = ("statement", "reading", "source", "provenance", "assumptions", "the
              "points")  # fmt: skip
 
 
-def claims_in_toml(path: str | Path) -> list[Claim]:
+def claims_in_toml(path: str | Path, facts: Facts | None = None) -> list[Claim]:
     """The claims of a file, in order: one at the top level, or several as ``[[claim]]``.
 
     ``relation`` is ``equals``, ``at most``, ``at least``, ``order at most``, ``order at least``, ``scales as``,
     ``increases in``, ``decreases in``, ``rises then falls`` or ``falls then rises``; ``value``, ``bound``, ``at`` and
     ``theory`` are formulas, ``assumptions`` conditions (:class:`Expression`); ``axis``, ``power``, ``margin``,
     ``flat``, ``over``, ``growth`` go with the relation; ``measure`` is a name, ``grid`` a table axis → values,
-    ``reading`` a table of the fields of :class:`Reading`. The rest are the fields of :class:`Claim`.
+    ``reading`` a table of the fields of :class:`Reading`. The rest are the fields of :class:`Claim`. Widths and radii
+    may be in units of the data (:mod:`ntkrobust.bounds.claims.units`), of which ``facts`` know.
 
     Raises:
         InputError: there is no such file, it is not TOML, or something in it is not a claim.
@@ -79,7 +82,7 @@ def claims_in_toml(path: str | Path) -> list[Claim]:
     if stray:
         raise InputError(f"{path} has entries outside its claims: {', '.join(stray)}")
     try:
-        return [_claim(table) for table in tables]
+        return [_claim(table, facts) for table in tables]
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -97,7 +100,7 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
         raise InputError(f"{path} is not TOML: {error}") from None
 
 
-def _claim(table: Mapping[str, Any]) -> Claim:
+def _claim(table: Mapping[str, Any], facts: Facts | None) -> Claim:
     missing = [name for name in _REQUIRED if name not in table]
     if missing:
         raise InputError(f"claim {table.get('id', '(without id)')}: it needs {', '.join(missing)}")
@@ -115,6 +118,7 @@ def _claim(table: Mapping[str, Any]) -> Claim:
         name: table[name] for name in ("source", "provenance", "theory_label", "draws", "points") if name in table
     }
     try:
+        table, fields["design"] = in_numbers(table, facts)
         if "reading" in table:
             fields["reading"] = Reading(**table["reading"])
         if "theory" in table:

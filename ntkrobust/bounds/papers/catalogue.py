@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from ntkrobust.bounds.claims.claim import Claim
+from ntkrobust.bounds.claims.facts import Facts
 from ntkrobust.bounds.papers import bubeck2021, law, limits, lipschitz_bounds, regimes, wu2021, zhu2022
-from ntkrobust.bounds.papers.facts import Facts
 from ntkrobust.bounds.papers.sizes import PRESETS, sizes_for
 from ntkrobust.checks import check_flag, check_sequence, check_text, shown, similar, unknown
 from ntkrobust.errors import InputError

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from ntkrobust.bounds.papers.facts import Facts
+from ntkrobust.bounds.claims.facts import Facts
 
 PRESETS = ("quick", "standard", "paper")
 """Names of the sizes of grids, from minutes on a laptop to those of the papers."""
