@@ -26,8 +26,10 @@ from ntkrobust.bounds.statistics.sequential import SequentialPlan
 from ntkrobust.bounds.verdicts import Effect
 from ntkrobust.reports.words import short_reading
 from ntkrobust.studies import examining as verification
+from ntkrobust.studies import running
+from ntkrobust.studies.cell_work import CellWork, Request
 from ntkrobust.studies.cells import Cell
-from ntkrobust.studies.running import CellRecord, Demand, Networks
+from ntkrobust.studies.records import CellRecord
 from ntkrobust.studies.time_error import TOLERANCES
 from ntkrobust.workflows.verify import POINTS
 
@@ -37,20 +39,21 @@ HALVED = 8
 order, and steps become up to eight times as many."""
 
 
-class HalfSteps(Networks):
+class HalfSteps(CellWork):
     """Networks of cells that have been trained before, with steps half as long."""
 
     before: Mapping[Cell, CellRecord]
 
-    def _run_flow(self, cell: Cell, demand: Demand, seeds: range):
-        record = self.before[cell]
-        how = self._training(cell) | {"tolerance": record.tolerance / HALVED, "steps": HALVED * record.steps}
+    def _flow(self, request: Request):
+        record = self.before[request.cell]
+        how = self._training(request.cell) | {"tolerance": record.tolerance / HALVED, "steps": HALVED * record.steps}
         level = TOLERANCES.index(record.tolerance)
-        return self._run_trained(cell, demand, seeds, len(seeds), how), level, record.time_error
+        seeds = request.seeds
+        return self._trained(request.cell, request.demand, seeds, len(seeds), how), level, record.time_error
 
-    def _run(self, cell: Cell, demand: Demand) -> CellRecord:
+    def done(self, request: Request) -> CellRecord:
         # What says whether networks got there has to know how many steps they could take.
-        return dataclasses.replace(super()._run(cell, demand), steps=HALVED * self.before[cell].steps)
+        return dataclasses.replace(super().done(request), steps=HALVED * self.before[request.cell].steps)
 
 
 def judged(claim: Claim, data: ntr.Dataset, seeds: int) -> verification.Examination:
@@ -88,11 +91,11 @@ def main() -> None:
             continue
         first = judged(claim, data, args.seeds)
         HalfSteps.before = {record.cell: record for record in first.records}
-        verification.Networks, kept = HalfSteps, verification.Networks
+        running.CellWork, kept = HalfSteps, running.CellWork
         try:
             (halved,) = judged(claim, data, args.seeds).verdicts
         finally:
-            verification.Networks = kept
+            running.CellWork = kept
         (verdict,) = first.verdicts
         tolerances = sorted({one.tolerance for one in first.records if len(one.seeds)}, reverse=True)
         moved = None

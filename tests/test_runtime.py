@@ -90,7 +90,7 @@ class Unwritable(dict):
 TAKEN_AWAY: dict[str, tuple[accelerated.Accelerator, Callable[[pytest.MonkeyPatch], None]]] = {
     "make_cpu_client": (CORE_CLIENTS, lambda patch: patch.delattr("jaxlib.xla_client.make_cpu_client")),
     "os.environ": (CORE_CLIENTS, lambda patch: patch.setattr(os, "environ", Unwritable(os.environ))),
-    "PJRT_NPROC": (CORE_CLIENTS, lambda patch: patch.setattr(accelerated, "_POOL_SIZE", "PJRT_OF_ANOTHER_NAME")),
+    "PJRT_NPROC": (CORE_CLIENTS, lambda patch: patch.setattr(accelerated, "POOL_SIZE", "PJRT_OF_ANOTHER_NAME")),
     "serialize_executable": (
         CARRYING, lambda patch: patch.setitem(sys.modules, "jax.experimental.serialize_executable", None)
     ),

@@ -117,7 +117,7 @@ def test_a_run_that_goes_on_ends_like_an_undisturbed_one(stand_in, tmp_path):
     # A stop costs the cells that run then, one in each thread of the pool.
     again = sum((stand_in.runs - once).values())
     assert stand_in.runs.keys() == once.keys()
-    assert again <= 5 * running._workers()
+    assert again <= 5 * running.threads()
     stand_in.runs.clear()
     assert numbers(examined(tmp_path / "two")) == numbers(undisturbed)
     assert not stand_in.runs, "nothing is left to run"
@@ -610,7 +610,7 @@ def waiting(*given):
     return run(*given)
 
 running.Networks._run = waiting
-running._workers = lambda: 1
+running.threads = lambda: 1
 import ntkrobust.cli as cli
 sys.argv = ["ntkrobust", *sys.argv[1:]]
 cli.main()

@@ -22,13 +22,10 @@ from jax.stages import Compiled
 
 from ntkrobust.checks import shown
 from ntkrobust.errors import InputError
-from ntkrobust.runtime.machine import cores
+from ntkrobust.runtime.machine import POOL_SIZE, cores
 
 PLAIN = "NTKROBUST_PLAIN"
 """Environment variable that turns all of them off."""
-
-_POOL_SIZE = "PJRT_NPROC"
-"""Environment variable that XLA reads the number of threads of a new client from."""
 
 T = TypeVar("T")
 
@@ -117,15 +114,15 @@ class CoreClients:
 def _new_devices(number: int) -> list[jax.Device]:
     from jaxlib import xla_client
 
-    before = os.environ.get(_POOL_SIZE)
-    os.environ[_POOL_SIZE] = "1"
+    before = os.environ.get(POOL_SIZE)
+    os.environ[POOL_SIZE] = "1"
     try:
         # What runs on one is computed by the thread that asks: another would have to be woken up first.
         clients: list[Any] = [xla_client.make_cpu_client(num_devices=1, asynchronous=False) for _ in range(number)]
     finally:
-        del os.environ[_POOL_SIZE]
+        del os.environ[POOL_SIZE]
         if before is not None:
-            os.environ[_POOL_SIZE] = before
+            os.environ[POOL_SIZE] = before
     return [client.devices()[0] for client in clients]
 
 
@@ -156,7 +153,7 @@ def _xla_threads() -> int:
 
 CORE_CLIENTS = Accelerator(
     "a client of XLA for each core",
-    f"jaxlib.xla_client.make_cpu_client and {_POOL_SIZE} in the environment",
+    f"jaxlib.xla_client.make_cpu_client and {POOL_SIZE} in the environment",
     "programs of narrow networks run one after the other instead of one on each core",
     _find_core_clients,
 )

@@ -8,6 +8,8 @@ keep its arrays in the cache (a *group*). On other devices one program holds all
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import dataclasses
 import math
 from collections.abc import Iterator
@@ -33,6 +35,42 @@ MAX_GROUP = 64
 
 EXACT_FROM_BYTES = 2**24
 """Parameters of a network from which chunks hold just the seeds they need, at the price of a program for each size."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What plans depend on beside the network.
+
+    Attributes:
+        backend: of JAX.
+        devices: local ones.
+        streams: programs that may run side by side.
+    """
+
+    backend: str
+    devices: int
+    streams: int
+
+
+_MEANT: contextvars.ContextVar[Machine | None] = contextvars.ContextVar("machine", default=None)
+
+
+def this_machine() -> Machine:
+    """The machine of this process."""
+    return Machine(jax.default_backend(), jax.local_device_count(), side_by_side())
+
+
+@contextlib.contextmanager
+def planned_as_on(machine: Machine) -> Iterator[None]:
+    """Plans that are made inside, by this thread, are those of another machine with the same kind of devices.
+
+    With more streams than this one has cores, they take turns.
+    """
+    token = _MEANT.set(machine)
+    try:
+        yield
+    finally:
+        _MEANT.reset(token)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,9 +182,10 @@ def plan_of_sizes(parameters: int, activations: int, product: int, copies: int =
         copies: arrays of the size of the parameters that go in and out beside them.
         is_large: whether one product keeps all cores busy.
     """
-    devices = jax.local_device_count()
+    machine = _MEANT.get() or this_machine()
+    devices = machine.devices
     exact = 4 * parameters >= EXACT_FROM_BYTES
-    if jax.default_backend() != "cpu":
+    if machine.backend != "cpu":
         fitting = max(1, CHUNK_BYTES // (4 * ((4 + 2 * copies) * parameters + activations)))
         chunk = _powers_of_two(min(MAX_CHUNK, fitting))[-1]
         return Plan(chunk, chunk * devices, 1, devices, exact)
@@ -155,5 +194,5 @@ def plan_of_sizes(parameters: int, activations: int, product: int, copies: int =
     held = 2 * (1 + copies) * parameters
     fitting = max(1, (CHUNK_BYTES // 4 - group * (2 * parameters + activations)) // held)
     chunk = max(group, _powers_of_two(min(MAX_CHUNK, fitting))[-1])
-    streams = side_by_side() if devices == 1 and not is_large else 1
+    streams = machine.streams if devices == 1 and not is_large else 1
     return Plan(group, chunk * devices, streams, devices, exact)

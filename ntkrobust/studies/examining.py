@@ -19,6 +19,7 @@ from ntkrobust.studies.arithmetic import decide_arithmetic
 from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.claim_measures import check_names, measure_of_claim
 from ntkrobust.studies.demands import cells_left, demands_of, out_of_reach
+from ntkrobust.studies.engines.crew import Engine
 from ntkrobust.studies.formulas import Known
 from ntkrobust.studies.predictions import InfiniteWidth
 from ntkrobust.studies.records import CellRecord
@@ -81,12 +82,14 @@ class Part:
         data: the data set.
         points: number of test points that measures are averaged over (the first so many).
         store: of what cells gave; what it has is not run again.
+        engine: what runs them; this process without one.
     """
 
     claims: Sequence[Claim]
     data: Dataset
     points: int
     store: CellStore | None = None
+    engine: Engine | None = None
 
 
 def examine(
@@ -143,7 +146,7 @@ class Prepared:
             for name, one in study.measures_in(cell).items()
         ]
         check_names([one for _, one in self.measures])
-        self.networks = Networks(part.data, key, part.points, part.store)
+        self.networks = Networks(part.data, key, part.points, part.store, part.engine)
         self.measured = [study for study in self.studies if not isinstance(study.claim.measure, Quantity)]
 
     def begin(self, progress: Progress) -> None:

@@ -8,9 +8,9 @@ from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.relations import AtLeast, Order, ScalesAs, Trend, Turns
 from ntkrobust.data import Dataset
 from ntkrobust.finite.training.losses import zero_loss
+from ntkrobust.studies.cell_work import did_not_get_there
 from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.records import CellRecord
-from ntkrobust.studies.running import did_not_get_there
 
 PILOT = 4
 """Networks of a cell that are trained before the others, where a reading may be out of reach."""

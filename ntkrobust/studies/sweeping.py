@@ -18,6 +18,7 @@ from ntkrobust.finite.measures.base import Measure
 from ntkrobust.finite.measures.functions import measure_of
 from ntkrobust.studies.claim_measures import check_names
 from ntkrobust.studies.demands import demands_of
+from ntkrobust.studies.engines.crew import Engine
 from ntkrobust.studies.evidence import coordinates_of, measured_table
 from ntkrobust.studies.formulas import Known
 from ntkrobust.studies.predictions import InfiniteWidth
@@ -114,6 +115,7 @@ def run_sweep(
     key: jax.Array,
     progress: Progress,
     store: CellStore | None = None,
+    engine: Engine | None = None,
 ) -> Swept:
     """Run every cell of a sweep, once.
 
@@ -124,8 +126,9 @@ def run_sweep(
         key: a typed key.
         progress: called after each cell with its description, how many are done, and the number of cells.
         store: of what cells gave; what it has is not run again.
+        engine: what runs them; this process without one.
     """
-    networks = Networks(data, key, min(sweep.points, len(data.x_test)), store)
+    networks = Networks(data, key, min(sweep.points, len(data.x_test)), store, engine)
     asked = demands_of(studies, {study.claim.id: sweep.seeds for study in studies})
     demands = {cell: one for cell, one in asked.items() if one.networks}
     networks.extend(demands, progress)

@@ -21,6 +21,7 @@ from ntkrobust.files.atomic import named, reserved, write_text
 from ntkrobust.finite.measures.base import Measure
 from ntkrobust.reports.sweep_page import sweep_page
 from ntkrobust.runtime.seeds import check_key
+from ntkrobust.studies.engines.choosing import engine_of
 from ntkrobust.studies.evidence import environment
 from ntkrobust.studies.store.opened import CellState, counted, states_in, table_of
 from ntkrobust.studies.store.store import FOLDER, Contents, open_store
@@ -50,14 +51,15 @@ def sweep(
     out: str | Path | None = None,
     fresh: bool = False,
     retry: bool = True,
+    client: Any = None,
     progress: Progress | None = None,
 ) -> xr.DataTree:
     """Draw, train and measure networks over grids.
 
     Args:
         networks: a grid, axis → values, as of a :class:`~ntkrobust.Claim`, or several of them; or the path of a
-            ``.toml`` file that holds the whole sweep, beside which only ``out``, ``fresh``, ``retry`` and ``progress``
-            are looked at.
+            ``.toml`` file that holds the whole sweep, beside which only ``out``, ``fresh``, ``retry``, ``client`` and
+            ``progress`` are looked at.
         data: as for :func:`~ntkrobust.verify`, or a list of several.
         readings: when networks are looked at; one :class:`~ntkrobust.Reading` or several.
         measures: a name, an object or a function, or several. What says nothing about untrained networks is left out
@@ -69,7 +71,7 @@ def sweep(
             Called again with the same folder, the sweep goes on.
         fresh: compute all cells, also those that are stored in ``out``.
         retry: try cells again that failed before.
-        progress: as of :func:`~ntkrobust.verify`.
+        client, progress: as of :func:`~ntkrobust.verify`.
 
     Returns:
         A tree with a group ``measured``: dimensions ``cell`` and ``seed``, a variable for each measure, and along
@@ -81,7 +83,7 @@ def sweep(
         NotWrittenError: the files can't be written; its ``found`` is the tree.
     """
     if isinstance(networks, str | Path):
-        return swept_file(networks, out=out, fresh=fresh, retry=retry, progress=progress)
+        return swept_file(networks, out=out, fresh=fresh, retry=retry, client=client, progress=progress)
     grids = [networks] if isinstance(networks, Mapping) else check_sequence(networks, "networks")
     for one in grids:
         instance(Mapping, "a mapping of axis to values")("each of networks", one)
@@ -96,7 +98,7 @@ def sweep(
     if not grids or not several or not asked.measures or not given:
         raise InputError("a sweep needs at least one each of networks, readings, measures and data")
     loaded = [load(one) for one in given]
-    return _swept(asked, loaded, check_key(key), out, None, fresh=fresh, retry=retry, progress=progress)
+    return _swept(asked, loaded, check_key(key), out, None, fresh=fresh, retry=retry, client=client, progress=progress)
 
 
 def swept_file(
@@ -105,6 +107,7 @@ def swept_file(
     out: str | Path | None,
     fresh: bool = False,
     retry: bool = True,
+    client: Any = None,
     progress: Progress | None = None,
 ) -> xr.DataTree:
     """The sweep that a file describes (:mod:`ntkrobust.workflows.sweep_spec`); arguments as of :func:`sweep`.
@@ -114,16 +117,18 @@ def swept_file(
     """
     from ntkrobust.workflows.sweep_spec import read_spec
 
-    return _swept_text(read_spec(path), out, fresh=fresh, retry=retry, progress=progress)
+    return _swept_text(read_spec(path), out, fresh=fresh, retry=retry, client=client, progress=progress)
 
 
-def resumed(folder: str | Path, *, retry: bool = False, progress: Progress | None = None) -> xr.DataTree:
+def resumed(
+    folder: str | Path, *, retry: bool = False, client: Any = None, progress: Progress | None = None
+) -> xr.DataTree:
     """Go on with the sweep of a folder.
 
     Args:
         folder: what ``sweep SPEC.toml --out`` wrote.
         retry: try cells again that failed before.
-        progress: as of :func:`sweep`.
+        client, progress: as of :func:`sweep`.
 
     Raises:
         InputError: the folder holds no such sweep.
@@ -143,7 +148,7 @@ def resumed(folder: str | Path, *, retry: bool = False, progress: Progress | Non
         text = None
     if not isinstance(text, str):
         raise InputError(f"{named(place / SPEC)} is not what a sweep of this version of the package writes")
-    return _swept_text(parsed(place / SPEC, text), place, fresh=False, retry=retry, progress=progress)
+    return _swept_text(parsed(place / SPEC, text), place, fresh=False, retry=retry, client=client, progress=progress)
 
 
 def _swept_text(located: Any, out: str | Path | None, **how: Any) -> xr.DataTree:
@@ -163,17 +168,20 @@ def _swept(
     *,
     fresh: bool,
     retry: bool,
+    client: Any,
     progress: Progress | None,
 ) -> xr.DataTree:
     """A sweep on several data sets, with the text of the file that describes it, if there is one."""
     studies = [studies_of(asked, data) for data in loaded]  # all is checked before anything is written
-    tables = []
+    engine, tables = engine_of(client), []
     with contextlib.nullcontext() if out is None else reserved(out, NAMES) as place:
         if place is not None and text is not None:
             write_text(place / SPEC, json.dumps({"schema_version": SCHEMA_VERSION, "text": text}))
         for data, checked in zip(loaded, studies, strict=True):
             with open_store(out, data, key, asked.points, reuse=not fresh, retry=retry) as store:
-                swept = run_sweep(asked, data, checked, key=key, store=store, progress=shown_progress(progress))
+                swept = run_sweep(
+                    asked, data, checked, key=key, store=store, engine=engine, progress=shown_progress(progress)
+                )
             tables.append(swept.table())
         found = _tree(xr.concat(tables, "cell", join="outer", data_vars="all") if len(tables) > 1 else tables[0])
         if place is not None:

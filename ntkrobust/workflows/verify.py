@@ -36,6 +36,7 @@ from ntkrobust.reports.several import SEVERAL_NAMES, folders, store_several
 from ntkrobust.reports.stored import NAMES
 from ntkrobust.reports.storing import store
 from ntkrobust.runtime.seeds import check_key
+from ntkrobust.studies.engines.choosing import engine_of
 from ntkrobust.studies.evidence import evidence_tree, verdicts_document
 from ntkrobust.studies.examining import Examination, Part, examine
 from ntkrobust.studies.facts import facts_of
@@ -87,6 +88,7 @@ def verify(
     points: int = POINTS,
     out: str | Path | None = None,
     fresh: bool = False,
+    client: Any = None,
     key: jax.Array | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     announce: Callable[[Any], None] | None = None,
@@ -116,6 +118,8 @@ def verify(
             writes nothing. It is this run's alone until that ends. What cells gave is stored in ``cells/`` there as
             they end: a run that was interrupted goes on when it is called again, and others take what they share.
         fresh: compute all cells, also those that are stored in ``out``.
+        client: where cells are computed: a ``distributed.Client`` or a ``submitit.Executor``; by default, here. Numbers
+            are the same to the bit. Pilots, which choose times and losses, are run here.
         key: a typed key, by default ``jax.random.key(0)``.
         progress: called after each cell with its description, how many are done, and the number of cells. The
             description is a text with attributes ``networks``, ``seconds`` and ``seconds_left``, which counts by what
@@ -140,7 +144,7 @@ def verify(
     seeds = SEEDS[preset] if seeds is None else seeds
     looks = LOOKS[preset] if looks is None else looks
     plan = SequentialPlan(look_sizes(seeds, looks))
-    key = check_key(key)
+    key, engine = check_key(key), engine_of(client)
     started = datetime.now(UTC)
 
     def work() -> list[Verdicts]:
@@ -150,7 +154,9 @@ def verify(
                 for task, place in zip(tasks, _places(tasks, out), strict=True)
             ]
             parts = [
-                Part([claim for claim, _ in task.chosen], task.loaded, min(points, len(task.loaded.x_test)), kept)
+                Part(
+                    [claim for claim, _ in task.chosen], task.loaded, min(points, len(task.loaded.x_test)), kept, engine
+                )
                 for task, kept in zip(tasks, stores, strict=True)
             ]
             shown = shown_progress(progress)

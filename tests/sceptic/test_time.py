@@ -16,7 +16,8 @@ from ntkrobust.bounds.statistics.limits import confidence_interval
 from ntkrobust.bounds.statistics.samples import Sample
 from ntkrobust.errors import InputError
 from ntkrobust.finite.training.train import train
-from ntkrobust.studies import running, time_error
+from ntkrobust.studies import cell_work, time_error
+from ntkrobust.studies.cell_work import CellWork
 from ntkrobust.studies.cells import cells_of
 from ntkrobust.studies.time_error import TOLERANCES, Trained, halved_until_still
 
@@ -148,7 +149,7 @@ def three_steps(monkeypatch) -> None:
     def descend(net, x, y, *, tolerance, optimizer, **how):
         return train(net, x, y, **how)
 
-    monkeypatch.setattr(running, "train", descend)
+    monkeypatch.setattr(cell_work, "train", descend)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -167,9 +168,9 @@ def test_networks_are_read_where_gradient_flow_is(case, figure, monkeypatch):
 
 def test_a_time_error_that_is_stated_is_at_least_the_one_that_is_made(monkeypatch):
     """At tolerances that are far too large, which are accepted whatever the pilot says."""
-    for module in (running, time_error):
+    for module in (cell_work, time_error):
         monkeypatch.setattr(module, "TOLERANCES", (0.5, 0.0625, 0.0078))
-    monkeypatch.setattr(running, "PILOT", SEEDS)
+    monkeypatch.setattr(cell_work, "PILOT", SEEDS)
     monkeypatch.setattr(time_error, "SMALLEST", 1.0)
     right = RELU.gradient_norm(until=4.0)
     verdict = verdict_on(RELU, ntr.Reading("equal scaled time", 4.0))
@@ -222,7 +223,7 @@ def test_one_time_for_all_is_one_time_along_training_points_too(figure, monkeypa
     claim = ntr.Claim("test/n", "", ntr.IncreasesIn("n"), "jacobian_frobenius", grid, ntr.Reading("equal time", 1.0))
     units = {cell.unit for _, cell in cells_of(claim, DIGITS)}
     assert {unit.n for unit in units} == {4}
-    times = [running.Networks(DIGITS, jax.random.key(0), POINTS)._schedule(cell)["record_times"][0]
+    times = [CellWork(DIGITS, jax.random.key(0), POINTS)._schedule(cell)["record_times"][0]
              for _, cell in cells_of(claim, DIGITS)]  # fmt: skip
     figure("time: t along n", f"×{max(times) / min(times):.6g}", "×1", "one time for all")
     assert max(times) == min(times)
@@ -230,7 +231,7 @@ def test_one_time_for_all_is_one_time_along_training_points_too(figure, monkeypa
     own = [
         dataclasses.replace(cell, unit=dataclasses.replace(cell.unit, n=cell.n)) for _, cell in cells_of(claim, DIGITS)
     ]
-    wrong = [running.Networks(DIGITS, jax.random.key(0), POINTS)._schedule(cell)["record_times"][0] for cell in own]
+    wrong = [CellWork(DIGITS, jax.random.key(0), POINTS)._schedule(cell)["record_times"][0] for cell in own]
     assert max(wrong) > 1.2 * min(wrong)
 
 

@@ -147,7 +147,7 @@ class _Telling:
         ]
 
     def _module(self, module: types.ModuleType) -> Any:
-        if _is_of_a_library(module.__name__):
+        if is_of_a_library(module.__name__):
             return ["library", module.__name__, _version(module.__name__)]
         file = getattr(module, "__file__", None)
         if file is None:
@@ -158,7 +158,7 @@ class _Telling:
         used = {getattr(one, "__module__", None) for one in vars(module).values()} - {module.__name__}
         modules = [one for one in vars(module).values() if isinstance(one, types.ModuleType)]
         modules += [sys.modules[name] for name in sorted(filter(None, used), key=str) if name in sys.modules]
-        others = [self.told(one) for one in modules if not _is_of_a_library(one.__name__)]
+        others = [self.told(one) for one in modules if not is_of_a_library(one.__name__)]
         return ["module", [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths], others]
 
     def _class(self, kind: type) -> Any:
@@ -213,7 +213,7 @@ def _is_made(member: Any) -> bool:
 def _name_in_a_library(value: Any) -> Any | None:
     """The name by which a library, this package among them, has exactly this object; None if it is none of theirs."""
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", getattr(value, "__name__", None))
-    if not isinstance(module, str) or not isinstance(name, str) or not _is_of_a_library(module):
+    if not isinstance(module, str) or not isinstance(name, str) or not is_of_a_library(module):
         return None
     found: Any = sys.modules.get(module)
     for part in name.split("."):
@@ -222,7 +222,7 @@ def _name_in_a_library(value: Any) -> Any | None:
 
 
 @functools.cache
-def _is_of_a_library(module: str) -> bool:
+def is_of_a_library(module: str) -> bool:
     """Whether a module comes with Python, is installed, or is of this package."""
     top = module.partition(".")[0]
     if top == "ntkrobust" or top in sys.builtin_module_names or top == "builtins":
