@@ -183,6 +183,15 @@ class Campaign:
             if number:
                 self.offences.append(f"{folder.name}: {number} {what}")
 
+    def report(self) -> None:
+        """Print what became of it, and end with status 1 if anything was otherwise than it should be."""
+        for name, count in self.outcomes.items():
+            print(f"{count:6d}  {name}")
+        print(f"slowest end after a signal that can be handled: {self.slowest:.1f} s")
+        for one in self.offences[:20]:
+            print(one)
+        sys.exit(bool(self.offences))
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -193,12 +202,7 @@ def main() -> None:
         campaign = Campaign(Path(work), options.seed)
         print(f"{CELLS} cells; an undisturbed sweep takes {campaign.seconds:.1f} s", flush=True)
         campaign.run(options.kills)
-    for name, count in campaign.outcomes.items():
-        print(f"{count:6d}  {name}")
-    print(f"slowest end after a signal that can be handled: {campaign.slowest:.1f} s")
-    for one in campaign.offences[:20]:
-        print(one)
-    sys.exit(bool(campaign.offences))
+    campaign.report()
 
 
 if __name__ == "__main__":

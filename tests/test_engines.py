@@ -115,6 +115,8 @@ class Here(BucketCrew):
         self._shared, self._engine = packed_shared(data, key, points), engine
         self._waiting: deque = deque()
 
+    side_by_side = 1
+
     def _room(self) -> int:
         return 3
 

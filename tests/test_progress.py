@@ -50,7 +50,7 @@ def cost(cell: Cell) -> float:
 def told_along(clock: Clock, side_by_side: int) -> list[tuple[float, float, float]]:
     """(what is done of the time, seconds left as estimated, as they are) after each cell, the quick ones first."""
     order = sorted(CELLS, key=lambda cell: cell.net.count_parameters(16))
-    estimate = Estimate(dict.fromkeys(order, 20), 16, 8)
+    estimate = Estimate(dict.fromkeys(order, 20), 16, 8, side_by_side)
     start, free, ends = clock.now, [clock.now] * side_by_side, []
     for cell in order:
         first = min(range(side_by_side), key=free.__getitem__)
@@ -78,6 +78,37 @@ def test_the_time_left_is_that_of_cells_of_their_size(side_by_side, clock):
     done = [(index + 1, share, true) for index, (share, _, true) in enumerate(told) if share > 0.1]
     by_number = [abs((total - true) * (len(told) - count) / count - true) for count, _, true in done]
     assert max(by_number) > 0.25 * total
+
+
+UNTRAINED = [
+    Cell(ntr.MLP(depth, width), n=1, time="initialization") for depth in (2, 3, 4) for width in range(8, 68, 4)
+]
+
+
+def mixed_cost(cell: Cell) -> float:
+    """Of untrained cells mostly what is compiled, so per multiplication a thousand times what trained ones cost."""
+    return 0.05 if cell.time == "initialization" else 0.5 + cost(cell)
+
+
+@pytest.mark.fast
+def test_what_untrained_cells_cost_says_nothing_of_trained_ones(clock, monkeypatch):
+    order = [*UNTRAINED, *sorted(CELLS, key=lambda cell: cell.net.count_parameters(16))]
+    start, total, told = clock.now, sum(map(mixed_cost, order)), []
+    estimate = Estimate(dict.fromkeys(order, 20), 16, 8)
+    spent = work = 0.0
+    for index, cell in enumerate(order, 1):
+        clock.now += mixed_cost(cell)
+        estimate.done(cell, mixed_cost(cell))
+        told.append(((clock.now - start) / total, estimate.seconds_left(), start + total - clock.now))
+        if index == len(UNTRAINED):
+            # The planted fault: what trained cells would cost at the price of untrained ones, per multiplication.
+            spent = clock.now - start
+            work, left = (sum(telling._size(one, 20, 16, 8).work for one in cells) for cells in (UNTRAINED, CELLS))
+            assert spent * left / work > 10 * total
+    assert all(left is None for _, left, _ in told[: len(UNTRAINED)]), "nothing is known of trained cells"
+    assert told[len(UNTRAINED)][0] < 0.1
+    later = [one for one in told if one[0] > 0.1]
+    assert max(abs(left - true) for _, left, true in later) < 0.25 * total
 
 
 def test_nothing_is_told_before_a_cell_is_done(clock):

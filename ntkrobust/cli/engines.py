@@ -24,10 +24,11 @@ def client_of(
     """
     if dask is None and not (slurm or job or workers):
         return contextlib.nullcontext()
-    # This process computes little, and leaves the memory of accelerators to its workers.
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    from ntkrobust.runtime.accelerated import PREALLOCATE
     from ntkrobust.studies.engines.choosing import client_for
 
+    # This process computes little, and leaves the memory of accelerators to its workers.
+    os.environ.setdefault(PREALLOCATE, "false")
     return client_for(dask, slurm, out, dict(map(_parameter, job)), workers)
 
 

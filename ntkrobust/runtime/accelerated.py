@@ -22,10 +22,19 @@ from jax.stages import Compiled
 
 from ntkrobust.checks import shown
 from ntkrobust.errors import InputError
-from ntkrobust.runtime.machine import POOL_SIZE, cores
+from ntkrobust.runtime.machine import cores
 
 PLAIN = "NTKROBUST_PLAIN"
 """Environment variable that turns all of them off."""
+
+POOL_SIZE = "PJRT_NPROC"
+"""Environment variable that XLA reads the number of threads of a new client from."""
+
+PREALLOCATE = "XLA_PYTHON_CLIENT_PREALLOCATE"
+"""Environment variable that says whether a process takes most of an accelerator's memory at once."""
+
+OPTIONS = ("XLA_FLAGS", "JAX_PLATFORMS", PLAIN)
+"""Environment variables by which users set JAX and this package."""
 
 T = TypeVar("T")
 

@@ -13,9 +13,6 @@ CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 """Where it says to which of them this process belongs."""
 
-POOL_SIZE = "PJRT_NPROC"
-"""Environment variable that XLA reads the number of threads of a new client from."""
-
 _V2_LIMITS = ("memory.max", "memory.high")
 _V1_LIMITS = ("memory.limit_in_bytes",)
 

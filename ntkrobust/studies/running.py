@@ -92,12 +92,12 @@ class Networks:
         order = sorted(missing, key=lambda one: (one.time != "initialization", one.net.count_parameters(self._data.d)))
         failed: list[Failure] = []
         wanted = {cell: missing[cell].networks - len(self.records[cell].seeds) for cell in order}
-        estimate = Estimate(wanted, self._data.d, self._points)
         with self._crew({cell: missing[cell] for cell in order}, until) as crew:
+            estimate = Estimate(wanted, self._data.d, self._points, crew.side_by_side)
             try:
                 for done in range(1, len(order) + 1):
                     cell, outcome = self._next(crew)
-                    spent = self.records[cell].seconds
+                    spent, estimate.side_by_side = self.records[cell].seconds, crew.side_by_side
                     failed += self._kept(outcome, cell, missing[cell])
                     estimate.done(cell, self.records[cell].seconds - spent)
                     left = estimate.seconds_left()

@@ -40,6 +40,11 @@ class BucketCrew(ABC):
     def _room(self) -> int:
         """Buckets that are to be handed out at a time: those that run, and some that wait for them."""
 
+    @property
+    @abstractmethod
+    def side_by_side(self) -> int:
+        """See :class:`~ntkrobust.studies.engines.crew.Crew`."""
+
     @abstractmethod
     def _hand_out(self, number: int, requests: Sequence[Request], content: bytes) -> None:
         """Have a bucket run, under a number of its own."""

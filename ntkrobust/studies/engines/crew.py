@@ -49,6 +49,10 @@ Outcome = CellRecord | Failure
 class Crew(Protocol):
     """Runs requests; a context, at whose end nothing runs any more that this process has to wait for."""
 
+    @property
+    def side_by_side(self) -> int:
+        """Requests that run at a time."""
+
     def __enter__(self) -> Crew:
         """Begin."""
 
@@ -87,7 +91,7 @@ class ThreadCrew:
     """Threads of this process: while the program of one cell runs, those of others are compiled."""
 
     def __init__(self, run: Callable[[Cell], CellRecord], order: list[Cell], workers: int) -> None:
-        self._run, self._order = run, order
+        self._run, self._order, self.side_by_side = run, order, workers
         self._pool = ThreadPoolExecutor(workers)
         self._ended: SimpleQueue[tuple[Cell, Future[CellRecord]]] = SimpleQueue()
 

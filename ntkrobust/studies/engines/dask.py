@@ -99,6 +99,11 @@ class DaskCrew(BucketCrew):
         self._ended: SimpleQueue[int] = SimpleQueue()
         self._asked, self._threads, self._memory = -float("inf"), 1, 0.0
 
+    @property
+    def side_by_side(self) -> int:
+        """See :class:`~ntkrobust.studies.engines.crew.Crew`."""
+        return self._threads
+
     def _room(self) -> int:
         self._ask()
         return FOR_EACH_THREAD * self._threads
@@ -228,7 +233,7 @@ def cluster_at(address: str) -> Iterator[Client]:
 
 def _environment(device: int | None) -> dict[str, str]:
     """Of a worker of this machine, on one of its accelerators: it shares the programs that are kept between runs."""
-    environment = settings()
+    environment = dict(settings().everywhere)
     for option in ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"):
         if getattr(jax.config, option, None) is not None:
             environment[option.upper()] = str(getattr(jax.config, option))

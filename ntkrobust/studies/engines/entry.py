@@ -7,29 +7,41 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from ntkrobust.runtime.machine import POOL_SIZE, cores
+from ntkrobust.runtime.machine import cores
 
 if TYPE_CHECKING:
     from ntkrobust.studies.engines.travel import Sent
 
 
-def run_bucket(settings: Mapping[str, str], name: str, shared: bytes | str, bucket: bytes) -> Sent:
+class Settings(NamedTuple):
+    """Environment variables that JAX reads as it is imported.
+
+    Attributes:
+        everywhere: variable → value.
+        on_other_cores: those for machines that have not so many cores: XLA has as many threads, unless it is told.
+        cores: so many.
+    """
+
+    everywhere: dict[str, str]
+    on_other_cores: dict[str, str]
+    cores: int
+
+
+def run_bucket(settings: Settings, name: str, shared: bytes | str, bucket: bytes) -> Sent:
     """Run requests in a worker.
 
     Args:
-        settings: environment variables, for those that are not set here and as long as JAX was not imported.
+        settings: for variables that are not set here, as long as JAX was not imported.
         name: SHA-256 of what all buckets share.
         shared: that itself, or the path of a file that holds it.
         bucket: the requests.
     """
     if "jax" not in sys.modules:
-        for variable, value in settings.items():
-            # Of as many threads as there are cores, XLA has its own idea.
-            if variable != POOL_SIZE or value != str(cores()):
-                os.environ.setdefault(variable, value)
+        more = settings.on_other_cores if cores() != settings.cores else {}
+        for variable, value in (settings.everywhere | more).items():
+            os.environ.setdefault(variable, value)
     from ntkrobust.studies.engines.travel import outcomes
 
     return outcomes(name, shared, bucket)

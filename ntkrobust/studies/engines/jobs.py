@@ -85,6 +85,11 @@ class JobCrew(BucketCrew):
             write_bytes(self._shared, content)
         self._jobs: dict[int, Job[Sent]] = {}
 
+    @property
+    def side_by_side(self) -> int:
+        """See :class:`~ntkrobust.studies.engines.crew.Crew`; jobs that wait in queues among them."""
+        return max(1, len(self._jobs))
+
     def _room(self) -> int:
         return AT_ONCE if _is_elsewhere(self._executor) else cores()
 

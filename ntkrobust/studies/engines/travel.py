@@ -21,18 +21,17 @@ import cloudpickle
 import jax
 
 from ntkrobust.data import Dataset
+from ntkrobust.runtime.accelerated import OPTIONS, POOL_SIZE
 from ntkrobust.runtime.layout import Machine, planned_as_on, this_machine
-from ntkrobust.runtime.machine import POOL_SIZE, cores
+from ntkrobust.runtime.machine import cores
 from ntkrobust.studies.cell_work import CellWork, Request
 from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.engines.crew import Failure, Outcome, failure_of
+from ntkrobust.studies.engines.entry import Settings
 from ntkrobust.studies.records import CellRecord
 from ntkrobust.studies.store.contents import is_of_a_library
 from ntkrobust.studies.store.identity import SETTINGS, numerics
 from ntkrobust.values import Carried
-
-_PASSED_ON = ("XLA_FLAGS", "JAX_PLATFORMS", "NTKROBUST_PLAIN")
-"""Environment variables that workers are given as this process has them."""
 
 
 class Sent(NamedTuple):
@@ -57,11 +56,12 @@ class _Shared(NamedTuple):
     numerics: dict[str, Any]
 
 
-def settings() -> dict[str, str]:
-    """Environment variables for workers, by which JAX is set there as it is here."""
+def settings() -> Settings:
+    """How workers set JAX as it is here."""
     flags = {name.upper(): str(int(getattr(jax.config, name))) for name in SETTINGS}
-    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    return {POOL_SIZE: os.environ.get(POOL_SIZE, str(cores())), **flags, **passed_on}
+    passed_on = {name: os.environ[name] for name in OPTIONS if name in os.environ}
+    threads = os.environ.get(POOL_SIZE, str(cores()))
+    return Settings(flags | passed_on, {POOL_SIZE: threads}, int(threads))
 
 
 def packed_shared(data: Dataset, key: jax.Array, points: int) -> tuple[str, bytes]:
