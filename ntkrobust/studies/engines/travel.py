@@ -27,7 +27,7 @@ from ntkrobust.runtime.machine import cores
 from ntkrobust.studies.cell_work import CellWork, Request
 from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.engines.crew import Failure, Outcome, failure_of
-from ntkrobust.studies.engines.entry import Settings
+from ntkrobust.studies.engines.environment import Settings
 from ntkrobust.studies.records import CellRecord
 from ntkrobust.studies.store.contents import is_of_a_library
 from ntkrobust.studies.store.identity import SETTINGS, numerics
