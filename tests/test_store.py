@@ -133,9 +133,9 @@ def test_faults_of_the_store_would_be_noticed(fault, stand_in, tmp_path, monkeyp
         monkeypatch.setattr(Segment, "header", lambda self, header=Segment.header: header(self) | {"tolerance": 1e-3})
     else:
         plan = running.Networks.extend
-        monkeypatch.setattr(running.Networks, "extend", lambda networks, demands, progress: plan(networks, {
-            cell: dataclasses.replace(one, networks=one.networks // 2) for cell, one in demands.items()}, progress)
-            or plan(networks, demands, progress))  # fmt: skip
+        monkeypatch.setattr(running.Networks, "extend", lambda networks, demands, *how: plan(networks, {
+            cell: dataclasses.replace(one, networks=one.networks // 2) for cell, one in demands.items()}, *how)
+            or plan(networks, demands, *how))  # fmt: skip
     with pytest.raises(Stopped):
         examined(tmp_path, stop=30)
     monkeypatch.undo()
