@@ -37,6 +37,7 @@ from ntkrobust.reports.stored import NAMES
 from ntkrobust.reports.storing import store
 from ntkrobust.runtime.seeds import check_key
 from ntkrobust.studies.engines.choosing import engine_of
+from ntkrobust.studies.engines.crew import Engine
 from ntkrobust.studies.evidence import evidence_tree, verdicts_document
 from ntkrobust.studies.examining import Examination, Part, examine
 from ntkrobust.studies.facts import facts_of
@@ -153,12 +154,7 @@ def verify(
                 stack.enter_context(open_store(place, task.loaded, key, points, reuse=not fresh))
                 for task, place in zip(tasks, _places(tasks, out), strict=True)
             ]
-            parts = [
-                Part(
-                    [claim for claim, _ in task.chosen], task.loaded, min(points, len(task.loaded.x_test)), kept, engine
-                )
-                for task, kept in zip(tasks, stores, strict=True)
-            ]
+            parts = [_part(task, points, kept, engine) for task, kept in zip(tasks, stores, strict=True)]
             shown = shown_progress(progress)
             if clock is not None:
                 tell = foretell or (lambda outlooks: None)
@@ -249,6 +245,12 @@ def _places(tasks: Sequence[_Task], out: str | Path | None) -> list[Path | str |
     if out is None or len(tasks) == 1:
         return [out for _ in tasks]
     return [Path(out) / place for place in folders([task.name for task in tasks])]
+
+
+def _part(task: _Task, points: int, stored: CellStore | None, engine: Engine | None) -> Part:
+    """A task as it is examined."""
+    claims = [claim for claim, _ in task.chosen]
+    return Part(claims, task.loaded, min(points, len(task.loaded.x_test)), stored, engine)
 
 
 def _settled(parts: Sequence[Part], key: jax.Array, seeds: int, progress: Progress) -> list[Part]:
