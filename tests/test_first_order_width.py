@@ -1,8 +1,11 @@
 """The first order in 1/m of two-layer networks: exact linear dynamics, brackets by autodiff, quadrature, ensembles."""
 
 import functools
+import importlib.util
 import itertools
 import math
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -80,6 +83,19 @@ def test_linear_networks_have_their_exact_coefficient_at_any_time() -> None:
     for time, truth in line_truth().items():
         c, error = line_ensemble().at(time).first_order_width(POINTS, return_error=True)
         np.testing.assert_allclose(c, truth, rtol=1e-6)
+        assert (error == 0).all()
+
+
+def test_values_of_linear_networks_have_their_exact_mean_and_second_moment() -> None:
+    for time in LINE_TIMES:
+        now = line_ensemble().at(time)
+        mean, variance = now.mean([[1.0]])[0, 0], now.variance([[1.0]])[0]
+        found = now._first_order(POINTS, width_order.NEURONS, 0, gradients=False)
+        e, error = now.first_order_mean(POINTS, return_error=True)  # f(x) = βx, at x = 1 and −2
+        np.testing.assert_allclose(e, linear_coefficient(time, 1, mean) * np.array([1, -2]), rtol=1e-6)
+        np.testing.assert_allclose(
+            found.second_moment, linear_coefficient(time, 2, mean**2 + variance) * np.array([1, 4]), rtol=1e-6
+        )
         assert (error == 0).all()
 
 
@@ -243,3 +259,19 @@ def test_sobol_points_agree_with_exact_expectations_within_their_error(monkeypat
         assert (error > 0).all()
         assert (error < 0.05).all()
         assert (np.abs(c - truth) < 4 * error).all()
+
+
+@pytest.mark.slow
+def test_trained_networks_have_the_coefficient_and_not_a_tenth_more() -> None:
+    path = Path(__file__).parents[1] / "benchmarks" / "first_order.py"
+    spec = importlib.util.spec_from_file_location("benchmark_of_the_first_order", path)
+    benchmark = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = benchmark
+    spec.loader.exec_module(benchmark)
+    task = benchmark.make_task("erf", 8, 8, 4)
+    times = benchmark.times_of(task)
+    values = benchmark.measured(task, times, 256, 300, seed=1).mean(axis=2)
+    error = values.std(axis=0, ddof=1) / math.sqrt(len(values))
+    c = np.array([task.ensemble.at(t).first_order_width(task.x).mean() for t in times])
+    assert (np.abs(values.mean(axis=0) - c) < 4 * error).all()
+    assert abs(values.mean(axis=0)[0] - 1.1 * c[0]) > 4 * error[0]

@@ -241,18 +241,23 @@ class EnsembleAt(Value):
             InputError: networks or training that the expansion does not cover, or too many training points for the
                 memory, which grows like n⁴.
         """
-        points = self._points(x)
-        found = width_order.width_coefficients(
-            self._trained, points, neurons, check_integer("seed", seed, 0, maximum=LARGEST_SEED), gradients=True
-        )
-        size = self.gradient_second_moment(points)
+        found, size = self._first_order(x, neurons, seed, gradients=True), self.gradient_second_moment(x)
         c = found.second_moment / size
         return (c, found.second_moment_error / size) if return_error else c
 
-    @property
-    def _trained(self) -> width_order.Trained:
-        return width_order.Trained(
-            self._net, self._model, self._layers, self._factors, self.time, self._ridge, self._learning_rate
+    @takes(neurons=whole(width_order.SETS, width_order.MOST_NEURONS), return_error=check_flag)
+    def first_order_mean(
+        self, x: npt.ArrayLike, *, neurons: int = width_order.NEURONS, seed: int = 0, return_error: bool = False
+    ) -> Array | tuple[Array, Array]:
+        """e (n',) with E f_t(x) = μ_t(x) + e/m + O(m^−2) in networks of width m; see :meth:`first_order_width`."""
+        found = self._first_order(x, neurons, seed, gradients=False)
+        return (found.mean, found.mean_error) if return_error else found.mean
+
+    def _first_order(self, x: npt.ArrayLike, neurons: int, seed: int, gradients: bool) -> width_order.Coefficients:
+        parts = self._net, self._model, self._layers, self._factors, self.time, self._ridge, self._learning_rate
+        rng_seed = check_integer("seed", seed, 0, maximum=LARGEST_SEED)
+        return width_order.width_coefficients(
+            width_order.Trained(*parts), self._points(x), neurons, rng_seed, gradients
         )
 
     @takes(samples=whole(2, MOST_SAMPLES), return_error=check_flag)
