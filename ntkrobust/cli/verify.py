@@ -112,6 +112,8 @@ def verify(
     if search:
         if len(data) > 1:
             raise InputError("a search is on one data set: give --data once")
+        if minutes is not None:
+            raise InputError("a search takes seeds and a budget, not minutes")
         search_bounds(claims, data=data[0], preset=preset, seeds=seeds, budget=budget)
         return
     with leaving_with(lambda: how_to_go_on(out)), contextlib.ExitStack() as bar:
@@ -148,7 +150,7 @@ def print_outlooks(outlooks: Sequence[Outlook]) -> None:
     """What a time is enough for, before it is spent."""
     for one in outlooks:
         claims = len(one.within) + len(one.beyond)
-        of = f" on {one.data}" if len(outlooks) > 1 else ""
+        of = f" on {one.data.partition(',')[0]}" if len(outlooks) > 1 else ""
         print(printable(f"in {one.minutes:g} min{of}: {len(one.within)} of {claims} claims about networks"), end="")
         print("; out of reach, and not run:" if one.beyond else "")
         for prospect in one.beyond:
