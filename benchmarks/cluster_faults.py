@@ -137,10 +137,8 @@ class ClusterCampaign(Campaign):
             self.offences.append(f"{victim}: exit status {ended.status}: {ended.err[-300:]}")
         if victim == VICTIMS[3]:
             self.cluster.start()
-        return not (ended.status == 0 and self._is_whole(folder))
-
-    def _is_whole(self, folder: Path) -> bool:
-        return len(Contents(folder / "cells").segments) == CELLS
+        self.got_through = ended.status == 0
+        return True
 
     def _kill(self, victim: str, process: Forked) -> None:
         with contextlib.suppress(ProcessLookupError, IndexError):

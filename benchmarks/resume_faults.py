@@ -97,6 +97,7 @@ class Campaign:
         self.outcomes: Counter[str] = Counter()
         self.offences: list[str] = []
         self.slowest = 0.0
+        self.got_through = False  # although something was killed
 
     def run(self, kills: int) -> None:
         """So many kills, over as many sweeps as that takes."""
@@ -107,6 +108,8 @@ class Campaign:
             # A kill within a tenth of a run leaves some ten of them to each sweep.
             while done < kills and self._killed(folder, done, damaged):
                 done += 1
+                if self.got_through:
+                    break
             self._finished(folder, damaged)
             sweeps += 1
             shutil.rmtree(folder, ignore_errors=True)

@@ -93,9 +93,9 @@ def main() -> None:
             if workers == 1:
                 small, large = handing_out(client, 1_000), handing_out(client, 1_000_000)
                 print(f"a bucket goes and comes back in {1e3 * small:.1f} ms, and {1e3 * (large - small):.2f} ms more "
-                      f"for a megabyte")  # fmt: skip
+                      f"for a megabyte", flush=True)  # fmt: skip
             rates[workers] = throughput(client, 200, 0.1)
-            print(f"{workers} worker(s) with two threads: {rates[workers]:.1f} buckets of 0.1 s a second")
+            print(f"{workers} worker(s) with two threads: {rates[workers]:.1f} buckets of 0.1 s a second", flush=True)
     serving = small
     print(f"\n{options.cells} cells, {serving * 1e3:.1f} ms to hand out each bucket:")
     costs = costs_of(options.costs, options.cells, rng)
