@@ -146,8 +146,8 @@ class DaskCrew(BucketCrew):
             return sent
         except KilledWorker as error:
             return one_line(str(error), 300)
-        except (CancelledError, CommClosedError, TimeoutError) as error:
-            raise InputError(f"the dask scheduler was lost: {one_line(str(error), 300)}") from None
+        except (CancelledError, CommClosedError, TimeoutError):
+            raise InputError("the dask scheduler was lost; another run goes on from what is stored") from None
         except Exception as error:
             sentence = one_line(f"{type(error).__name__}: {error}", 300)
             raise InputError(f"workers of the dask cluster can't run cells: {sentence}") from error
@@ -227,6 +227,8 @@ def cluster_at(address: str) -> Iterator[Client]:
         client = Client(address, set_as_default=False, timeout=FOR_A_SCHEDULER)
     except (OSError, TimeoutError, ValueError, TypeError) as error:
         raise InputError(f"no dask scheduler answers at {printable(address)}: {one_line(str(error), 200)}") from None
+    # What is lost is said in a sentence, and dask would write tracebacks of it.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with client:
         yield client
 
