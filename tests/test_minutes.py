@@ -162,6 +162,11 @@ def test_a_time_is_a_positive_number(minutes: object, data: Dataset) -> None:
         ntr.verify(CHEAP, data=data, minutes=minutes)  # type: ignore[arg-type]
 
 
+def test_a_time_is_that_of_this_machine(data: Dataset) -> None:
+    with pytest.raises(InputError, match="no client"):
+        ntr.verify(CHEAP, data=data, minutes=1.0, client=object())
+
+
 def test_a_bound_is_judged_within_a_time_too(data: Dataset) -> None:
     bound = Claim(
         "own/bound", "", AtMost(lambda exact_law: 1.5 * exact_law), "perturbation_stability",

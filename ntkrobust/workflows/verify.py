@@ -140,6 +140,8 @@ def verify(
     clock = None if minutes is None else Clock(60 * minutes)
     if minutes is not None and (seeds is not None or looks is not None):
         raise InputError("minutes say how many networks there are: give no seeds or looks beside them")
+    if minutes is not None and client is not None:
+        raise InputError("minutes are counted on the processors of this machine: give no client beside them")
     tasks = [_task(claims, one, preset, everything, only, at) for one in each(data)]
     _check_apart(tasks)
     seeds = SEEDS[preset] if seeds is None else seeds
