@@ -17,7 +17,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --override requirements-overrides.txt
 REQUIREMENTS := pyproject.toml constraints.txt requirements-overrides.txt
 
-.PHONY: help verify test test-fast test-slow test-sceptic test-dist check notebooks dist interpreter clean
+.PHONY: help verify test test-fast test-slow test-sceptic test-dist check notebooks docs dist interpreter clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -54,12 +54,16 @@ $(VENV)/.lean-$(VERSION): $(REQUIREMENTS)
 	touch $@
 
 $(VENV)/.dev-$(VERSION): $(VENV)/.lean-$(VERSION)
-	$(UV_INSTALL) --editable '.[dev,notebooks]'
+	$(UV_INSTALL) --editable '.[dev,notebooks,docs]'
 	touch $@
 
 notebooks: $(VENV)/.lean-$(VERSION) ## JupyterLab with the notebooks of this folder
 	$(UV_INSTALL) --editable '.[jupyter]'
 	$(BIN)/jupyter lab notebooks
+
+docs: $(VENV)/.dev-$(VERSION) ## the documentation as a site, in site/: nothing on it is fetched from anywhere
+	$(BIN)/python -m sphinx -W --keep-going -E --quiet -c docs . site
+	@echo site/index.html
 
 dist: $(VENV)/.dev-$(VERSION) ## wheel and sdist, in dist/
 	rm -rf dist
@@ -76,4 +80,4 @@ interpreter:
 	@echo $(PYTHON)
 
 clean: ## remove environments, results, distributions and caches
-	rm -rf $(VENV) $(VENV)-dist .venv-3.* dist $(RESULTS) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-dist .venv-3.* dist site $(RESULTS) .pytest_cache .mypy_cache .ruff_cache

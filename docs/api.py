@@ -147,7 +147,8 @@ def parameter(one: inspect.Parameter) -> str:
     """One parameter, as code."""
     stars = {one.VAR_POSITIONAL: "*", one.VAR_KEYWORD: "**"}.get(one.kind, "")
     kind = annotated(one.annotation)
-    default = "" if one.default is one.empty else ADDRESS.sub("", repr(one.default))
+    shown = one.default.__name__ if inspect.isclass(one.default) else repr(one.default)
+    default = "" if one.default is one.empty else ADDRESS.sub("", shown)
     equals = (" = " if kind else "=") if default else ""
     return f"{stars}{one.name}{f': {kind}' if kind else ''}{equals}{default}"
 
@@ -285,7 +286,7 @@ def member(entry: Entry, name: str, value: Any, links: Links) -> Iterator[str]:
         called = signature(f"{entry.name}.{name}", getattr(entry.value, name))
     if not said:
         raise UndocumentedError(f"{entry.page}: {entry.name}.{name} has no docstring")
-    yield f"#### `{entry.name}.{name}`"
+    yield f"### `{entry.name}.{name}`"
     if "(" in called:
         yield f"```python\n{called}\n```"
     yield from markdown(said, links)

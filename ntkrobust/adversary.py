@@ -21,6 +21,7 @@ from ntkrobust.checks import (
 from ntkrobust.domain import Domain, check_bounds
 from ntkrobust.errors import InputError
 from ntkrobust.norms import Norm, check_norm
+from ntkrobust.values import Shown
 
 RegularizerKind = Literal["generalized", "trades", "jacobian"]
 
@@ -34,7 +35,7 @@ REACH = 2.5
 
 
 @dataclasses.dataclass(frozen=True)
-class Adversary:
+class Adversary(Shown):
     """An adversary to train against, and how much it counts.
 
     With x' the last iterate of projected gradient ascent in the ball ‖x' − x‖ ≤ ε, and all sums over samples, training

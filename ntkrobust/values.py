@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import dis
 import functools
+import html
 import pickle
 import sys
 import types
@@ -24,7 +25,37 @@ if TYPE_CHECKING:
     import jax
 
 
-class Value:
+_LONGEST = 160
+"""Characters of a fact in a table: what is longer is cut."""
+
+
+class Shown:
+    """Base class of objects that a notebook shows as a short table: what they are, and :meth:`_facts` of them."""
+
+    def _facts(self) -> Mapping[str, Any]:
+        """What a reader wants to know first, name → value: fields or public attributes, unless a class knows better."""
+        if dataclasses.is_dataclass(self):
+            return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def _repr_html_(self) -> str | None:
+        left = 'style="text-align:left"'
+        rows = "".join(
+            f'<tr><th scope="row" {left}>{html.escape(name)}</th><td {left}>{html.escape(briefly(value))}</td></tr>'
+            for name, value in self._facts().items()
+        )
+        return f"<table><caption {left}>{type(self).__name__}</caption>{rows}</table>"
+
+
+def briefly(value: Any) -> str:
+    """A value in a few words: arrays by their type and shape, long texts cut."""
+    if isinstance(value, np.ndarray) or _is_of_jax(value):
+        return f"{value.dtype} {value.shape}"
+    text = f"{value:.6g}" if isinstance(value, float) else value if isinstance(value, str) else as_code(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+class Value(Shown):
     """Base class of objects that are equal by content, hashable, and survive pickle and copy.
 
     Dataclasses that derive from it are made with ``eq=False``, and compared by their fields; others by their attributes

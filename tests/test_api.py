@@ -108,7 +108,7 @@ def test_what_a_page_looks_like():
     entry = api.Entry("own", "Thing", module.Thing, module)
     ((name, value),) = api.members(module.Thing, frozenset({module.Thing}))
     assert "\n".join(api.member(entry, name, value, links)) == (
-        "#### `Thing.grow`\n```python\nThing.grow(by: int = 1, *, fast: bool) -> float\n```\n"
+        "### `Thing.grow`\n```python\nThing.grow(by: int = 1, *, fast: bool) -> float\n```\n"
         "Larger by `by`.\n**Raises**\n- `ValueError`: it is too large."
     )
     assert list(api.markdown("A thing::\n\n    make(1)", links)) == ["A thing:", "```python\nmake(1)\n```"]

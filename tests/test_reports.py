@@ -20,6 +20,7 @@ import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
 
+from ntkrobust.bounds.papers import catalogue as claims
 from ntkrobust.errors import InputError
 from ntkrobust.reports import latex, palette, words
 from ntkrobust.reports.figures import overview_figure, verdict_figure
@@ -1038,14 +1039,40 @@ def printed(document, width):
 def test_the_table_fits_the_terminal(run):
     document = copy.deepcopy(run.document)
     document["values"]["verdicts"][1]["claim"] = "zhu2022/nonlazy-width/measured@equal-scaled-time"
-    for width in (120, 80):
-        lines = printed(document, width)
-        assert len(lines) == 1 + len(run.verdicts), "one line per claim"
-        assert max(map(len, lines)) <= width
-        assert lines[1].split()[1:3] == ["refuted", "×1.25"]
-        assert lines[1].split()[-3:] == ["<10⁻⁶", "20", "untrained"]
-    assert printed(document, 120)[2].startswith("zhu2022/nonlazy-width/measured ")
+    lines = printed(document, 120)
+    assert len(lines) == 1 + len(run.verdicts), "one line per claim"
+    assert max(map(len, lines)) <= 120
+    assert lines[1].split()[1:3] == ["refuted", "×1.25"]
+    assert lines[1].split()[-3:] == ["<10⁻⁶", "20", "untrained"]
+    assert lines[2].startswith("zhu2022/nonlazy-width/measured ")
     assert "out of scope –" in lines[3]
+    lines = printed(document, 80)
+    assert len(lines) == 2 * len(run.verdicts), "two lines per claim"
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split()[1:] == ["(untrained)"]
+    assert lines[1].split()[:2] == ["refuted", "×1.25"]
+    assert lines[1].split()[-4:] == ["p", "<10⁻⁶", "n", "20"]
+    assert lines[2].startswith("zhu2022/nonlazy-width/measured ("), "whole"
+
+
+@pytest.mark.parametrize("width", [200, 120, 80])
+def test_ids_tell_readings_apart_and_can_be_typed(run, width):
+    document = copy.deepcopy(run.document)
+    readings = ("initialization", "equal-scaled-time", "equal-time", "equal-loss")
+    verdicts = [copy.deepcopy(run.verdicts[0]) for _ in (*readings, "alone")]
+    for verdict, reading in zip(verdicts, readings, strict=False):
+        verdict["claim"] = f"zhu2022/depth-he/measured@{reading}"
+    verdicts[-1]["claim"] = "zhu2022/depth-he/infinite@converged"
+    document["values"]["verdicts"] = verdicts
+    lines = printed(document, width)
+    assert max(map(len, lines)) <= width
+    first = [word for word in " ".join(lines).split() if word.startswith("zhu2022/")]
+    assert len(set(first)) == len(verdicts) == len(first)
+    assert [len(claims.select([name])) for name in first[:-1]] == 4 * [1]
+    assert "zhu2022/depth-he/measured" not in first, "which stands for all of its readings"
+    # a claim in one reading needs no more than its name
+    del document["values"]["verdicts"][1:-1]
+    assert "zhu2022/depth-he/measured" in " ".join(printed(document, width)).split()
 
 
 def test_markup_in_names_is_shown_as_it_is(run):

@@ -34,7 +34,7 @@ class _Console(Console):
         give_up_output()
 
 
-def console(piped: int = 130) -> Console:
+def console(piped: int = 150) -> Console:
     """Standard output. In a file or a pipe, lines of so many columns: there is room for whole ids.
 
     Texts are printed as they are but for what markup asks for in them; ``:name:`` is no picture, numbers aren't

@@ -231,6 +231,16 @@ class Dataset(Value):
         stated = {"range": self.domain.in_words(), "scale": self.size.as_json(), "size": self.size.in_words()}
         return {"name": self.name, **sizes, **self.domain.as_json(), **stated}
 
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "task": self.task,
+            "points": f"{self.n} to train on, {len(self.x_test)} to test",
+            "inputs": f"{self.d} coordinates, {self.domain.in_words()}",
+            "outputs": self.o,
+            "size": self.size.in_words(),
+        }
+
     def __repr__(self) -> str:
         sizes = f"n={self.n}, n_test={len(self.x_test)}, d={self.d}, o={self.o}"
         inputs = "" if self.domain.is_whole else f", {self.domain.in_words()}"

@@ -156,6 +156,19 @@ class InfiniteEnsemble(Value):
         return EnsembleAt(self.net, self._model, self._layers, self._factors, found, float(time), self.ridge, error,
                           self.learning_rate)  # fmt: skip
 
+    def _facts(self) -> dict[str, Any]:
+        n, d = self._factors.x_train.shape
+        training = "gradient flow" if self.learning_rate is None else f"gradient descent at {self.learning_rate:g}"
+        return {
+            "network": self.net,
+            "training points": f"{n} in {d} dimensions",
+            "kernel": f"{self.kernel}, {self.parameterization} parameterization",
+            "training": training,
+            "condition number": self.conditioning.condition_number,
+            "1/λ_max": 1 / self.conditioning.largest,
+            "ridge": self.ridge,
+        }
+
     def __repr__(self) -> str:
         n, d = self._factors.x_train.shape
         parts = [repr(self.net), f"n={n}", f"d={d}", f"parameterization={self.parameterization!r}"]

@@ -392,5 +392,8 @@ class EnsembleAt(Value):
         check_variances("x", points, self._layers)
         return points
 
+    def _facts(self) -> dict[str, Any]:
+        return {"network": self._net, "time": self.time, "training points": len(self._factors.x_train)}
+
     def __repr__(self) -> str:
         return f"<EnsembleAt time={self.time:g} of {self._net!r}>"

@@ -10,7 +10,7 @@ Only first derivatives of the kernels at different points enter, and the mixed o
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -213,6 +213,9 @@ class GeneralEnsembleAt(Value):
             raise InputError(f"points must have shape {self._point_shape}, got {points.shape[1:]}")
         # Rows of flattened images, where a network says that they are images.
         return points.reshape(-1, *self._kernels.input_shape)
+
+    def _facts(self) -> dict[str, Any]:
+        return {"time": self.time, "training points": len(self._factors.x_train), "input shape": self._point_shape}
 
     def __repr__(self) -> str:
         return f"<GeneralEnsembleAt time={self.time:g}, n={len(self._factors.x_train)}>"

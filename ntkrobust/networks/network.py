@@ -21,6 +21,7 @@ from ntkrobust.networks.models import AppliedModel, Model
 from ntkrobust.networks.operations import Operations, operations
 from ntkrobust.numerics.precision import TRAINING_DTYPE, full_matmul_precision
 from ntkrobust.runtime.seeds import RawKeys
+from ntkrobust.values import Shown
 
 Shapes = tuple[tuple[int, ...], ...]
 """Shapes of arrays."""
@@ -46,7 +47,7 @@ class Sizes(NamedTuple):
     largest_product: int
 
 
-class Network(abc.ABC):
+class Network(Shown, abc.ABC):
     """A function of parameters and points, with a law that parameters are drawn from.
 
     Two methods make a network: :meth:`draw` and :meth:`apply`. Everything else follows from them, by automatic

@@ -31,14 +31,15 @@ def verdicts_html(verdicts: Sequence[Mapping[str, Any]], evidence: xr.DataTree, 
     """
     names = ("claim", "verdict", "effect [95 % interval]", "adjusted p", "reading", "networks")
     heads = "".join(f'<th style="{_CELL}">{escape(name)}</th>' for name in names)
-    rows = "".join(f"<tr>{_row(verdict)}</tr>" for verdict in verdicts)
+    named = zip(words.telling_ids(verdicts), verdicts, strict=True)
+    rows = "".join(f"<tr>{_row(name, verdict)}</tr>" for name, verdict in named)
     table = f'<table style="border-collapse:collapse;background:none"><thead><tr>{heads}</tr></thead>{rows}</table>'
     details = "".join(_details(verdict, evidence, len(verdicts) <= SHOWN) for verdict in verdicts)
     caption = f"<p>on {escape(data)}</p>" if data else ""
     return f'<div style="{_PAPER}">{caption}{table}{details}</div>'
 
 
-def _row(verdict: Mapping[str, Any]) -> str:
+def _row(name: str, verdict: Mapping[str, Any]) -> str:
     label = verdict["label"]
     badge = f'<b style="color:{label_colour(label)}">{SYMBOLS[label]} {escape(words.label(verdict))}</b>'
     rest = (
@@ -47,7 +48,7 @@ def _row(verdict: Mapping[str, Any]) -> str:
         words.short_reading(verdict),
         words.integer(verdict["seeds"]),
     )
-    cells = (escape(words.base_id(verdict["claim"])), badge, *map(escape, rest))
+    cells = (escape(name), badge, *map(escape, rest))
     return "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells)
 
 

@@ -1,6 +1,6 @@
 """What ``verdicts.json`` must hold for its figures and pages to be drawn: types, ranges, and what must agree.
 
-Entries that are not named here are allowed: readers of this version pass over them.
+Entries that are not named here are allowed: readers pass over them.
 """
 
 from __future__ import annotations

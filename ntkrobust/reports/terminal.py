@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -14,29 +16,59 @@ from ntkrobust.reports import gap_figure, words
 
 _STYLES = {"supported": "green", "refuted": "bold red", "flat": "blue", "inconclusive": "yellow", "out of scope": "dim"}
 
+_NAMES = ("verdict", "effect [95 % interval]", "p", "n")
+_WIDEST = 10_000
+"""Columns in which any table finds room: how many one takes is asked for in so many."""
 
-def verdict_table(document: Mapping[str, Any]) -> Table:
-    """One row per verdict. Fits 120 columns; in fewer, long ids are cut.
+
+def verdict_table(document: Mapping[str, Any]) -> VerdictTable:
+    """A line for each verdict; two where the terminal is too narrow for that, so that ids stay whole.
 
     Args:
         document: what ``verdicts.json`` holds.
     """
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("claim", overflow="ellipsis")  # the one column that gives way
-    for name in ("verdict", "effect [95 % interval]", "p"):
-        table.add_column(escape(name), no_wrap=True)
-    table.add_column("n", no_wrap=True, justify="right")
-    table.add_column("reading", no_wrap=True)
-    for verdict in document["values"]["verdicts"]:
-        table.add_row(
-            _text(words.base_id(verdict["claim"])),
-            Text(words.label(verdict), style=_STYLES[verdict["label"]]),
-            _text(words.factor(verdict["effect"])),
-            words.p_value(verdict["p_value"]),
-            str(verdict["seeds"]),
-            _text(words.short_reading(verdict)),
-        )
-    return table
+    return VerdictTable(document["values"]["verdicts"])
+
+
+class VerdictTable:
+    """A table that asks the terminal for its width when it is printed.
+
+    Args:
+        verdicts: as ``verdicts.json`` describes them.
+    """
+
+    def __init__(self, verdicts: Sequence[Mapping[str, Any]]) -> None:
+        self.ids = words.telling_ids(verdicts)
+        self.verdicts = verdicts
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        wide = self.wide()
+        fits = Measurement.get(console, options.update(max_width=_WIDEST), wide).maximum <= options.max_width
+        yield wide if fits else self.narrow()
+
+    def wide(self) -> Table:
+        """A line for each verdict."""
+        table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+        for name in ("claim", *_NAMES, "reading"):
+            table.add_column(escape(name), no_wrap=True, justify="right" if name == "n" else "left")
+        for name, verdict in zip(self.ids, self.verdicts, strict=True):
+            table.add_row(_text(name), *_results(verdict), _text(words.short_reading(verdict)))
+        return table
+
+    def narrow(self) -> Group:
+        """Two lines for each: what was judged in which reading, and what came out."""
+        lines: list[RenderableType] = []
+        for name, verdict in zip(self.ids, self.verdicts, strict=True):
+            lines.append(f"{_text(name)} ({_text(words.short_reading(verdict))})")
+            label, effect, p, n = _results(verdict)
+            lines.append(Text.assemble("  ", label, "  ", Text.from_markup(effect), f"  p {p}  n {n}"))
+        return Group(*lines)
+
+
+def _results(verdict: Mapping[str, Any]) -> tuple[Text, str, str, str]:
+    """Label, effect, p and n of a row."""
+    label = Text(words.label(verdict), style=_STYLES[verdict["label"]])
+    return label, _text(words.factor(verdict["effect"])), words.p_value(verdict["p_value"]), str(verdict["seeds"])
 
 
 def _text(text: str) -> str:
@@ -81,12 +113,12 @@ def summary_line(document: Mapping[str, Any]) -> str:
 def data_line(document: Mapping[str, Any]) -> str:
     """The data set, and which inputs it allows: ``data: digits, …; inputs in [0, 1]``."""
     data = document["inputs"]["data"]
-    allowed = data.get("range")  # results of earlier versions do not tell
+    allowed = data.get("range")  # results need not tell
     return printable(f"data: {data['name']}" + (f"; {allowed}" if allowed else ""))
 
 
 def size_line(document: Mapping[str, Any]) -> str:
-    """How large inputs are, and how far classes lie apart; empty for results of earlier versions."""
+    """How large inputs are, and how far classes lie apart; empty for results that don't tell."""
     return printable(document["inputs"]["data"].get("size", ""))
 
 

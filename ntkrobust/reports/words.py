@@ -283,6 +283,14 @@ def base_id(claim_id: str) -> str:
     return claim_id.partition("@")[0]
 
 
+def telling_ids(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Ids that tell verdicts apart and can be typed: with the reading where a claim stands in several of them."""
+    times = Counter(base_id(verdict["claim"]) for verdict in verdicts)
+    return [
+        verdict["claim"] if times[base_id(verdict["claim"])] > 1 else base_id(verdict["claim"]) for verdict in verdicts
+    ]
+
+
 def short_reading(verdict: Mapping[str, Any]) -> str:
     """When networks are compared, in as few characters as say it."""
     reading = verdict["reading"]

@@ -230,6 +230,20 @@ class Claim(Value):
             return name
         return re.sub(r"\W+", "_", f"measure of {self.base_id}")
 
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "statement": self.statement,
+            "says": f"{self.measure_name} {self.relation}",
+            "grid": "; ".join(f"{axis}: {', '.join(map(str, values))}" for axis, values in self.grid.items()),
+            "reading": str(self.reading),
+            "assumptions": "; ".join(one.text for one in self.assumptions) or "none",
+            "known from": ", ".join(filter(None, (self.provenance, self.source))),
+        }
+
+    def __repr__(self) -> str:
+        return f"<Claim {self.id}: {self.measure_name} {self.relation}; {self.reading}>"
+
     def describe(self) -> dict[str, Any]:
         """The claim as plain data: what of it JSON can hold."""
         relation = self.relation

@@ -9,7 +9,7 @@ from typing import Any
 from ntkrobust.adversary import Adversary
 from ntkrobust.checks import MOST_STEPS, check_choice, check_integer, check_positive, check_sequence, check_text, shown
 from ntkrobust.errors import InputError
-from ntkrobust.values import Value
+from ntkrobust.values import Shown, Value
 
 TIMES = ("initialization", "equal scaled time", "equal time", "equal loss", "fixed steps", "converged")
 WITHOUT_VALUE = ("initialization", "converged")
@@ -25,7 +25,7 @@ LOSSES = ("squared", "cross_entropy")
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading:
+class Reading(Shown):
     """When networks are compared, and what is averaged over them: a statement's words leave both open.
 
     A time, and a loss unless steps of an optimizer are asked for, is that of gradient flow: its steps are halved until

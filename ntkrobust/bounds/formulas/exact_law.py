@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from numbers import Real
+from typing import Any
 
 import jax
 import numpy as np
@@ -27,6 +29,7 @@ from ntkrobust.networks.initializations import Scales
 from ntkrobust.networks.mlp import MLP
 from ntkrobust.networks.network import Network, a_network
 from ntkrobust.numerics.special import exp_or_inf, log_chi_moment
+from ntkrobust.values import Shown
 
 Array = NDArray[np.float64]
 
@@ -40,7 +43,7 @@ MIN_SLOPE = 1e-100
 
 
 @dataclasses.dataclass(frozen=True)
-class ExactLaw:
+class ExactLaw(Shown):
     """The law of J(x) = ∂f/∂x over initializations of ``net``; :func:`exact_law` makes one.
 
     With A = β₁ β^{L−2} β_L/α, independent S_l ~ S (one per hidden layer) and any fixed unit vector u,
@@ -61,6 +64,17 @@ class ExactLaw:
     d_in: int
     scales: Scales
     layer: ScaledChiSquare
+
+    def _facts(self) -> Mapping[str, Any]:
+        several = self.net.d_out > 1
+        return {
+            "network": self.net,
+            "d": self.d_in,
+            "E ‖Ju‖²" if several else "E (∂_u f)²": self.abs_moment(2),
+            "E ‖Ju‖" if several else "E |∂_u f|": self.abs_moment(1),
+            "P/ε": self.perturbation_stability(),
+            "P(J = 0)": self.p_zero,
+        }
 
     def moment(self, p: int) -> float:
         """E (∂_u f)^p for one output (0 for odd p), E ‖Ju‖^p for several.

@@ -154,6 +154,27 @@ class Run(Value):
             classes=known, bounds=domain.bounds, movable=domain.movable,
         )  # fmt: skip
 
+    def _facts(self) -> dict[str, Any]:
+        n, d = self.x_train.shape
+        first, last = (float(np.mean(self.loss[:, record])) for record in (0, -1))
+        against = "" if self.adversary is None else f" against {self.adversary.in_words()}"
+        counts = {name: int(np.count_nonzero(self.status == name)) for name in STATUSES}
+        return {
+            "network": self.net,
+            "networks": len(self.seeds),
+            "training": f"{int(self.step.max())} steps of {self.optimizer}, {self.objective} loss{against}",
+            "points": f"{n} in {d} dimensions",
+            "loss": f"{first:.4g} → {last:.4g}, mean over networks",
+            "status": ", ".join(f"{number} {name}" for name, number in counts.items() if number),
+            "records": len(self.snapshots),
+        }
+
+    def __repr__(self) -> str:
+        facts = self._facts()
+        return (
+            f"<Run of {facts['networks']} × {self.net!r}: {facts['training']}; loss {facts['loss']}; {facts['status']}>"
+        )
+
     @property
     def time(self) -> np.ndarray:
         """(seed, time) gradient-flow time of the loss, a sum over samples: ηk for gradient descent.
