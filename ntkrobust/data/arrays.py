@@ -32,9 +32,9 @@ def arrays_in(value: object) -> dict[str, Any] | None:
     return None
 
 
-def _dimensions(value: object) -> int:
+def _dimensions(value: Any) -> int:
     try:
-        return np.ndim(value)  # type: ignore[arg-type]
+        return np.ndim(value)
     except ValueError:  # rows of different lengths
         return 2
 

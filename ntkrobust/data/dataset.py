@@ -185,7 +185,7 @@ class Dataset(Value):
         with contextlib.suppress(InputError):
             distances = {norm: self.class_distance(norm) for norm in STATED}
         x = self.x_train
-        return Size(self.scale, float(x.min()), float(x.max()), are_whole(x), distances)
+        return Size(self.scale, float(np.min(x)), float(np.max(x)), are_whole(x), distances)
 
     @functools.cached_property
     def _class_distances(self) -> dict[Norm, float]:

@@ -86,5 +86,5 @@ def _in_turn(order: npt.NDArray[np.intp], classes: npt.NDArray[np.intp]) -> npt.
 
 def _power_of_two(x: Array) -> float:
     """The power of two next above the largest entry in size; 1 where all are zero."""
-    largest = max(-float(x.min()), float(x.max()))
+    largest = max(-float(np.min(x)), float(np.max(x)))
     return float(np.ldexp(1.0, int(np.frexp(largest)[1])))

@@ -78,7 +78,8 @@ def table(
         labels, described = labels_of_task(task, positive, given.astype(np.int64))
         y, classes = targets(labels), classes_of_task(task, given.astype(np.int64))
     else:
-        y, classes = ((given - given[train].mean()) / given[train].std())[:, None], None
+        real: np.ndarray = given.astype(np.float64)
+        y, classes = ((real - np.mean(real[train])) / np.std(real[train]))[:, None], None
         described = f"{describe_task('regression', 1)} of mean 0 and variance 1"
     origin = f"split {1 - TEST_SHARE:.0%} train, {TEST_SHARE:.0%} test with seed {seed}"
     title = f"{name} of scikit-learn, {described}, {words}, {origin}"

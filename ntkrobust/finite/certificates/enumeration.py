@@ -191,7 +191,7 @@ def _of_point(layers: Sequence[Affine], slope: float, ball: Ball, labels: Any, i
     parts = (each, -each, rows(label), rows(predicted))
     ends = np.cumsum([len(part) for part in parts])[:-1]
     lower, below, margin, stability = np.split(least(layers, slope, ball, np.concatenate(parts)), ends)
-    return {"lower": lower, "upper": -below, "margin": margin.min(), "stability_margin": stability.min(),
+    return {"lower": lower, "upper": -below, "margin": np.min(margin), "stability_margin": np.min(stability),
             "is_natural": predicted == label}  # fmt: skip
 
 
