@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -129,6 +130,7 @@ def verify(
             data=list(data) if len(data) > 1 else data[0], preset=preset,
             seeds=seeds, looks=looks, minutes=minutes, points=points, key=typed_key(key), out=out, fresh=fresh,
             client=client, progress=progress, announce=announce, foretell=print_outlooks,
+            reached=None if quiet else print_reached,
         )  # fmt: skip
     where = f"{named(out)}/evidence/evidence.nc" if len(data) == 1 else f"a folder for each data set in {named(out)}"
     print(f"report: {named(out)}/report.html   data: {where}")
@@ -144,6 +146,11 @@ def print_figures(folder: str, kind: Literal["pdf", "svg", "png"]) -> None:
 
     written = write_figures(folder, kind)
     print(f"figures: {named(folder)}/{FIGURES}/   {count(len(written), 'file')}")
+
+
+def print_reached(claim: str, label: str) -> None:
+    """A verdict that is certain already, on stderr: a bar leaves room above itself."""
+    print(printable(f"ntkrobust: {label}: {claim}"), file=sys.stderr, flush=True)
 
 
 def print_outlooks(outlooks: Sequence[Outlook]) -> None:

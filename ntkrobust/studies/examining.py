@@ -19,6 +19,7 @@ from ntkrobust.studies.arithmetic import decide_arithmetic
 from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.claim_measures import check_names, measure_of_claim
 from ntkrobust.studies.demands import cells_left, demands_of, out_of_reach
+from ntkrobust.studies.early import Early, Reached, Waiting
 from ntkrobust.studies.engines.crew import Engine
 from ntkrobust.studies.formulas import Known
 from ntkrobust.studies.predictions import InfiniteWidth
@@ -93,7 +94,12 @@ class Part:
 
 
 def examine(
-    parts: Sequence[Part], *, looks: SequentialPlan, key: jax.Array, progress: Progress
+    parts: Sequence[Part],
+    *,
+    looks: SequentialPlan,
+    key: jax.Array,
+    progress: Progress,
+    reached: Reached | None = None,
 ) -> tuple[Examination, ...]:
     """Run every cell that the claims need, once, and judge all claims together, on however many data sets.
 
@@ -103,6 +109,7 @@ def examine(
             more; claims that need no training use ``claim.draws`` times as many.
         key: a typed key.
         progress: called after each cell with its description, how many are done, and the number of cells.
+        reached: called as soon as the label of a claim is certain, where there is one look.
 
     Returns:
         One examination for each part.
@@ -116,6 +123,9 @@ def examine(
         one.begin(progress)
     places = [(one, study) for one in prepared for study in one.measured]
     decision = SequentialDecision(len(places), looks, max((part.points for part in parts), default=1))
+    if reached is not None and len(looks.sizes) == 1:
+        waiting = [Waiting(study, one.networks.records, one.sample) for one, study in places]
+        progress = Early(waiting, looks.sizes[0], reached).telling(progress)
     while (needed := decision.needs()) is not None:
         still_open = [places[index] for index in needed.claims]
         for one in prepared:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ntkrobust.bounds.claims import Claim
 from ntkrobust.bounds.statistics.sequential import SequentialPlan, look_sizes
-from ntkrobust.bounds.verdicts import Verdict
+from ntkrobust.bounds.verdicts import Label, Verdict
 from ntkrobust.checks import (
     MOST_SEEDS,
     check_flag,
@@ -94,6 +94,7 @@ def verify(
     progress: Callable[[str, int, int], None] | None = None,
     announce: Callable[[Any], None] | None = None,
     foretell: Callable[[Sequence[Outlook]], None] | None = None,
+    reached: Callable[[str, Label], None] | None = None,
 ) -> Verdict | Verdicts | VerdictsByData:
     """Check claims on networks and say which hold.
 
@@ -128,6 +129,8 @@ def verify(
         announce: called with the verdicts before anything is written or drawn.
         foretell: called with a list, an :class:`~ntkrobust.studies.timed.Outlook` for each data set, once the pilot
             has told what ``minutes`` are enough for.
+        reached: called with the id of a claim and its label as soon as that is certain, whatever the others show; what
+            is told of no claim may still be decided in the end. Not with several looks, nor with ``minutes``.
 
     Returns:
         A :class:`Verdict` for a single claim; :class:`Verdicts` for several, a file or a paper;
@@ -138,10 +141,8 @@ def verify(
         NotWrittenError: the results can't be written; its ``found`` are the :class:`Verdicts`.
     """
     clock = None if minutes is None else Clock(60 * minutes)
-    if minutes is not None and (seeds is not None or looks is not None):
-        raise InputError("minutes say how many networks there are: give no seeds or looks beside them")
-    if minutes is not None and client is not None:
-        raise InputError("minutes are counted on the processors of this machine: give no client beside them")
+    if clock is not None:
+        _check_alone(seeds, looks, client)
     tasks = [_task(claims, one, preset, everything, only, at) for one in each(data)]
     _check_apart(tasks)
     seeds = SEEDS[preset] if seeds is None else seeds
@@ -162,7 +163,9 @@ def verify(
                 tell = foretell or (lambda outlooks: None)
                 found = examine_within(parts, clock, key=key, progress=shown, foretell=tell)
             else:
-                found = examine(_settled(parts, key, seeds, shown), looks=plan, key=key, progress=shown)
+                found = examine(
+                    _settled(parts, key, seeds, shown), looks=plan, key=key, progress=shown, reached=reached
+                )
             return [
                 _verdicts(examination, task, tasks, kept, preset=preset, points=points, key=key, at=at, started=started)
                 for examination, task, kept in zip(found, tasks, stores, strict=True)
@@ -177,6 +180,14 @@ def verify(
     verdicts = delivered(lambda: work()[0], out=out, names=NAMES, announce=announce, store=write)
     single = isinstance(claims, Claim) or (isinstance(claims, str) and claims in single_ids(preset))
     return verdicts[0] if single else verdicts
+
+
+def _check_alone(seeds: int | None, looks: int | None, client: Any) -> None:
+    """Raise InputError if something stands beside a time that can't."""
+    if seeds is not None or looks is not None:
+        raise InputError("minutes say how many networks there are: give no seeds or looks beside them")
+    if client is not None:
+        raise InputError("minutes are counted on the processors of this machine: give no client beside them")
 
 
 def write(verdicts: Verdicts, folder: Path) -> None:
