@@ -193,6 +193,8 @@ class Session:
         """What a part found; ``left_out`` says why, where it found nothing."""
         if not self._apart:
             return PARTS[part](*arguments)
+        if self.left() <= 0:
+            return {"left_out": "the time was over"}
         command = [sys.executable, __file__, "--part", json.dumps([part, *arguments])]
         try:
             done = subprocess.run(
