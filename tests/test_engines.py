@@ -110,9 +110,9 @@ def in_process(wanted) -> Networks:
 class Here(BucketCrew):
     """Buckets that travel as to workers, and come back from this process."""
 
-    def __init__(self, requests, data, key, points, begin, engine) -> None:
-        super().__init__(requests, begin, Buckets(requests.values(), data.d, seconds=0.5, first=2))
-        self._shared, self._engine = packed_shared(data, key, points), engine
+    def __init__(self, requests, work, begin, engine) -> None:
+        super().__init__(requests, begin, Buckets(requests.values(), work.data.d, seconds=0.5, first=2))
+        self._shared, self._engine = packed_shared(work.data, work.key, work.points), engine
         self._waiting: deque = deque()
 
     side_by_side = 1
@@ -144,8 +144,8 @@ class Engine:
     def __init__(self, is_lost=lambda requests: False, change=lambda sent: sent) -> None:
         self.is_lost, self.change, self.handed_out = is_lost, change, []
 
-    def crew(self, requests, data, key, points, begin) -> Here:
-        return Here(requests, data, key, points, begin, self)
+    def crew(self, requests, work, begin) -> Here:
+        return Here(requests, work, begin, self)
 
 
 @pytest.mark.fast

@@ -111,7 +111,7 @@ def test_without_networks_of_its_ends_a_claim_has_no_prospect(data: Dataset) -> 
 def test_networks_of_a_pilot_never_judge(data: Dataset) -> None:
     key = jax.random.key(0)
     piloting, judging = pilot_networks(data, key, 8), Networks(data, key, 8)
-    assert not np.array_equal(*(jax.random.key_data(one._key) for one in (piloting, judging)))
+    assert not np.array_equal(*(jax.random.key_data(one._work.key) for one in (piloting, judging)))
 
 
 def test_what_a_time_is_not_enough_for_is_told_and_not_run(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

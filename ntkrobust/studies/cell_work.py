@@ -56,11 +56,17 @@ class Request:
 
 
 class CellWork:
-    """Runs networks of cells, on one data set with one key."""
+    """Runs networks of cells, on one data set with one key.
+
+    Attributes:
+        data: the data set.
+        key: a typed key.
+        points: test points that measures are averaged over.
+    """
 
     def __init__(self, data: Dataset, key: jax.Array, points: int) -> None:
         """On this data set, with this key, measured on so many points."""
-        self._data, self._key, self._points = data, key, points
+        self.data, self.key, self.points = data, key, points
 
     def done(self, request: Request) -> CellRecord:
         """What the networks of a request give."""
@@ -97,7 +103,7 @@ class CellWork:
             self._points_of(cell),
             list(demand.measures.values()),
             seeds=seeds,
-            key=self._key,
+            key=self.key,
             epsilon=cell.epsilon,
             **self._domain_of(cell),
         )
@@ -133,14 +139,14 @@ class CellWork:
 
     def _trained(self, cell: Cell, demand: Demand, seeds: range, at_most: int, how: Mapping[str, Any]) -> list[_Part]:
         """Networks trained as ``how`` says and measured, in the programs that so many seeds ``at_most`` run in."""
-        data, x_test = self._data, self._points_of(cell)
+        data, x_test = self.data, self._points_of(cell)
         x, y = cell.scale * data.x_train[: cell.n], data.noisy_targets(cell.n, cell.label_noise)
         parts: list[_Part] = []
         # Parameters of one chunk at a time, and one program for all chunks.
         size = min(choose_plan(cell.net, data.d, max(cell.n, len(x_test))).chunk, at_most)
         for start in range(seeds.start, seeds.stop, size):
             chunk = range(start, min(start + size, seeds.stop))
-            run = train(cell.net, x, y, seeds=chunk, key=self._key, room=size, **how)
+            run = train(cell.net, x, y, seeds=chunk, key=self.key, room=size, **how)
             state = {
                 "status": run.status,
                 "loss": run.loss[:, -1],
@@ -174,11 +180,11 @@ class CellWork:
 
     def _points_of(self, cell: Cell) -> np.ndarray:
         """The test points (n', d) that the networks of a cell are measured on."""
-        return cell.scale * self._data.x_test[: cell.points or self._points]
+        return cell.scale * self.data.x_test[: cell.points or self.points]
 
     def _domain_of(self, cell: Cell) -> dict[str, Any]:
         """What the data say of the inputs of a cell."""
-        domain = self._data.domain.scaled(cell.scale)
+        domain = self.data.domain.scaled(cell.scale)
         return {"bounds": domain.bounds, "movable": domain.movable}
 
     def _schedule(self, cell: Cell) -> dict[str, Any]:
@@ -192,8 +198,8 @@ class CellWork:
         assert cell.unit is not None
         assert cell.value is not None
         # Other networks than those that are measured.
-        others = jax.random.fold_in(self._key, 2**32 - 1)
-        x = cell.unit.scale * self._data.x_train[: cell.unit.n]
+        others = jax.random.fold_in(self.key, 2**32 - 1)
+        x = cell.unit.scale * self.data.x_train[: cell.unit.n]
         largest = np.mean(largest_kernel_eigenvalue(cell.unit.net, x, seeds=REFERENCE_SEEDS, key=others))
         if not np.isfinite(largest):
             raise InputError(

@@ -15,11 +15,10 @@ import numpy as np
 from scipy import special
 
 from ntkrobust.bounds.claims.claim import Claim
-from ntkrobust.bounds.claims.relations import AtLeast, AtMost
 from ntkrobust.bounds.statistics import MINIMUM_SEEDS
 from ntkrobust.bounds.verdicts import CellSample, axes_of
 from ntkrobust.bounds.verdicts.judging import judge
-from ntkrobust.bounds.verdicts.labelling import enough_cells
+from ntkrobust.bounds.verdicts.labelling import enough_cells, says_nothing
 from ntkrobust.bounds.verdicts.stating import facets_along
 from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.control import in_proportion
@@ -121,17 +120,13 @@ def prospect_of(study: Study, records: Mapping[Cell, CellRecord], known: Known, 
 
 def _usable(study: Study, samples: Sequence[CellSample]) -> tuple[CellSample, ...]:
     """Those that are tested: in scope, with something stated for them, and a mean that changes can be relative to."""
-    relation = study.claim.relation
-
-    def says_nothing(one: CellSample) -> bool:
-        if not isinstance(relation, AtMost | AtLeast) or one.reference is None:
-            return False
-        return relation.says_nothing(one.reference)
-
     return tuple(
         one
         for one, (_, cell) in zip(samples, study.cells, strict=True)
-        if cell not in study.excluded and len(one.values) and np.all(one.values > 0) and not says_nothing(one)
+        if cell not in study.excluded
+        and len(one.values)
+        and np.all(one.values > 0)
+        and not says_nothing(study.claim, one)
     )
 
 

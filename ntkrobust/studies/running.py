@@ -48,8 +48,7 @@ class Networks:
         which judge nothing.
         """
         self.records: dict[Cell, CellRecord] = {}
-        self._data, self._key, self._points, self._store, self._engine = data, key, points, store, engine
-        self._work, self._rough = CellWork(data, key, points), rough
+        self._work, self._store, self._engine, self._rough = CellWork(data, key, points), store, engine, rough
 
     def extend(self, demands: Mapping[Cell, Demand], progress: Progress, until: float = math.inf) -> None:
         """Run what is missing. A cell has to be asked for the same measures each time.
@@ -89,11 +88,12 @@ class Networks:
     def _run_all(self, missing: Mapping[Cell, Demand], progress: Progress, until: float) -> None:
         """Run cells side by side and keep what they give."""
         # What is quick comes first, so that a mistake shows early.
-        order = sorted(missing, key=lambda one: (one.time != "initialization", one.net.count_parameters(self._data.d)))
+        d = self._work.data.d
+        order = sorted(missing, key=lambda one: (one.time != "initialization", one.net.count_parameters(d)))
         failed: list[Failure] = []
         wanted = {cell: missing[cell].networks - len(self.records[cell].seeds) for cell in order}
         with self._crew({cell: missing[cell] for cell in order}, until) as crew:
-            estimate = Estimate(wanted, self._data.d, self._points, crew.side_by_side)
+            estimate = Estimate(wanted, d, self._work.points, crew.side_by_side)
             try:
                 for done in range(1, len(order) + 1):
                     cell, outcome = self._next(crew)
@@ -124,7 +124,7 @@ class Networks:
         if self._engine is None or not missing:
             return ThreadCrew(run, list(missing), threads())
         requests = {cell: self._request(cell, demand) for cell, demand in missing.items()}
-        return self._engine.crew(requests, self._data, self._key, self._points, begin)
+        return self._engine.crew(requests, self._work, begin)
 
     def _keep_ended(self, crew: Crew, missing: Mapping[Cell, Demand]) -> None:
         """Store what has ended when a run is stopped."""

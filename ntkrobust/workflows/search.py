@@ -14,6 +14,7 @@ import numpy as np
 
 from ntkrobust.bounds.claims import AtLeast, AtMost, Claim, Quantity
 from ntkrobust.bounds.verdicts import CellSample, Verdict
+from ntkrobust.bounds.verdicts.labelling import says_nothing
 from ntkrobust.checks import MOST_SEEDS, check_text, or_none, takes, whole
 from ntkrobust.data import Data, Dataset, load
 from ntkrobust.errors import InputError
@@ -165,7 +166,7 @@ def _ratio(claim: Claim, cell: CellSample) -> float:
     geometric = claim.reading.functional == "geometric mean"
     mean = float(np.exp(np.mean(np.log(cell.values))) if geometric else np.mean(cell.values))
     assert isinstance(claim.relation, AtMost | AtLeast)
-    if claim.relation.says_nothing(cell.reference):
+    if says_nothing(claim, cell):
         return 0.0
     if isinstance(claim.relation, AtMost):
         return mean / cell.reference

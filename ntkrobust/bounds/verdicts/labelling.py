@@ -60,8 +60,8 @@ def examine(examined: Examined, claims: int, memory: Memory | None) -> Outcome:
     """
     claim, cells, side = examined
     sound = [cell for cell in cells if cell.in_scope and not cell.problem]
-    usable = tuple(cell for cell in sound if not _says_nothing(claim, cell))
-    empty = tuple(cell for cell in sound if _says_nothing(claim, cell))
+    usable = tuple(cell for cell in sound if not says_nothing(claim, cell))
+    empty = tuple(cell for cell in sound if says_nothing(claim, cell))
     excuse: tuple[Label, str] | None
     if empty and not usable:
         excuse = "supported", f"the bound is {empty[0].reference:g} and says nothing, in all of {len(empty)} cells"
@@ -76,7 +76,7 @@ def examine(examined: Examined, claims: int, memory: Memory | None) -> Outcome:
     return Outcome(claim, cells, usable, empty, judgement, None)
 
 
-def _says_nothing(claim: Claim, cell: CellSample) -> bool:
+def says_nothing(claim: Claim, cell: CellSample) -> bool:
     """Whether any number meets the explicit bound stated for a cell."""
     if not isinstance(claim.relation, AtMost | AtLeast) or cell.reference is None:
         return False

@@ -13,9 +13,8 @@ from typing import Protocol
 
 import jax
 
-from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError
-from ntkrobust.studies.cell_work import Request
+from ntkrobust.studies.cell_work import CellWork, Request
 from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.records import CellRecord
 
@@ -73,15 +72,8 @@ class Crew(Protocol):
 class Engine(Protocol):
     """Gives crews that work elsewhere."""
 
-    def crew(
-        self,
-        requests: Mapping[Cell, Request],
-        data: Dataset,
-        key: jax.Array,
-        points: int,
-        begin: Callable[[Cell], bool],
-    ) -> Crew:
-        """A crew for requests, to be begun in their order or about; arguments as of ``CellWork``.
+    def crew(self, requests: Mapping[Cell, Request], work: CellWork, begin: Callable[[Cell], bool]) -> Crew:
+        """A crew for requests, to be begun in their order or about, that are to give what ``work`` would.
 
         ``begin`` is called with each cell that is to be handed out; where it says no, the cell ends with nothing.
         """

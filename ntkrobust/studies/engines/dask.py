@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError, one_line, printable
 from ntkrobust.runtime.machine import available_bytes, cores
-from ntkrobust.studies.cell_work import Request
+from ntkrobust.studies.cell_work import CellWork, Request
 from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.engines.bucket_crew import BucketCrew, Lost
 from ntkrobust.studies.engines.buckets import Buckets
@@ -64,16 +63,9 @@ class DaskEngine:
             where = client.scheduler.address if client.scheduler is not None else "the address given"
             raise InputError(f"no worker has joined the dask scheduler at {where} for {FOR_A_WORKER:.0f} s") from None
 
-    def crew(
-        self,
-        requests: Mapping[Cell, Request],
-        data: Dataset,
-        key: jax.Array,
-        points: int,
-        begin: Callable[[Cell], bool],
-    ) -> DaskCrew:
+    def crew(self, requests: Mapping[Cell, Request], work: CellWork, begin: Callable[[Cell], bool]) -> DaskCrew:
         """See :class:`~ntkrobust.studies.engines.crew.Engine`."""
-        return DaskCrew(self._client, requests, data, key, points, begin)
+        return DaskCrew(self._client, requests, work, begin)
 
 
 class DaskCrew(BucketCrew):
@@ -83,15 +75,13 @@ class DaskCrew(BucketCrew):
         self,
         client: Client,
         requests: Mapping[Cell, Request],
-        data: Dataset,
-        key: jax.Array,
-        points: int,
+        work: CellWork,
         begin: Callable[[Cell], bool],
     ) -> None:
-        super().__init__(requests, begin, Buckets(requests.values(), data.d, seconds=SECONDS, first=1))
-        self._client, self._d, self._points = client, data.d, points
+        super().__init__(requests, begin, Buckets(requests.values(), work.data.d, seconds=SECONDS, first=1))
+        self._client, self._d, self._points = client, work.data.d, work.points
         self._settings = settings()
-        self._name, content = packed_shared(data, key, points)
+        self._name, content = packed_shared(work.data, work.key, work.points)
         # A task like others, so that it is done again where the worker that holds its result is lost.
         with _no_word_of_large_graphs():
             self._shared = client.submit(as_it_is, content, key=f"ntkrobust-shared-{self._name}")

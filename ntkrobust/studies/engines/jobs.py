@@ -11,13 +11,10 @@ from queue import Empty
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import jax
-
-from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError, one_line
 from ntkrobust.files.atomic import named, write_bytes
 from ntkrobust.runtime.machine import cores
-from ntkrobust.studies.cell_work import Request
+from ntkrobust.studies.cell_work import CellWork, Request
 from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.engines.bucket_crew import BucketCrew, Lost
 from ntkrobust.studies.engines.buckets import Buckets
@@ -50,16 +47,9 @@ class JobEngine:
         """With a ``submitit.Executor``, set up for the batch system."""
         self._executor = executor
 
-    def crew(
-        self,
-        requests: Mapping[Cell, Request],
-        data: Dataset,
-        key: jax.Array,
-        points: int,
-        begin: Callable[[Cell], bool],
-    ) -> JobCrew:
+    def crew(self, requests: Mapping[Cell, Request], work: CellWork, begin: Callable[[Cell], bool]) -> JobCrew:
         """See :class:`~ntkrobust.studies.engines.crew.Engine`."""
-        return JobCrew(self._executor, requests, data, key, points, begin)
+        return JobCrew(self._executor, requests, work, begin)
 
 
 class JobCrew(BucketCrew):
@@ -69,14 +59,12 @@ class JobCrew(BucketCrew):
         self,
         executor: Executor,
         requests: Mapping[Cell, Request],
-        data: Dataset,
-        key: jax.Array,
-        points: int,
+        work: CellWork,
         begin: Callable[[Cell], bool],
     ) -> None:
-        super().__init__(requests, begin, Buckets(requests.values(), data.d, seconds=SECONDS, first=FIRST))
+        super().__init__(requests, begin, Buckets(requests.values(), work.data.d, seconds=SECONDS, first=FIRST))
         self._executor, self._settings = executor, settings()
-        self._name, content = packed_shared(data, key, points)
+        self._name, content = packed_shared(work.data, work.key, work.points)
         # The folder may name the job, %j, which is not known yet.
         folder = Path(*(part for part in Path(executor.folder).absolute().parts if "%" not in part))
         self._shared = folder / f"shared-{self._name}.pkl"
