@@ -22,7 +22,6 @@ from ntkrobust.studies.demands import cells_left, demands_of, out_of_reach
 from ntkrobust.studies.early import Early, Reached, Waiting
 from ntkrobust.studies.engines.crew import Engine
 from ntkrobust.studies.formulas import Known
-from ntkrobust.studies.predictions import InfiniteWidth
 from ntkrobust.studies.records import CellRecord
 from ntkrobust.studies.running import Networks, Progress
 from ntkrobust.studies.store.store import CellStore
@@ -80,17 +79,25 @@ class Part:
 
     Attributes:
         claims: the claims.
-        data: the data set.
-        points: number of test points that measures are averaged over (the first so many).
+        known: what their formulas are evaluated with; the data set and its test points among it.
         store: of what cells gave; what it has is not run again.
         engine: what runs them; this process without one.
     """
 
     claims: Sequence[Claim]
-    data: Dataset
-    points: int
+    known: Known
     store: CellStore | None = None
     engine: Engine | None = None
+
+    @property
+    def data(self) -> Dataset:
+        """The data set."""
+        return self.known.data
+
+    @property
+    def points(self) -> int:
+        """Test points that measures are averaged over (the first so many)."""
+        return self.known.infinite.points
 
 
 def examine(
@@ -145,9 +152,8 @@ def examine(
 class Prepared:
     """A part with its studies, checked, and its networks."""
 
-    def __init__(self, part: Part, key: jax.Array, known: Known | None = None) -> None:
-        self.part = part
-        self.known = known or Known(part.data, InfiniteWidth(part.data, part.points))
+    def __init__(self, part: Part, key: jax.Array) -> None:
+        self.part, self.known = part, part.known
         self.studies = [study_of(claim, self.known) for claim in part.claims]
         self.measures = [
             (name, one)

@@ -19,13 +19,15 @@ from ntkrobust.data import Dataset
 from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.demands import demands_of
 from ntkrobust.studies.formulas import Known
-from ntkrobust.studies.predictions import InfiniteWidth
-from ntkrobust.studies.records import Demand
+from ntkrobust.studies.records import CellRecord, Demand
 from ntkrobust.studies.running import Networks, Progress
 from ntkrobust.studies.study import Study, samples_of, study_of
 
 NETWORKS = 4
-"""Of each cell, trained to choose the value of a reading."""
+"""Of each trained cell of a pilot."""
+
+UNTRAINED = 256
+"""Of each untrained cell, which cost next to nothing."""
 
 KEY = 2**32 - 3
 """What the key of a run is folded with for its pilot."""
@@ -38,10 +40,9 @@ def pilot_networks(data: Dataset, key: jax.Array, points: int) -> Networks:
 
 def settled(
     claims: Sequence[Claim],
-    data: Dataset,
+    known: Known,
     *,
     drawn: Networks,
-    points: int,
     seeds: int,
     progress: Progress,
     until: float = math.inf,
@@ -53,29 +54,19 @@ def settled(
 
     Args:
         claims: the claims; those without alternatives are returned as they are.
-        data: the data set.
+        known: what their formulas are evaluated with.
         drawn: the networks of the pilot, which gets more of them.
-        points: test points that measures are averaged over.
         seeds: networks that the run is going to train in each cell.
         progress: called after each cell with its description, how many are done, and the number of cells.
         until: a time of :func:`time.monotonic` after which nothing more is tried: a claim that no pilot was run for
             keeps its own value.
     """
-    known = Known(data, InfiniteWidth(data, points))
     searches = {index: _Search(claim) for index, claim in enumerate(claims) if claim.alternatives}
     while waiting := {index: search for index, search in searches.items() if search.left}:
         studies = {index: of_ends(study_of(search.claim, known)) for index, search in waiting.items()}
-        demands = {
-            cell: dataclasses.replace(one, networks=min(one.networks, 1) * NETWORKS, room=seeds * one.networks)
-            for cell, one in demands_of(
-                list(studies.values()), {study.claim.id: 1 for study in studies.values()}
-            ).items()
-        }
-        forget_other_measures(drawn, demands)
-        drawn.extend(demands, progress, until)
+        drawn.extend(demands_of_pilot(list(studies.values()), seeds, drawn), progress, until)
         for index, study in studies.items():
-            records = [drawn.records[cell] for _, cell in study.cells]
-            if any(not len(record.seeds) and not record.failure for record in records):
+            if not was_tried(study, drawn.records):
                 waiting[index].left = []  # no time is left to try it
                 continue
             samples = samples_of(undrawn(study), drawn.records, NETWORKS, known)
@@ -83,12 +74,30 @@ def settled(
     return [searches[index].settled() if index in searches else claim for index, claim in enumerate(claims)]
 
 
-def forget_other_measures(networks: Networks, demands: Mapping[Cell, Demand]) -> None:
-    """Forget cells of a pilot that were drawn for fewer measures than are wanted: a cell keeps those it began with."""
-    for cell, one in demands.items():
-        record = networks.records.get(cell)
+def demands_of_pilot(ends: Sequence[Study], seeds: int, drawn: Networks) -> dict[Cell, Demand]:
+    """What a pilot asks of the cells that are tried.
+
+    Cells that were drawn for fewer measures are forgotten: a cell is asked for the same ones each time.
+
+    Args:
+        ends: studies of these cells.
+        seeds: networks per trained cell that its programs are to serve.
+        drawn: the networks of the pilot.
+    """
+    demands = {}
+    for cell, one in demands_of(ends, {study.claim.id: seeds for study in ends}).items():
+        wanted = UNTRAINED if cell.time == "initialization" else NETWORKS
+        demands[cell] = dataclasses.replace(one, networks=wanted if one.networks else 0, room=one.networks)
+        record = drawn.records.get(cell)
         if record is not None and len(record.seeds) and not set(one.measures) <= set(record.values):
-            del networks.records[cell]
+            del drawn.records[cell]
+    return demands
+
+
+def was_tried(ends: Study, records: Mapping[Cell, CellRecord]) -> bool:
+    """Whether every cell that is tried has given networks, or failed."""
+    seen = [records.get(cell) for _, cell in ends.cells]
+    return all(record is not None and (len(record.seeds) or record.failure) for record in seen)
 
 
 class _Search:

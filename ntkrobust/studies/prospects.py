@@ -25,7 +25,7 @@ from ntkrobust.studies.control import in_proportion
 from ntkrobust.studies.costs import Costs
 from ntkrobust.studies.demands import demands_of
 from ntkrobust.studies.formulas import Known
-from ntkrobust.studies.pilot import NETWORKS, forget_other_measures, in_the_way, of_ends, undrawn
+from ntkrobust.studies.pilot import UNTRAINED, demands_of_pilot, in_the_way, of_ends, undrawn, was_tried
 from ntkrobust.studies.progress import duration
 from ntkrobust.studies.records import CellRecord, nothing
 from ntkrobust.studies.running import Networks, Progress
@@ -36,9 +36,6 @@ NO_PILOT = "no time for a pilot of it"
 
 SEEDS = 16
 """Networks per trained cell whose time is told where a pilot names no number."""
-
-UNTRAINED = 256
-"""Networks of each untrained cell of a pilot, which cost next to nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,12 +80,7 @@ def run_pilot(
         progress, until: as of :meth:`~ntkrobust.studies.running.Networks.extend`.
         seconds: that there are.
     """
-    demands = {}
-    for cell, one in demands_of([of_ends(study)], {study.claim.id: seeds}).items():
-        if one.networks:
-            wanted = UNTRAINED if cell.time == "initialization" else NETWORKS
-            demands[cell] = dataclasses.replace(one, networks=wanted, room=one.networks)
-    forget_other_measures(networks, demands)
+    demands = demands_of_pilot([of_ends(study)], seeds, networks)
     if costs.seconds(demands, networks) > seconds:
         return
     # A call that compiles, one of few networks, one of many.
@@ -101,8 +93,7 @@ def run_pilot(
 def prospect_of(study: Study, records: Mapping[Cell, CellRecord], known: Known, level: float) -> Prospect:
     """What the records of a pilot foretell of a claim that is to be tested at a level."""
     tried = of_ends(study)
-    seen = [records.get(cell) for _, cell in tried.cells]
-    if any(record is None or not (len(record.seeds) or record.failure) for record in seen):
+    if not was_tried(tried, records):
         return Prospect(study.claim, None, NO_PILOT)
     every = {cell: records.get(cell, nothing(cell)) for _, cell in study.cells}
     samples = samples_of(undrawn(study), every, UNTRAINED, known)

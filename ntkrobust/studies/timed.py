@@ -121,14 +121,12 @@ def examine_within(
     timed = [_Timed(part, key, clock, progress) for part in parts]
     ending = ENDING * sum(len(part.claims) for part in parts)
     _choose(timed, clock, ending)
-    foretell([one.outlook(clock.seconds / 60) for one in timed])
+    foretell([one.outlook() for one in timed])
     _spend(timed, clock, ending, progress)
     judged = [(one, study) for one in timed for study in one.within]
     verdicts = decide([one.sample(study) for one, study in judged], max((part.points for part in parts), default=1))
     return tuple(
-        one.examination(
-            [verdict for (of, _), verdict in zip(judged, verdicts, strict=True) if of is one], clock.seconds / 60
-        )
+        one.examination([verdict for (of, _), verdict in zip(judged, verdicts, strict=True) if of is one])
         for one in timed
     )
 
@@ -147,7 +145,7 @@ class _Timed:
         self.prepared = Prepared(part, key)
         self.costs = Costs(part.data.d, part.points)
         self._pilot, self._key = pilot_networks(part.data, key, part.points), key
-        self._progress, self._until = progress, clock.at(1 - LAST)
+        self._progress, self._until, self._minutes = progress, clock.at(1 - LAST), clock.seconds / 60
         self._settled: dict[str, Claim] = {}
         self._level = LEVEL / max(1, len(self.prepared.measured))
         self.waiting = sorted(self.prepared.measured, key=self._work)
@@ -160,16 +158,10 @@ class _Timed:
 
     def try_next(self, seconds: float) -> Prospect:
         """Run the pilot of the next claim that waits, if it takes at most so many seconds."""
-        study, part, known = self.waiting.pop(0), self.prepared.part, self.prepared.known
+        study, known = self.waiting.pop(0), self.prepared.known
         name = study.claim.id
         (claim,) = settled(
-            [study.claim],
-            part.data,
-            drawn=self._pilot,
-            points=part.points,
-            seeds=ROOM,
-            progress=self._progress,
-            until=self._until,
+            [study.claim], known, drawn=self._pilot, seeds=ROOM, progress=self._progress, until=self._until
         )
         study = study_of(claim, known)
         run_pilot(study, self._pilot, self.costs, ROOM, self._progress, seconds, self._until)
@@ -183,7 +175,7 @@ class _Timed:
             self.prospects[study.claim.id] = self._with_seconds(study, self.prospects[study.claim.id])
         part = self.prepared.part
         claims = [self._settled.get(claim.id, claim) for claim in part.claims]
-        self.prepared = Prepared(dataclasses.replace(part, claims=claims), self._key, self.prepared.known)
+        self.prepared = Prepared(dataclasses.replace(part, claims=claims), self._key)
         self.prepared.begin(self._progress)
 
     def _with_seconds(self, study: Study, prospect: Prospect) -> Prospect:
@@ -199,11 +191,11 @@ class _Timed:
         """That are still to be spent until claims have so many networks per trained cell."""
         return self.costs.seconds(demands_of(self.prepared.measured, seeds), self.prepared.networks)
 
-    def outlook(self, minutes: float) -> Outlook:
+    def outlook(self) -> Outlook:
         """What is told before."""
         prospects = self.prospects.values()
         return Outlook(
-            minutes,
+            self._minutes,
             tuple(one for one in prospects if one.claim.id in self.seeds),
             tuple(one for one in prospects if one.claim.id not in self.seeds),
             self.prepared.part.data.name,
@@ -227,24 +219,24 @@ class _Timed:
         least = min((len(record.seeds) // study.claim.draws for record in usable), default=self.seeds[study.claim.id])
         return max(1, least)
 
-    def examination(self, verdicts: Sequence[Verdict], minutes: float) -> Examination:
+    def examination(self, verdicts: Sequence[Verdict]) -> Examination:
         """With the verdicts on the claims that got networks, in their order; on the others there is none."""
         judged = {
             study.claim.id: (verdict, self._used(study)) for study, verdict in zip(self.within, verdicts, strict=True)
         }
         for study in self.prepared.measured:
             if study.claim.id not in judged:
-                judged[study.claim.id] = self._not_run(study, minutes), 0
+                judged[study.claim.id] = self._not_run(study), 0
         most = max((seeds for _, seeds in judged.values()), default=0)
         examination = self.prepared.examination(judged, SequentialPlan((max(most, MINIMUM_SEEDS),)), self.seeds)
-        return dataclasses.replace(examination, outlook=self.outlook(minutes).describe())
+        return dataclasses.replace(examination, outlook=self.outlook().describe())
 
-    def _not_run(self, study: Study, minutes: float) -> Verdict:
+    def _not_run(self, study: Study) -> Verdict:
         prospect = self.prospects[study.claim.id]
         return Verdict(
             study.claim,
             "inconclusive",
-            f"out of reach of {minutes:g} min, and not run: {prospect.in_words}",
+            f"out of reach of {self._minutes:g} min, and not run: {prospect.in_words}",
             effect=None,
             p_value=None,
             cells=samples_of(study, {cell: nothing(cell) for _, cell in study.cells}, 0, self.prepared.known),

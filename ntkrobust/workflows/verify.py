@@ -41,7 +41,9 @@ from ntkrobust.studies.engines.crew import Engine
 from ntkrobust.studies.evidence import evidence_tree, verdicts_document
 from ntkrobust.studies.examining import Examination, Part, examine
 from ntkrobust.studies.facts import facts_of
+from ntkrobust.studies.formulas import Known
 from ntkrobust.studies.pilot import pilot_networks, settled
+from ntkrobust.studies.predictions import InfiniteWidth
 from ntkrobust.studies.running import Progress
 from ntkrobust.studies.store.store import CellStore, open_store
 from ntkrobust.studies.timed import Clock, Outlook, examine_within
@@ -263,25 +265,18 @@ def _places(tasks: Sequence[_Task], out: str | Path | None) -> list[Path | str |
 def _part(task: _Task, points: int, stored: CellStore | None, engine: Engine | None) -> Part:
     """A task as it is examined."""
     claims = [claim for claim, _ in task.chosen]
-    return Part(claims, task.loaded, min(points, len(task.loaded.x_test)), stored, engine)
+    known = Known(task.loaded, InfiniteWidth(task.loaded, min(points, len(task.loaded.x_test))))
+    return Part(claims, known, stored, engine)
 
 
 def _settled(parts: Sequence[Part], key: jax.Array, seeds: int, progress: Progress) -> list[Part]:
     """With claims at the values of their readings that a pilot chose."""
-    return [
-        dataclasses.replace(
-            part,
-            claims=settled(
-                part.claims,
-                part.data,
-                drawn=pilot_networks(part.data, key, part.points),
-                points=part.points,
-                seeds=seeds,
-                progress=progress,
-            ),
-        )
-        for part in parts
-    ]
+    found = []
+    for part in parts:
+        drawn = pilot_networks(part.data, key, part.points)
+        claims = settled(part.claims, part.known, drawn=drawn, seeds=seeds, progress=progress)
+        found.append(dataclasses.replace(part, claims=claims))
+    return found
 
 
 def _verdicts(
