@@ -3,33 +3,60 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
-from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
+from cyclopts import Parameter
+
+from ntkrobust.cli.arguments import WholeIfAny
 from ntkrobust.errors import InputError, printable
 
 
-def client_of(
-    out: str, *, dask: str | None, slurm: bool, job: Sequence[str], workers: int | None
-) -> contextlib.AbstractContextManager[Any]:
-    """What the options of a command mean, as ``client`` of :func:`ntkrobust.verify`; a context.
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True)
+class Where:
+    """The options that say where cells are computed.
 
-    Args:
-        out: the folder of the results.
-        dask, slurm, job, workers: the options.
-
-    Raises:
-        InputError: they contradict one another, or nothing answers there.
+    Parameters
+    ----------
+    dask
+        Compute cells in worker processes: `local` starts some here; or the address of a dask scheduler, tcp://HOST:PORT.
+    workers
+        How many processes `--dask local` starts.
+    slurm
+        Compute cells in jobs of Slurm, which find their files in jobs/ of the folder.
+    job
+        NAME=VALUE of such a job (give it once for each): timeout_min=60, gpus_per_node=1, slurm_partition=gpu, as
+        submitit has them.
     """
-    if dask is None and not (slurm or job or workers):
-        return contextlib.nullcontext()
-    from ntkrobust.runtime.accelerated import PREALLOCATE
-    from ntkrobust.studies.engines.choosing import client_for
 
-    # This process computes little, and leaves the memory of accelerators to its workers.
-    os.environ.setdefault(PREALLOCATE, "false")
-    return client_for(dask, slurm, out, dict(map(_parameter, job)), workers)
+    dask: str | None = None
+    workers: WholeIfAny = None
+    slurm: Annotated[bool, Parameter(negative="")] = False
+    job: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+
+    def client(self, out: str) -> contextlib.AbstractContextManager[Any]:
+        """What they mean, as ``client`` of :func:`ntkrobust.verify`; a context.
+
+        Args:
+            out: the folder of the results.
+
+        Raises:
+            InputError: they contradict one another, or nothing answers there.
+        """
+        if self.dask is None and not (self.slurm or self.job or self.workers):
+            return contextlib.nullcontext()
+        from ntkrobust.runtime.accelerated import PREALLOCATE
+        from ntkrobust.studies.engines.choosing import client_for
+
+        # This process computes little, and leaves the memory of accelerators to its workers.
+        os.environ.setdefault(PREALLOCATE, "false")
+        return client_for(self.dask, self.slurm, out, dict(map(_parameter, self.job)), self.workers)
+
+
+HERE = Where()
+"""In this process."""
 
 
 def _parameter(text: str) -> tuple[str, Any]:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from ntkrobust.cli.arguments import WholeIfAny
 from ntkrobust.cli.cache import use_compilation_cache
-from ntkrobust.cli.engines import client_of
+from ntkrobust.cli.engines import HERE, Where
 from ntkrobust.cli.going_on import how_to_go_on
 from ntkrobust.cli.output import console, print_json, progress_bar
 from ntkrobust.cli.signals import leaving_with
@@ -26,7 +25,6 @@ MOST_SHOWN = 20
 
 
 _Flag = Annotated[bool, Parameter(negative="")]
-_Several = Annotated[tuple[str, ...], Parameter(negative="")]
 
 
 def sweep(
@@ -34,10 +32,7 @@ def sweep(
     *,
     out: str,
     fresh: _Flag = False,
-    dask: str | None = None,
-    workers: WholeIfAny = None,
-    slurm: _Flag = False,
-    job: _Several = (),
+    where: Where = HERE,
 ) -> None:
     """Draw, train and measure networks over grids, with no statement to judge.
 
@@ -49,49 +44,36 @@ def sweep(
         Folder for cells/, where each cell is stored as it ends, and report.html. The same command again goes on.
     fresh
         Compute everything, also what is stored in cells/.
-    dask, workers, slurm, job
-        Where cells are computed, as of `verify`.
     """
     from ntkrobust.workflows.sweep import swept_file
 
-    engine = client_of(out, dask=dask, slurm=slurm, job=job, workers=workers)
-    _run(lambda client, progress: swept_file(spec, out=out, fresh=fresh, client=client, progress=progress), out, engine)
+    _run(lambda client, progress: swept_file(spec, out=out, fresh=fresh, client=client, progress=progress), out, where)
 
 
-def resume(
-    folder: str, *, dask: str | None = None, workers: WholeIfAny = None, slurm: _Flag = False, job: _Several = ()
-) -> None:
+def resume(folder: str, *, where: Where = HERE) -> None:
     """Go on with a sweep; cells that failed are left alone.
 
     Parameters
     ----------
     folder
         What `sweep --out` began.
-    dask, workers, slurm, job
-        Where cells are computed, as of `verify`.
     """
     from ntkrobust.workflows.sweep import resumed
 
-    engine = client_of(folder, dask=dask, slurm=slurm, job=job, workers=workers)
-    _run(lambda client, progress: resumed(folder, client=client, progress=progress), folder, engine)
+    _run(lambda client, progress: resumed(folder, client=client, progress=progress), folder, where)
 
 
-def retry_failed(
-    folder: str, *, dask: str | None = None, workers: WholeIfAny = None, slurm: _Flag = False, job: _Several = ()
-) -> None:
+def retry_failed(folder: str, *, where: Where = HERE) -> None:
     """Go on with a sweep, and try cells again that failed.
 
     Parameters
     ----------
     folder
         What `sweep --out` began.
-    dask, workers, slurm, job
-        Where cells are computed, as of `verify`.
     """
     from ntkrobust.workflows.sweep import resumed
 
-    engine = client_of(folder, dask=dask, slurm=slurm, job=job, workers=workers)
-    _run(lambda client, progress: resumed(folder, retry=True, client=client, progress=progress), folder, engine)
+    _run(lambda client, progress: resumed(folder, retry=True, client=client, progress=progress), folder, where)
 
 
 def status(folder: str, *, json: Annotated[bool, Parameter(negative="")] = False) -> None:
@@ -122,15 +104,15 @@ def status(folder: str, *, json: Annotated[bool, Parameter(negative="")] = False
 def _run(
     work: Callable[[Any, Callable[[str, int, int], None]], xr.DataTree],
     folder: str,
-    engine: contextlib.AbstractContextManager[Any],
+    where: Where,
 ) -> None:
-    """Work on an engine with a progress bar, and what to say of it."""
+    """Work somewhere with a progress bar, and what to say of it."""
     from ntkrobust.studies.store.store import FOLDER
     from ntkrobust.workflows.sweep import status_of
 
     use_compilation_cache()
     with leaving_with(lambda: how_to_go_on(folder)), contextlib.ExitStack() as bar:
-        client = bar.enter_context(engine)
+        client = bar.enter_context(where.client(folder))
         work(client, bar.enter_context(progress_bar()))
     counts = status_of(folder).counts if (Path(folder) / FOLDER).is_dir() else {}
     print(", ".join(f"{number} {name}" for name, number in counts.items()) or "no cells")

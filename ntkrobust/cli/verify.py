@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from ntkrobust.cli.arguments import NumberIfAny, Whole, WholeIfAny, cell_of, typed_key
 from ntkrobust.cli.cache import use_compilation_cache
-from ntkrobust.cli.engines import client_of
+from ntkrobust.cli.engines import HERE, Where
 from ntkrobust.cli.going_on import how_to_go_on
 from ntkrobust.cli.output import console as standard_output
 from ntkrobust.cli.output import flush_output, progress_bar
@@ -42,10 +42,7 @@ def verify(
     budget: Whole = 32,
     out: str = "ntkrobust-results",
     fresh: Annotated[bool, Parameter(negative="")] = False,
-    dask: str | None = None,
-    workers: WholeIfAny = None,
-    slurm: Annotated[bool, Parameter(negative="")] = False,
-    job: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    where: Where = HERE,
     quiet: Annotated[bool, Parameter(negative="")] = False,
     figures: Literal["pdf", "svg", "png"] | None = None,
 ) -> None:
@@ -92,15 +89,6 @@ def verify(
         same command again goes on after an interruption, and other commands take what they share with it.
     fresh
         Compute everything, also what is stored in cells/.
-    dask
-        Compute cells in worker processes: `local` starts some here; or the address of a dask scheduler, tcp://HOST:PORT.
-    workers
-        How many processes `--dask local` starts.
-    slurm
-        Compute cells in jobs of Slurm, which find their files in jobs/ of the folder.
-    job
-        NAME=VALUE of such a job (give it once for each): timeout_min=60, gpus_per_node=1, slurm_partition=gpu, as
-        submitit has them.
     quiet
         Show no progress: neither a bar, nor a line a minute where the output is no terminal.
     figures
@@ -118,7 +106,7 @@ def verify(
         search_bounds(claims, data=data[0], preset=preset, seeds=seeds, budget=budget)
         return
     with leaving_with(lambda: how_to_go_on(out)), contextlib.ExitStack() as bar:
-        client = bar.enter_context(client_of(out, dask=dask, slurm=slurm, job=job, workers=workers))
+        client = bar.enter_context(where.client(out))
         progress = bar.enter_context(progress_bar(quiet))
 
         def announce(found: Verdicts | VerdictsByData) -> None:
@@ -132,8 +120,8 @@ def verify(
             client=client, progress=progress, announce=announce, foretell=print_outlooks,
             reached=None if quiet else print_reached,
         )  # fmt: skip
-    where = f"{named(out)}/evidence/evidence.nc" if len(data) == 1 else f"a folder for each data set in {named(out)}"
-    print(f"report: {named(out)}/report.html   data: {where}")
+    data_in = f"{named(out)}/evidence/evidence.nc" if len(data) == 1 else f"a folder for each data set in {named(out)}"
+    print(f"report: {named(out)}/report.html   data: {data_in}")
     if figures is not None:
         for folder in [out] if len(data) == 1 else [os.path.join(out, place) for place in folders(data)]:
             print_figures(folder, figures)

@@ -101,7 +101,7 @@ def examine_within(
     *,
     key: jax.Array,
     progress: Progress,
-    foretell: Callable[[Sequence[Outlook]], None],
+    foretell: Callable[[Sequence[Outlook]], None] | None = None,
 ) -> tuple[Examination, ...]:
     """Judge all claims together, on as many networks as a time allows.
 
@@ -121,7 +121,8 @@ def examine_within(
     timed = [_Timed(part, key, clock, progress) for part in parts]
     ending = ENDING * sum(len(part.claims) for part in parts)
     _choose(timed, clock, ending)
-    foretell([one.outlook() for one in timed])
+    if foretell is not None:
+        foretell([one.outlook() for one in timed])
     _spend(timed, clock, ending, progress)
     judged = [(one, study) for one in timed for study in one.within]
     verdicts = decide([one.sample(study) for one, study in judged], max((part.points for part in parts), default=1))

@@ -162,8 +162,7 @@ def verify(
             parts = [_part(task, points, kept, engine) for task, kept in zip(tasks, stores, strict=True)]
             shown = shown_progress(progress)
             if clock is not None:
-                tell = foretell or (lambda outlooks: None)
-                found = examine_within(parts, clock, key=key, progress=shown, foretell=tell)
+                found = examine_within(parts, clock, key=key, progress=shown, foretell=foretell)
             else:
                 found = examine(
                     _settled(parts, key, seeds, shown), looks=plan, key=key, progress=shown, reached=reached
