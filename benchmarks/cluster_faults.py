@@ -12,7 +12,6 @@ whose file was damaged. It prints a table and exits 1 if anything was otherwise.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -28,7 +27,7 @@ from collections import Counter
 from pathlib import Path
 
 from faults import Forked
-from resume_faults import CELLS, Campaign, numbers
+from resume_faults import CELLS, Campaign, asked, numbers
 
 from ntkrobust.studies.store.store import Contents
 
@@ -161,10 +160,7 @@ class ClusterCampaign(Campaign):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+    options = asked(__doc__)
     with tempfile.TemporaryDirectory() as work:
         campaign = ClusterCampaign(Path(work), options.seed)
         try:

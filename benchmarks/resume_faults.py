@@ -196,11 +196,16 @@ class Campaign:
         sys.exit(bool(self.offences))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def asked(description: str | None) -> argparse.Namespace:
+    """The options of a campaign: ``kills`` and ``seed``."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = asked(__doc__)
     with tempfile.TemporaryDirectory() as work:
         campaign = Campaign(Path(work), options.seed)
         print(f"{CELLS} cells; an undisturbed sweep takes {campaign.seconds:.1f} s", flush=True)
