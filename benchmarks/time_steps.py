@@ -29,6 +29,7 @@ from ntkrobust.studies import examining as verification
 from ntkrobust.studies import running
 from ntkrobust.studies.cell_work import CellWork, Request
 from ntkrobust.studies.cells import Cell
+from ntkrobust.studies.formulas import Known
 from ntkrobust.studies.records import CellRecord
 from ntkrobust.studies.time_error import TOLERANCES
 from ntkrobust.workflows.verify import POINTS
@@ -57,7 +58,7 @@ class HalfSteps(CellWork):
 
 
 def judged(claim: Claim, data: ntr.Dataset, seeds: int) -> verification.Examination:
-    parts = [verification.Part([claim], data, POINTS)]
+    parts = [verification.Part([claim], Known.of(data, POINTS))]
     (found,) = verification.examine(
         parts, looks=SequentialPlan((seeds,)), key=jax.random.key(0), progress=lambda *_: None
     )

@@ -23,7 +23,6 @@ from ntkrobust.studies import pilot
 from ntkrobust.studies.control import controlled
 from ntkrobust.studies.facts import facts_of
 from ntkrobust.studies.formulas import Known
-from ntkrobust.studies.predictions import InfiniteWidth
 from ntkrobust.workflows.resolving import claim_at
 
 MNIST = Facts(n=8000, d=784, o=1, scale=1.0, class_distance=0.1064)
@@ -149,7 +148,7 @@ def _piloted(claim: Claim, monkeypatch: pytest.MonkeyPatch) -> Claim:
     monkeypatch.setattr(pilot, "NETWORKS", 2)
     data = _sphere()
     drawn = pilot.pilot_networks(data, jax.random.key(0), 8)
-    known = Known(data, InfiniteWidth(data, 8))
+    known = Known.of(data, 8)
     (found,) = pilot.settled([claim], known, drawn=drawn, seeds=2, progress=lambda text, done, total: None)
     return found
 

@@ -22,7 +22,6 @@ from ntkrobust.studies import timed
 from ntkrobust.studies.costs import _line
 from ntkrobust.studies.formulas import Known
 from ntkrobust.studies.pilot import pilot_networks
-from ntkrobust.studies.predictions import InfiniteWidth
 from ntkrobust.studies.prospects import UNTRAINED, Prospect, prospect_of
 from ntkrobust.studies.records import CellRecord, nothing, untrained
 from ntkrobust.studies.running import Networks
@@ -60,7 +59,7 @@ def _piloted(change: float, cv: float, data: Dataset) -> Prospect:
         "own/grows", "grows", IncreasesIn("width"), "jacobian_frobenius",
         {"initialization": ("he",), "depth": (2,), "width": (8, 16, 32)},
     )  # fmt: skip
-    known = Known(data, InfiniteWidth(data, 8))
+    known = Known.of(data, 8)
     study = study_of(claim, known)
     values = np.exp(cv * np.random.default_rng(0).standard_normal(UNTRAINED))
     records = {
@@ -100,7 +99,7 @@ def test_what_does_not_change_takes_many_networks_to_be_called_flat(data: Datase
 
 
 def test_without_networks_of_its_ends_a_claim_has_no_prospect(data: Dataset) -> None:
-    known = Known(data, InfiniteWidth(data, 8))
+    known = Known.of(data, 8)
     study = study_of(CHEAP, known)
     records = {cell: nothing(cell) for _, cell in study.cells}
     found = prospect_of(study, records, known, LEVEL)

@@ -29,6 +29,7 @@ from ntkrobust.cli.going_on import how_to_go_on
 from ntkrobust.data import load
 from ntkrobust.studies import examining, running
 from ntkrobust.studies.cells import Cell, TimeUnit
+from ntkrobust.studies.formulas import Known
 from ntkrobust.studies.store import buckets, identity
 from ntkrobust.studies.store import store as storing
 from ntkrobust.studies.store.contents import UnnamedError, digest
@@ -77,7 +78,7 @@ def examined(folder: Path | None, *, stop: int = -1, seeds: int = 16, claims=CLA
 
     with storing.open_store(folder, data, KEY, 8, **more) as store:
         (found,) = examining.examine(
-            [examining.Part(claims, data, 8, store)],
+            [examining.Part(claims, Known.of(data, 8), store)],
             looks=SequentialPlan(look_sizes(seeds, 3)),
             key=KEY,
             progress=progress,

@@ -33,6 +33,11 @@ class Known:
     data: Dataset
     infinite: InfiniteWidth
 
+    @classmethod
+    def of(cls, data: Dataset, points: int) -> Known:
+        """What is known of a data set whose measures are averaged over so many of its test points."""
+        return cls(data, InfiniteWidth(data, min(points, len(data.x_test))))
+
     def coordinates(self, claim: Claim, cell: Cell) -> Coordinates:
         """All that the formulas of a claim may ask for in a cell."""
         name = claim.measure_name

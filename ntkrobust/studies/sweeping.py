@@ -21,7 +21,6 @@ from ntkrobust.studies.demands import demands_of
 from ntkrobust.studies.engines.crew import Engine
 from ntkrobust.studies.evidence import coordinates_of, measured_table
 from ntkrobust.studies.formulas import Known
-from ntkrobust.studies.predictions import InfiniteWidth
 from ntkrobust.studies.records import CellRecord
 from ntkrobust.studies.running import Networks, Progress
 from ntkrobust.studies.store.store import CellStore
@@ -77,7 +76,7 @@ def studies_of(sweep: Sweep, data: Dataset) -> list[Study]:
         InputError: a grid, a measure or a combination of them can't be; the sentence begins with the place in the
             sweep, ``networks 1``, ``readings 2`` or ``measures 3``.
     """
-    known = Known(data, InfiniteWidth(data, sweep.points))
+    known = Known.of(data, sweep.points)
     measures = []
     for index, one in enumerate(sweep.measures, 1):
         try:

@@ -20,7 +20,6 @@ from ntkrobust.studies.costs import Costs
 from ntkrobust.studies.demands import demands_of
 from ntkrobust.studies.facts import facts_of
 from ntkrobust.studies.formulas import Known
-from ntkrobust.studies.predictions import InfiniteWidth
 from ntkrobust.studies.prospects import spreads_of
 from ntkrobust.studies.running import Networks
 from ntkrobust.studies.study import study_of
@@ -156,7 +155,7 @@ def power(
     took: list[float | None] = [None] * len(meant)
     if cv is None:
         points = min(points, len(loaded.x_test))
-        known, costs = Known(loaded, InfiniteWidth(loaded, points)), Costs(loaded.d, points)
+        known, costs = Known.of(loaded, points), Costs(loaded.d, points)
         studies = [study_of(claim, known) for claim in meant]
         # Other networks than those that will judge.
         drawn = Networks(loaded, jax.random.fold_in(check_key(key), 2**32 - 2), points, rough=True)

@@ -43,7 +43,6 @@ from ntkrobust.studies.examining import Examination, Part, examine
 from ntkrobust.studies.facts import facts_of
 from ntkrobust.studies.formulas import Known
 from ntkrobust.studies.pilot import pilot_networks, settled
-from ntkrobust.studies.predictions import InfiniteWidth
 from ntkrobust.studies.running import Progress
 from ntkrobust.studies.store.store import CellStore, open_store
 from ntkrobust.studies.timed import Clock, Outlook, examine_within
@@ -264,8 +263,7 @@ def _places(tasks: Sequence[_Task], out: str | Path | None) -> list[Path | str |
 def _part(task: _Task, points: int, stored: CellStore | None, engine: Engine | None) -> Part:
     """A task as it is examined."""
     claims = [claim for claim, _ in task.chosen]
-    known = Known(task.loaded, InfiniteWidth(task.loaded, min(points, len(task.loaded.x_test))))
-    return Part(claims, known, stored, engine)
+    return Part(claims, Known.of(task.loaded, points), stored, engine)
 
 
 def _settled(parts: Sequence[Part], key: jax.Array, seeds: int, progress: Progress) -> list[Part]:
