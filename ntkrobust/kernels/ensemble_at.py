@@ -16,15 +16,17 @@ from ntkrobust.checks import LARGEST_SEED, check_flag, check_integer, check_not_
 from ntkrobust.data.checks import as_choice, as_inputs
 from ntkrobust.errors import InputError
 from ntkrobust.kernels import ensemble_programs as programs
-from ntkrobust.kernels import gaussian, trained, width_order
+from ntkrobust.kernels import gaussian, trained
 from ntkrobust.kernels.accuracy import series_terms
 from ntkrobust.kernels.factorization import Factorization
+from ntkrobust.kernels.first_order_at import FirstOrderAt
 from ntkrobust.kernels.gradient_law import SAMPLES, GradientLaw, GradientMoments
 from ntkrobust.kernels.layers import Layers, check_variances
 from ntkrobust.kernels.linearised_draws import dual_norm, joint_draws, survives
 from ntkrobust.kernels.memory import batch_rows, few_rows
 from ntkrobust.kernels.tiles import blocks, padded_blocks
 from ntkrobust.kernels.trained import Model, Training
+from ntkrobust.kernels.width_order import Trained
 from ntkrobust.networks.mlp import MLP
 from ntkrobust.values import Value
 
@@ -37,7 +39,7 @@ MOST_SAMPLES = 1_000_000
 """Draws of a Jacobian per point."""
 
 
-class EnsembleAt(Value):
+class EnsembleAt(FirstOrderAt, Value):
     """The ensemble at one time. Points are (n', d) arrays, results numpy arrays in float64.
 
     At a test point off the training points f and ∇f are jointly Gaussian over the randomness of initialization, with
@@ -222,43 +224,9 @@ class EnsembleAt(Value):
         value, error = self.gradient_law(x).perturbation_stability(samples, seed)
         return (value, error) if return_error else value
 
-    @takes(neurons=whole(width_order.SETS, width_order.MOST_NEURONS), return_error=check_flag)
-    def first_order_width(
-        self, x: npt.ArrayLike, *, neurons: int = width_order.NEURONS, seed: int = 0, return_error: bool = False
-    ) -> Array | tuple[Array, Array]:
-        """c (n',) with E‖∇f_t(x)‖² = G_t(x)(1 + c/m + O(m^−2)) in networks of width m, G_t the second moment here.
-
-        Two layers, one output, smooth activations, gradient flow. Where c < 0 wider networks have larger gradients,
-        where c > 0 smaller ones. Derived, and checked against trained networks, in docs/first-order-width.md.
-
-        Args:
-            x: (n', d).
-            neurons: that expectations over a neuron are taken over; exact whatever their number if φ is linear.
-            seed: of their draw.
-            return_error: also return the standard error (n',) that comes from this.
-
-        Raises:
-            InputError: networks or training that the expansion does not cover, or too many training points for the
-                memory, which grows like n⁴.
-        """
-        found, size = self._first_order(x, neurons, seed, gradients=True), self.gradient_second_moment(x)
-        c = found.second_moment / size
-        return (c, found.second_moment_error / size) if return_error else c
-
-    @takes(neurons=whole(width_order.SETS, width_order.MOST_NEURONS), return_error=check_flag)
-    def first_order_mean(
-        self, x: npt.ArrayLike, *, neurons: int = width_order.NEURONS, seed: int = 0, return_error: bool = False
-    ) -> Array | tuple[Array, Array]:
-        """e (n',) with E f_t(x) = μ_t(x) + e/m + O(m^−2) in networks of width m; see :meth:`first_order_width`."""
-        found = self._first_order(x, neurons, seed, gradients=False)
-        return (found.mean, found.mean_error) if return_error else found.mean
-
-    def _first_order(self, x: npt.ArrayLike, neurons: int, seed: int, gradients: bool) -> width_order.Coefficients:
-        parts = self._net, self._model, self._layers, self._factors, self.time, self._ridge, self._learning_rate
-        rng_seed = check_integer("seed", seed, 0, maximum=LARGEST_SEED)
-        return width_order.width_coefficients(
-            width_order.Trained(*parts), self._points(x), neurons, rng_seed, gradients
-        )
+    @property
+    def _trained(self) -> Trained:
+        return Trained(self._net, self._model, self._layers, self._factors, self.time, self._ridge, self._learning_rate)
 
     @takes(samples=whole(2, MOST_SAMPLES), return_error=check_flag)
     def worst_case(

@@ -16,8 +16,9 @@ from ntkrobust.errors import InputError
 from ntkrobust.kernels import first_order, trained
 from ntkrobust.kernels.duals import is_kinked
 from ntkrobust.kernels.factorization import Factorization
+from ntkrobust.kernels.kept_moments import kept
 from ntkrobust.kernels.layers import Layers
-from ntkrobust.kernels.neuron_moments import Neurons, neuron_moments
+from ntkrobust.kernels.neuron_moments import Neurons, TestMoments, TrainMoments, neuron_moments
 from ntkrobust.kernels.neuron_nodes import cubature_nodes, sobol_nodes
 from ntkrobust.kernels.tiles import blocks
 from ntkrobust.kernels.time_integrals import TimeIntegrals, time_integrals
@@ -129,29 +130,47 @@ def width_coefficients(ensemble: Trained, x: Array, neurons: int, seed: int, gra
     Raises:
         InputError: see :func:`check_first_order` and :func:`check_size`.
     """
+    second_moment, means = coefficients_of_sets(ensemble, x, neurons, seed, gradients)
+    return Coefficients(
+        second_moment.mean(axis=0), _standard_error(second_moment), means.mean(axis=0), _standard_error(means)
+    )
+
+
+def coefficients_of_sets(ensemble: Trained, x: Array, neurons: int, seed: int, gradients: bool) -> tuple[Array, Array]:
+    """The coefficients of the second moment and of the mean (sets, n') by each independent set of neurons.
+
+    There is one set where expectations are exact.
+
+    Raises:
+        InputError: see :func:`check_first_order` and :func:`check_size`.
+    """
     check_first_order(ensemble)
     n, d = ensemble.factors.x_train.shape
     check_size(n, min(d, n + BLOCK + 1) if gradients else 1)
     times = time_integrals(ensemble.factors.eigenvalues, ensemble.time)
     parts = [_of_block(ensemble, x[part], neurons, seed, gradients, times) for part in blocks(len(x), BLOCK)]
-    return Coefficients(*(np.concatenate(one) for one in zip(*parts, strict=True)))
+    second_moment, means = (np.concatenate(one, axis=1) for one in zip(*parts, strict=True))
+    return second_moment, means
 
 
 def _of_block(
     ensemble: Trained, x: Array, neurons: int, seed: int, gradients: bool, times: TimeIntegrals
-) -> Coefficients:
+) -> tuple[Array, Array]:
     seen, functionals, scale, others = _embedded(ensemble, x, gradients)
+    dimension = seen.train.shape[1] - len(others)
+
+    def moments() -> Iterator[tuple[TrainMoments, TestMoments]]:
+        for points, weights in _neuron_sets(ensemble, dimension, neurons, seed):
+            yield neuron_moments(ensemble.net.phi, gradients, seen, np.insert(points, others, 1.0, axis=1), weights)
+
     found = []
-    for points, weights in _neuron_sets(ensemble, seen.train.shape[1] - len(others), neurons, seed):
-        points = np.insert(points, others, 1.0, axis=1)
-        train, test = neuron_moments(ensemble.net.phi, gradients, seen, points, weights)
+    makers = neuron_moments, _neuron_sets
+    for train, test in kept((*makers, ensemble.net.phi, gradients, neurons, seed), seen, moments):
         second = scale**2 * first_order.second_moment(functionals, train, test, times)
         mean = np.zeros(len(x)) if gradients else first_order.mean(functionals, train, test, times)
         found.append((second, mean))
     second_moment, means = (np.array(one) for one in zip(*found, strict=True))
-    return Coefficients(
-        second_moment.mean(axis=0), _standard_error(second_moment), means.mean(axis=0), _standard_error(means)
-    )
+    return second_moment, means
 
 
 def _standard_error(sets: Array) -> Array:
