@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import ntkrobust as ntr
-from ntkrobust.bounds.claims import AtMost, Claim
-from ntkrobust.studies import early
+from ntkrobust.bounds.claims import AtLeast, AtMost, Claim, Reading
+from ntkrobust.studies import early, pilot
 
 PLAIN = Claim(
     "own/plain", "", AtMost(lambda exact_law: 1.5 * exact_law), "perturbation_stability",
@@ -53,6 +53,25 @@ def test_what_others_could_undo_is_not_told(claims: int, expected: list[str], mo
     told: list[str] = []
     study: Any = SimpleNamespace(claim=PLAIN, cells=(), excluded=())
     waiting = [early.Waiting(study, {}, lambda *_: None)]  # type: ignore[arg-type, return-value]
-    one = early.Early(waiting * claims, 12, lambda claim, label: told.append(claim))
-    one.telling(lambda *_: None)("a cell", 1, 1)
+    one = early.Early(claims, 12, lambda claim, label: told.append(claim))
+    one.telling(waiting, lambda *_: None)("a cell", 1, 1)
     assert sorted(set(told)) == expected
+
+
+def test_untrained_networks_are_judged_before_any_pilot(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = Claim(
+        "own/trained", "", AtLeast(lambda exact_law: 0.0 * exact_law), "perturbation_stability",
+        {"initialization": ("he",), "depth": (2,), "width": (8,)},
+        Reading("equal scaled time", value=0.5), alternatives=(0.25,),
+    )  # fmt: skip
+    told: list[str] = []
+    seen_by_the_pilot: list[list[str]] = []
+    settled = pilot.settled
+
+    def settling(*args: Any, **more: Any) -> list[Claim]:
+        seen_by_the_pilot.append(told.copy())
+        return settled(*args, **more)
+
+    monkeypatch.setattr("ntkrobust.workflows.verify.settled", settling)
+    ntr.verify([PLAIN, trained], seeds=8, points=8, reached=lambda claim, label: told.append(claim))
+    assert seen_by_the_pilot == [["own/plain"]]

@@ -6,7 +6,7 @@ claims, its label is what it will be, whatever the others show.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from ntkrobust.bounds.verdicts import LEVEL, Examined, Label
@@ -37,19 +37,18 @@ class Waiting(NamedTuple):
 class Early:
     """Tells of each claim once, as soon as its networks are there and its label is certain."""
 
-    def __init__(self, claims: Sequence[Waiting], networks: int, reached: Reached) -> None:
-        """Of claims that are judged together, in one look at so many networks per trained cell."""
-        self._waiting = list(claims)
-        self._claims, self._networks, self._reached = len(claims), networks, reached
+    def __init__(self, claims: int, networks: int, reached: Reached) -> None:
+        """Of so many claims that are judged together, in one look at so many networks per trained cell."""
+        self._claims, self._networks, self._reached = claims, networks, reached
 
-    def telling(self, progress: Progress) -> Progress:
-        """The progress callback, telling of verdicts too."""
+    def telling(self, claims: Iterable[Waiting], progress: Progress) -> Progress:
+        """The progress callback, telling of verdicts on these claims too."""
+        waiting = list(claims)
 
         def told(text: str, done: int, total: int) -> None:
             progress(text, done, total)
-            complete = [one for one in self._waiting if self._is_complete(one)]
-            self._waiting = [one for one in self._waiting if one not in complete]
-            for one in complete:
+            for one in [one for one in waiting if self._is_complete(one)]:
+                waiting.remove(one)
                 self._tell(one)
 
         return told

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.statistics.sequential import SequentialPlan
 from ntkrobust.bounds.verdicts import Examined, SequentialDecision, Verdict
 from ntkrobust.data import Dataset
+from ntkrobust.errors import InputError
 from ntkrobust.finite.measures.base import Measure
 from ntkrobust.studies.arithmetic import decide_arithmetic
 from ntkrobust.studies.cells import Cell
@@ -100,6 +102,10 @@ class Part:
         return self.known.infinite.points
 
 
+Settle = Callable[[Part], Sequence[Claim]]
+"""From a part to its claims at the times and losses at which they are read."""
+
+
 def examine(
     parts: Sequence[Part],
     *,
@@ -107,6 +113,7 @@ def examine(
     key: jax.Array,
     progress: Progress,
     reached: Reached | None = None,
+    settle: Settle | None = None,
 ) -> tuple[Examination, ...]:
     """Run every cell that the claims need, once, and judge all claims together, on however many data sets.
 
@@ -117,6 +124,7 @@ def examine(
         key: a typed key.
         progress: called after each cell with its description, how many are done, and the number of cells.
         reached: called as soon as the label of a claim is certain, where there is one look.
+        settle: called with each part, once its untrained networks are drawn; gives its claims as they are judged.
 
     Returns:
         One examination for each part.
@@ -126,13 +134,19 @@ def examine(
             raised before anything is run.
     """
     prepared = [Prepared(part, key) for part in parts]
+    early = None
+    if reached is not None and len(looks.sizes) == 1:
+        early = Early(sum(len(one.measured) for one in prepared), looks.sizes[0], reached)
+    for one in prepared:
+        one.draw_untrained(looks.sizes[0], progress if early is None else early.telling(one.untrained(), progress))
+    if settle is not None:
+        prepared = [one.with_claims(settle(one.part)) for one in prepared]
     for one in prepared:
         one.begin(progress)
     places = [(one, study) for one in prepared for study in one.measured]
     decision = SequentialDecision(len(places), looks, max((part.points for part in parts), default=1))
-    if reached is not None and len(looks.sizes) == 1:
-        waiting = [Waiting(study, one.networks.records, one.sample) for one, study in places]
-        progress = Early(waiting, looks.sizes[0], reached).telling(progress)
+    if early is not None:
+        progress = early.telling([waiting for one in prepared for waiting in one.trained()], progress)
     while (needed := decision.needs()) is not None:
         still_open = [places[index] for index in needed.claims]
         for one in prepared:
@@ -152,8 +166,9 @@ def examine(
 class Prepared:
     """A part with its studies, checked, and its networks."""
 
-    def __init__(self, part: Part, key: jax.Array) -> None:
-        self.part, self.known = part, part.known
+    def __init__(self, part: Part, key: jax.Array, networks: Networks | None = None) -> None:
+        """Of this part, with networks of this key, or with those that there are."""
+        self.part, self.known, self.key = part, part.known, key
         self.studies = [study_of(claim, self.known) for claim in part.claims]
         self.measures = [
             (name, one)
@@ -162,8 +177,32 @@ class Prepared:
             for name, one in study.measures_in(cell).items()
         ]
         check_names([one for _, one in self.measures])
-        self.networks = Networks(part.data, key, part.points, part.store, part.engine)
+        self.networks = networks or Networks(part.data, key, part.points, part.store, part.engine)
         self.measured = [study for study in self.studies if not isinstance(study.claim.measure, Quantity)]
+
+    def with_claims(self, claims: Sequence[Claim]) -> Prepared:
+        """With other claims, on the same networks."""
+        return Prepared(dataclasses.replace(self.part, claims=claims), self.key, self.networks)
+
+    def untrained(self) -> list[Waiting]:
+        """Claims about untrained networks."""
+        return self._waiting(lambda cell: cell.time == "initialization")
+
+    def trained(self) -> list[Waiting]:
+        """Claims about trained networks."""
+        return self._waiting(lambda cell: cell.time != "initialization")
+
+    def _waiting(self, is_meant: Callable[[Cell], bool]) -> list[Waiting]:
+        studies = [study for study in self.measured if any(is_meant(cell) for _, cell in study.cells)]
+        return [Waiting(study, self.networks.records, self.sample) for study in studies]
+
+    def draw_untrained(self, seeds: int, progress: Progress) -> None:
+        """Draw the untrained networks that claims need: there is nothing to settle about them, and they are quick."""
+        demands = demands_of(self.studies, {study.claim.id: seeds for study in self.measured})
+        untrained = {cell: one for cell, one in demands.items() if cell.time == "initialization"}
+        # Where none of them can be run, trained networks may.
+        with contextlib.suppress(*[InputError] if len(untrained) < len(demands) else []):
+            self.networks.extend(untrained, progress)
 
     def begin(self, progress: Progress) -> None:
         """Record every cell, also those of formulas, without networks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import secrets
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -163,9 +164,8 @@ def verify(
             if clock is not None:
                 found = examine_within(parts, clock, key=key, progress=shown, foretell=foretell)
             else:
-                found = examine(
-                    _settled(parts, key, seeds, shown), looks=plan, key=key, progress=shown, reached=reached
-                )
+                settle = functools.partial(_settled, key=key, seeds=seeds, progress=shown)
+                found = examine(parts, looks=plan, key=key, progress=shown, reached=reached, settle=settle)
             return [
                 _verdicts(examination, task, tasks, kept, preset=preset, points=points, key=key, at=at, started=started)
                 for examination, task, kept in zip(found, tasks, stores, strict=True)
@@ -266,14 +266,10 @@ def _part(task: _Task, points: int, stored: CellStore | None, engine: Engine | N
     return Part(claims, Known.of(task.loaded, points), stored, engine)
 
 
-def _settled(parts: Sequence[Part], key: jax.Array, seeds: int, progress: Progress) -> list[Part]:
-    """With claims at the values of their readings that a pilot chose."""
-    found = []
-    for part in parts:
-        drawn = pilot_networks(part.data, key, part.points)
-        claims = settled(part.claims, part.known, drawn=drawn, seeds=seeds, progress=progress)
-        found.append(dataclasses.replace(part, claims=claims))
-    return found
+def _settled(part: Part, *, key: jax.Array, seeds: int, progress: Progress) -> list[Claim]:
+    """The claims at the values of their readings that a pilot chose."""
+    drawn = pilot_networks(part.data, key, part.points)
+    return settled(part.claims, part.known, drawn=drawn, seeds=seeds, progress=progress)
 
 
 def _verdicts(
