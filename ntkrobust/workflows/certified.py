@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
@@ -34,6 +35,7 @@ class Between:
         natural_accuracy: exact.
         attacked, certified: upper and lower ends of robust accuracy.
         attacked_stability, certified_stability: the same of the share that keeps its predicted class.
+        exact, exact_stability: the shares themselves, by enumeration of gates; None where they were not asked for.
     """
 
     seeds: tuple[int, ...]
@@ -43,10 +45,13 @@ class Between:
     certified: npt.NDArray[np.float32]
     attacked_stability: npt.NDArray[np.float32]
     certified_stability: npt.NDArray[np.float32]
+    exact: npt.NDArray[np.float32] | None = None
+    exact_stability: npt.NDArray[np.float32] | None = None
 
     def rows(self) -> list[dict[str, Any]]:
         """One for each network, as JSON has it; ``gap`` is ``attacked`` − ``certified``."""
-        names = ("natural_accuracy", "attacked", "certified", "attacked_stability", "certified_stability")
+        names = [field.name for field in dataclasses.fields(self) if field.name not in ("seeds", "attack")]
+        names = [name for name in names if getattr(self, name) is not None]
         found = []
         for index, seed in enumerate(self.seeds):
             values = {name: float(getattr(self, name)[index]) for name in names}
@@ -57,14 +62,27 @@ class Between:
 
 
 def between(
-    run: Run, x: npt.ArrayLike, y: npt.ArrayLike, *, epsilon: float, norm: Norm = "linf", method: Method = "crown"
+    run: Run,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    epsilon: float,
+    norm: Norm = "linf",
+    method: Method = "crown",
+    exact: bool = False,
 ) -> Between:
-    """Robust accuracy of every network, from both sides.
+    """Robust accuracy of every network, from both sides; and itself, where gates are enumerated.
+
+    Args:
+        run, x, y, epsilon, norm, method: as for :func:`ntkrobust.certify`.
+        exact: whether to decide every point by ``method="exact"``, too: tiny networks alone.
 
     Raises:
         InputError: as for :func:`ntkrobust.certify` and :func:`ntkrobust.attack`; or what an attack leaves is less than
-            what is certified, which one of the two has wrong.
+            what is certified, or what is exact is not between them, which one of them has wrong.
     """
+    # First, since it may be refused.
+    decided = certify(run, x, y, epsilon=epsilon, norm=norm, method="exact") if exact else None
     certificate = certify(run, x, y, epsilon=epsilon, norm=norm, method=method)
     against = PGD(steps=STEPS, restarts=RESTARTS, norm=norm)
     stable = attack(run, x, epsilon=epsilon, methods=against, against="predicted")
@@ -78,12 +96,24 @@ def between(
         certificate["certified_accuracy"].values,
         stable["prediction_stability"].values,
         certificate["certified_stability"].values,
+        None if decided is None else decided["certified_accuracy"].values,
+        None if decided is None else decided["certified_stability"].values,
     )
-    for upper, lower in ((found.attacked, found.certified), (found.attacked_stability, found.certified_stability)):
-        is_wrong = lower > upper + ROUNDED
-        if is_wrong.any():
-            raise InputError(
-                f"what is certified must hold against attacks, and for seed {run.seeds[int(np.argmax(is_wrong))]} an "
-                "attack leaves less: please report it"
-            )
+    _check_order(found)
     return found
+
+
+def _check_order(found: Between) -> None:
+    """Raise InputError unless certified ≤ exact ≤ attacked."""
+    for attacked, exact, certified in (
+        (found.attacked, found.exact, found.certified),
+        (found.attacked_stability, found.exact_stability, found.certified_stability),
+    ):
+        sides = [("an attack leaves", attacked), ("is exact", exact), ("is certified", certified)]
+        known = [(words, share) for words, share in sides if share is not None]
+        for (above, more), (below, less) in itertools.pairwise(known):
+            is_wrong = less > more + ROUNDED
+            if is_wrong.any():
+                seed = found.seeds[int(np.argmax(is_wrong))]
+                raise InputError(f"what {below} must not be more than what {above}, and for seed {seed} it is: please "
+                                 "report it")  # fmt: skip
