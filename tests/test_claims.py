@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ntkrobust as ntr
-from ntkrobust.bounds.claims.coordinates import evaluate_number
+from ntkrobust.bounds.claims.coordinates import evaluate, evaluate_number
 from ntkrobust.bounds.claims.expressions import Expression
 from ntkrobust.bounds.claims.toml_file import claims_in_toml
 from ntkrobust.bounds.formulas import bubeck2021, huang2021, wu2021, zhu2022
@@ -140,7 +140,7 @@ def test_a_toml_file_says_all_that_a_claim_can(tmp_path: Path) -> None:
         ("{base}bound = '1'\npower = 2", "claim a: the relation 'at most' takes no power"),
         ("{base}bound = 'height'", "claim a: its bound asks for 'height'"),
         ("{base}bound = 'exec(1)'", "cannot stand in the formula"),
-        ("{base}bound = 3", "a formula is a text"),
+        ("{base}bound = [3]", "must be a number, a text"),
         ("{base}bound = '1'\nreading = {{ tim = 'x' }}", "claim a: .*tim"),
         ("{base}bound = '1'\ndraws = 'many'", "claim a: draws must be an integer"),
     ],
@@ -202,6 +202,28 @@ def test_a_bound_that_is_no_number_is_named_with_its_cell(bound: object, sentenc
     with pytest.raises(ntr.InputError, match=sentence) as caught:
         ntr.verify(claim)
     assert str(caught.value).startswith("claim mine/bad: its bound at initialization=he, depth=2, width=8 ")
+
+
+def test_a_number_and_a_text_are_formulas() -> None:
+    at = {"depth": 3, "width": 8}
+    for relation, expected in (
+        (ntr.AtMost(4), 4.0),
+        (ntr.AtLeast(np.float32(0.5)), 0.5),
+        (ntr.Equals(0.1), 0.1),
+        (ntr.OrderAtMost("depth / width"), 0.375),
+        (ntr.RisesThenFalls("width", at=8), 8.0),
+    ):
+        claim = ntr.Claim("mine/plain", "", relation, "perturbation_stability", GRID | {"width": (2, 4, 8, 16, 32)})
+        assert evaluate(claim.formula, at) == expected
+    assert ntr.AtMost(0.1) == ntr.AtMost(0.1) != ntr.AtMost(0.2)
+    for wrong, sentence in (
+        (True, "must be a number, a text .* or a function of named coordinates"),
+        (None, "must be a number"),
+        (float("nan"), "must be a finite number"),
+        ("2 +", "is not a formula"),
+    ):
+        with pytest.raises(ntr.InputError, match=sentence):
+            ntr.AtMost(wrong)
 
 
 @pytest.mark.usefixtures("no_networks")

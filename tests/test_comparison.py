@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import ntkrobust as ntr
 from ntkrobust.cli import run
@@ -248,6 +249,18 @@ def test_command_leaves_json_and_a_figure(tmp_path: Path, capsys: pytest.Capture
     assert set(stored) == {"schema_version", "run", "inputs", "values"}
     figure = (tmp_path / "comparison.svg").read_text(encoding="utf-8")
     assert figure.startswith("<svg")
+    loaded = ntr.Comparison.load(tmp_path)
+    for name, width, columns in (("neurips", 5.5, 2), ("icml", 3.25, 1)):
+        with ntr.plots.style(name):
+            drawn = loaded.figure()
+            FigureCanvasAgg(drawn).draw()
+        assert drawn.get_size_inches()[0] == width
+        assert drawn.axes[0].get_gridspec().ncols == columns
+        texts = [axes.texts[0] for axes in drawn.axes]
+        ends = [text.get_window_extent().x1 / drawn.bbox.width for text in texts]
+        assert max(ends) <= 1, "a text runs out of the page"
+        texts[0].set_text("slope " * 40)
+        assert texts[0].get_window_extent().x1 > drawn.bbox.width
     assert run([*asked, "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["values"]["times"] == stored["values"]["times"], "the same key gives the same numbers"

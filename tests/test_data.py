@@ -14,7 +14,7 @@ import pytest
 from refusals import refused
 from sklearn.datasets import load_digits
 
-from ntkrobust.data import NAMES, Dataset, digits, from_file, gaussian, load, sphere, targets
+from ntkrobust.data import NAMES, Dataset, digits, from_file, gaussian, load, sphere, standardized, targets
 from ntkrobust.errors import InputError
 
 
@@ -800,6 +800,51 @@ def test_paths_that_are_no_data_files(write, tmp_path):
     refused(lambda: from_file(write("mine.csv", BODY), seed="a"), "seed", "'a'")
     os.mkfifo(tmp_path / "pipe.csv")
     refused(lambda: from_file(tmp_path / "pipe.csv"), "pipe.csv", "regular file")
+
+
+PEOPLE = "who,target,sex,age,income\n" + "".join(
+    f"P{i},{i * 1.5 + 0.25},{'fm'[i % 2]},{20 + i},{1000.0 * i * i}\n" for i in range(10)
+)
+
+
+def test_columns_that_are_no_inputs_are_left_out(write):
+    path = write("mine.csv", PEOPLE)
+    refused(lambda: load(f"{path}:target=target"), "line 2, column 1 ('who')", "FILE.csv:without=who")
+    refused(lambda: load(f"{path}:target=target:without=who"), "column 3 ('sex')", "FILE.csv:without=sex")
+    data = load(f"{path}:without=who:target=target:without=sex:range=0..1e6")
+    x, y = np.vstack([data.x_train, data.x_test]), np.vstack([data.y_train, data.y_test])
+    order = np.argsort(y[:, 0])
+    np.testing.assert_array_equal(x[order], [[20 + i, 1000.0 * i * i] for i in range(10)])
+    assert "without 'who', 'sex'" in data.name
+    assert data.bounds[1].tolist() == [1e6, 1e6]
+    refused(lambda: load(f"{path}:without=target"), "'target' holds the labels")
+    refused(lambda: load(f"{path}:without=nobody"), "expected one column named 'nobody'")
+    refused(lambda: load(f"{path}:lable=target"), "may be followed by", ":lable=target")
+    refused(lambda: load(f"{path}:label=age:label=sex"), "twice")
+    refused(lambda: load(f"{path}:label=age:target=sex"), ":target can't be said too")
+    assert same(
+        load(write("same.tsv", PEOPLE.replace(",", "\t")).as_posix() + ":without=who:without=sex:target=target"), data
+    )
+
+
+def test_columns_of_one_scale(write):
+    """Against the definition in numpy: of the training points alone, and the range moves along."""
+    path = write("mine.csv", PEOPLE)
+    asked = f"{path}:without=who:without=sex:target=target"
+    raw, data = load(f"{asked}:range=0..1e6"), load(f"{asked}:range=0..1e6:standard")
+    for part in ("train", "test"):
+        x, y = getattr(raw, f"x_{part}"), getattr(raw, f"y_{part}")
+        expected = (x - raw.x_train.mean(0)) / raw.x_train.std(0) / np.sqrt(2)
+        np.testing.assert_allclose(getattr(data, f"x_{part}"), expected)
+        np.testing.assert_allclose(getattr(data, f"y_{part}"), (y - raw.y_train.mean()) / raw.y_train.std())
+    np.testing.assert_allclose(np.mean(np.sum(data.x_train**2, axis=1)), 1)
+    np.testing.assert_allclose(data.bounds[0], -raw.x_train.mean(0) / raw.x_train.std(0) / np.sqrt(2))
+    assert "not normalized" not in data.name
+    # Moments of all points would give other numbers.
+    every = np.vstack([raw.x_train, raw.x_test])
+    assert not np.allclose(data.x_train, (raw.x_train - every.mean(0)) / every.std(0) / np.sqrt(2))
+    level = Dataset(**small(x_train=np.c_[np.ones(6), np.arange(6.0)], x_test=np.c_[np.ones(4), np.arange(4.0)]))
+    assert standardized(level).x_train[:, 0].tolist() == [0.0] * 6
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import ntkrobust as ntr
+from ntkrobust.errors import InputError
 from ntkrobust.kernels import neural_tangents
 from ntkrobust.networks.parameters import Parameters
 
@@ -381,3 +382,62 @@ def test_finite_networks_meet_the_kernel_as_width_grows():
     print(comparison, comparison.to_dataframe())
     for one in comparison.document["values"]["times"]:
         assert one["label"] != "refuted", one
+
+
+# --- modules as they are, without a width
+
+
+def test_modules_are_taken_as_they_are():
+    linen, nnx, eqx = (pytest.importorskip(name) for name in ("flax.linen", "flax.nnx", "equinox"))
+    data = ntr.data.gaussian(n_train=6, n_test=3, d=4)
+
+    class Linear(nnx.Module):
+        def __init__(self, rngs):
+            self.last = nnx.Linear(4, 2, rngs=rngs)
+
+        def __call__(self, x):
+            return self.last(x)
+
+    plain = linen.Dense(2)
+    made = [
+        (ntr.from_flax(plain, d_out=2), lambda key: plain.init(key, jnp.zeros((1, 4))), lambda p, x: plain.apply(p, x)),
+        (ntr.from_flax(Linear, d_out=2), lambda key: Linear(nnx.Rngs(key)), lambda module, x: module(x)),
+        (
+            ntr.from_equinox(lambda key: eqx.nn.Linear(4, 2, key=key), d_out=2),
+            lambda key: eqx.nn.Linear(4, 2, key=key),
+            lambda module, x: jax.vmap(module)(x),
+        ),
+    ]
+    y = np.array([[1.0, 0.0], [0.0, 1.0]] * 3)
+    for net, draw, outputs in made:
+        assert net.width is None
+        assert ntr.train(net, data.x_train, y, seeds=2, steps=2).seeds == (0, 1)
+        # What the framework hands out is what the run holds: its outputs are those of the framework.
+        each = [draw(jax.random.key(seed)) for seed in range(2)]
+        run = ntr.Run.from_parameters(net, each, x_train=data.x_train, y_train=y)
+        for seed, one in enumerate(each):
+            loss = 0.5 * np.sum((np.asarray(outputs(one, jnp.asarray(data.x_train, jnp.float32))) - y) ** 2)
+            np.testing.assert_allclose(run.loss[seed, 0], loss, rtol=1e-5)
+        with pytest.raises(InputError, match="has no width that could be changed"):
+            net.at_width(8)
+    swapped = ntr.Run.from_parameters(made[1][0], each_of(Linear, nnx, (1, 0)), x_train=data.x_train, y_train=y)
+    straight = ntr.Run.from_parameters(made[1][0], each_of(Linear, nnx, (0, 1)), x_train=data.x_train, y_train=y)
+    assert swapped.loss[0, 0] == straight.loss[1, 0] != straight.loss[0, 0]
+
+
+def each_of(module, nnx, seeds):
+    return [module(nnx.Rngs(seed)) for seed in seeds]
+
+
+def test_what_could_become_a_network_is_told_how():
+    linen, eqx = (pytest.importorskip(name) for name in ("flax.linen", "equinox"))
+    data = ntr.data.gaussian(n_train=6, n_test=3, d=4)
+    for given, way in (
+        (linen.Dense(1), r"from_flax\(module, d_out=...\)"),
+        (eqx.nn.Linear(4, 1, key=jax.random.key(0)), r"from_equinox\(lambda key"),
+        (lambda parameters, x: x, r"from_function\(init, apply"),
+    ):
+        with pytest.raises(InputError, match=f"net must be a network, .*{way}"):
+            ntr.train(given, data)
+    with pytest.raises(InputError, match=r"y_train has 3 output column.*make it with d_out=3"):
+        ntr.train(ntr.from_flax(linen.Dense(3)), data.x_train, np.eye(3)[[0, 1, 2, 0, 1, 2]])

@@ -385,6 +385,23 @@ def test_evidence_that_leaves_something_open_says_what():
     assert len(lines(ntr.plots.width_plot(tree, "a", at={"depth": 3}))) == 1
 
 
+def test_of_an_attack_the_accuracy_is_drawn():
+    attacked = xr.Dataset(
+        {
+            "natural_accuracy": ("seed", [1.0, 1.0]),
+            "robust_accuracy": (("seed", "epsilon"), [[0.5, 0.25], [0.75, 0.5]]),
+            "margin": (("seed", "epsilon"), [[3.0, 3.0], [3.0, 3.0]]),
+        },
+        coords={"epsilon": [0.1, 0.2]},
+    )
+    (shown,) = lines(ntr.plots.accuracy_against_radius(attacked)).values()
+    np.testing.assert_allclose(shown, [[0.1, 0.2], [0.625, 0.375]])
+    both = ntr.plots.accuracy_against_radius({"a": attacked, "b": attacked})
+    assert set(lines(both)) == {"a", "b"}
+    with pytest.raises(InputError, match="which measure"):
+        ntr.plots.accuracy_against_radius(attacked.drop_vars("robust_accuracy"))
+
+
 # ---- the package and its page
 
 

@@ -36,7 +36,8 @@ def certify(
     data
         digits, digits-classes, digits-3-vs-rest, breast-cancer, wine, iris, diabetes, sphere or sphere:d=64,n=512,
         gaussian, idx:FOLDER, or a .npz or .csv file
-        (FILE.csv:label=NAME says which column is the label, FILE.csv:range=0..1 the range of the inputs): the test
+        (FILE.csv:label=NAME says which column is the label, :without=NAME which is no input, :standard gives all
+        columns one scale, :range=0..1 says the range of the inputs): the test
         points are looked at.
     epsilon
         Radius, in the units of the inputs.

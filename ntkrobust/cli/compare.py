@@ -61,7 +61,8 @@ def compare(
     data
         digits, digits-classes, digits-3-vs-rest, breast-cancer, wine, iris, diabetes, sphere or sphere:d=64,n=512,
         gaussian, idx:FOLDER, or a .npz or .csv file
-        (FILE.csv:label=NAME says which column is the label, FILE.csv:range=0..1 the range of the inputs).
+        (FILE.csv:label=NAME says which column is the label, :without=NAME which is no input, :standard gives all
+        columns one scale, :range=0..1 says the range of the inputs).
     n
         Training points, the first so many.
     points

@@ -60,7 +60,8 @@ def verify(
     data
         digits, digits-classes, digits-3-vs-rest, breast-cancer, wine, iris, diabetes, sphere or sphere:d=64,n=512,
         gaussian, idx:FOLDER, or a .npz or .csv file
-        (FILE.csv:label=NAME says which column is the label, FILE.csv:range=0..1 the range of the inputs). Given more
+        (FILE.csv:label=NAME says which column is the label, :without=NAME which is no input, :standard gives all
+        columns one scale, :range=0..1 says the range of the inputs). Given more
         than once: the same claims on several data sets, judged together, with a column for each.
     seeds
         Networks per trained cell; untrained cells draw many more. 16, 32 or 64 by preset.

@@ -11,6 +11,7 @@ from ntkrobust.data.files import from_file
 from ntkrobust.data.folders import from_folder
 from ntkrobust.data.names import NAMES, Data, each, load
 from ntkrobust.data.openml import from_openml
+from ntkrobust.data.standard import standardized
 from ntkrobust.data.synthetic import gaussian, sphere
 from ntkrobust.data.tables import table
 
@@ -27,6 +28,7 @@ __all__ = [
     "gaussian",
     "load",
     "sphere",
+    "standardized",
     "table",
     "targets",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import dataclasses
+from collections.abc import Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -46,19 +47,22 @@ class Table:
     notes: str
 
 
-def read_table(stream: BinaryIO, kind: Kind | None = None, name: str | None = None) -> Table:
+def read_table(
+    stream: BinaryIO, kind: Kind | None = None, name: str | None = None, without: Sequence[str] = ()
+) -> Table:
     """The inputs and labels of a table.
 
     Args:
         stream: the file.
         kind: what the label is: a class or a real target; None decides by what is there.
         name: of the label's column.
+        without: names of columns that are no inputs.
 
     Raises:
         InputError: something can't be read, is missing or could mean two things; the sentence has line and column.
     """
     layout = layout_of(stream, name)
-    cells = _Cells(stream, layout, name)
+    cells = _Cells(stream, layout, name, without)
     cells.read()
     x = cells.numbers()
     y = _labels(cells, kind)
@@ -67,17 +71,22 @@ def read_table(stream: BinaryIO, kind: Kind | None = None, name: str | None = No
         notes.append(f"label column {cells.label_name}")
     if cells.left_out:
         notes.append(f"without column {', '.join(str(at + 1) for at in cells.left_out)}, which numbers the rows")
+    if without:
+        notes.append(f"without {', '.join(map(repr, without))}")
     return Table(x, y, cells.label_name, ", ".join(notes))
 
 
 class _Cells:
     """The rows of a file as they come: inputs as numbers, labels and what may number the rows as text."""
 
-    def __init__(self, stream: BinaryIO, layout: Layout, name: str | None) -> None:
+    def __init__(self, stream: BinaryIO, layout: Layout, name: str | None, without: Sequence[str]) -> None:
         self._stream, self._layout = stream, layout
         self.names = layout.names
         self.label = label_column(self.names, layout.columns, name)
-        others = [at for at in range(layout.columns) if at != self.label]
+        dropped = {label_column(self.names, layout.columns, one) for one in without}
+        if self.label in dropped:
+            raise InputError(f"{self.label_name} holds the labels and can't be left out: say which does, :label=NAME")
+        others = [at for at in range(layout.columns) if at != self.label and at not in dropped]
         self._may_number = [at for at in others if may_number_rows(self.names, at)]
         self._inputs = [at for at in others if at not in self._may_number]
         self._numbers = array.array("d")
@@ -162,7 +171,8 @@ class _Cells:
         if cell.lower() in TRUTH:
             self._truths[column] += 1
             return TRUTH[cell.lower()]
-        raise InputError(f"{self.place(-1, column)} must be a number, got {_shown(cell)}")
+        hint = f"; a column that is no input is left out by FILE.csv:without={self.names[column]}" if self.names else ""
+        raise InputError(f"{self.place(-1, column)} must be a number, got {_shown(cell)}{hint}")
 
     def _settle(self, head: list[str]) -> None:
         """See that a first row that counts was taken for what it is: names, or a point.

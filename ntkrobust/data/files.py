@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import zipfile
-from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from ntkrobust.checks import LARGEST_SEED, check_integer, shown
+from ntkrobust.checks import LARGEST_SEED, check_integer
 from ntkrobust.data.csv_table import read_table
 from ntkrobust.data.dataset import Dataset
 from ntkrobust.data.encoding import encode
-from ntkrobust.data.labels import Kind
+from ntkrobust.data.file_options import SUFFIXES, FileOptions, options_of, range_of
 from ntkrobust.data.parts import Parts, assembled, parts_of
+from ntkrobust.data.standard import standardized
 from ntkrobust.errors import InputError
 from ntkrobust.files.archives import check_archive, check_size
 
-SUFFIXES = (".npz", ".csv")
-
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
-
-_COLUMN = re.compile(r"(?P<path>.+\.(?:csv|npz)):(?P<kind>label|target)(?:=(?P<name>.+))?", re.IGNORECASE | re.DOTALL)
-"""A file, and what its labels are."""
-
-_RANGE = re.compile(r"(?<=.\.csv|.\.npz)(?P<before>:.+)?:range=(?P<range>[^:]*)(?=:|$)", re.IGNORECASE | re.DOTALL)
-"""The range of its inputs, before or after that."""
 
 
 def from_file(
@@ -43,7 +34,7 @@ def from_file(
     - ``.npz``: arrays ``x_train`` (n, d) and ``y_train`` (n,) or (n, o), and optionally ``x_test``, ``y_test``; the
       range of the inputs ``bounds``, (2,) or (2, d), lower ends first; ``movable`` (d,), booleans; and ``image_shape``,
       (height, width, channels). Other arrays are ignored. What :func:`from_arrays` says of arrays holds for these.
-    - ``.csv``: text in UTF-8, one point per line: inputs, d of them, and a label.
+    - ``.csv``, ``.tsv``: text in UTF-8, one point per line: inputs, d of them, and a label.
 
     Of a ``.csv``:
 
@@ -65,8 +56,11 @@ def from_file(
       numbers or texts with more than 20 different values, most of which occur once, are refused without either.
     - Inputs are numbers, or True and False. What is missing (an empty cell, ``NA``, ``nan``, ``?``, …) is refused.
 
-    ``FILE:range=LOW..HIGH``, such as ``pixels.csv:range=0..255`` or ``pixels.csv:label=NAME:range=0..255``, states the
-    range of all inputs. One end may be left out.
+    ``FILE.csv:without=NAME`` leaves out a column that is no input, such as a name; said again, another one.
+    ``FILE:standard`` gives all columns mean 0 and variance 1/d, as :func:`standardized` does: columns of different
+    units need it. ``FILE:range=LOW..HIGH``, such as ``pixels.csv:range=0..255`` or
+    ``pixels.csv:label=NAME:range=0..255``, states the range of all inputs as they are in the file. One end may be left
+    out.
 
     Without a test part, the points are shuffled and split 80/20 with ``seed``; the classes are those of the whole
     file. The task is classification for labels, and for targets that are ±1 or one-hot already.
@@ -85,12 +79,13 @@ def from_file(
     check_integer("seed", seed, 0, maximum=LARGEST_SEED)
     if not isinstance(path, (str, os.PathLike)):
         raise InputError(f"a data file must be given by its path, got {path!r}")
-    path, kind, name, stated_range = _taken_apart(path)
+    asked = options_of(path)
+    path = asked.path
     try:
-        if stated_range is not None:
-            in_words = _range_of(stated_range)
+        if asked.range is not None:
+            in_words = range_of(asked.range)
             if bounds is not None:
-                raise InputError(f"its range is given twice, as :range={stated_range} and as bounds")
+                raise InputError(f"its range is given twice, as :range={asked.range} and as bounds")
             bounds = in_words
         if path.is_dir():
             raise InputError("expected a file, got a directory")
@@ -107,8 +102,9 @@ def from_file(
                 raise InputError("the file is empty")
             stream.seek(0)
             read = _read_npz if path.suffix.lower() == ".npz" else _read_csv
-            found = read(stream, kind, name)
-        return assembled(f"{path.name} (sha256 {digest})", found, seed, bounds, movable, "of the file")
+            found = read(stream, asked)
+        made = assembled(f"{path.name} (sha256 {digest})", found, seed, bounds, movable, "of the file")
+        return standardized(made) if asked.standard else made
     except InputError as error:
         raise InputError(f"data file {path}: {error}") from None
     except OSError as error:
@@ -119,39 +115,11 @@ _STATED = ("bounds", "movable", "image_shape")
 """What an ``.npz`` may state of its inputs."""
 
 
-def _taken_apart(path: str | os.PathLike[str]) -> tuple[Path, Kind | None, str | None, str | None]:
-    """The path of a file, what its label is, the name of its column, and the range; None where nothing is said."""
-    text, stated = os.fsdecode(path), None
-    if os.path.exists(path):
-        return Path(path), None, None, None
-    if (ranged := _RANGE.search(text)) is not None:
-        text, stated = text[: ranged.start()] + (ranged["before"] or "") + text[ranged.end() :], ranged["range"]
-    match = _COLUMN.fullmatch(text)
-    if match is None:
-        return Path(text), None, None, stated
-    return Path(match["path"]), cast(Kind, match["kind"].lower()), match["name"], stated
-
-
-def _range_of(text: str) -> tuple[float, float]:
-    """``0..1``, ``0..`` and ``..1`` as two numbers.
-
-    Raises:
-        InputError: it is none of them.
-    """
-    ends = text.split("..")
-    try:
-        low, high = (float(end) if end.strip() else inf for end, inf in zip(ends, (-np.inf, np.inf), strict=True))
-    except ValueError:
-        low = high = np.nan
-    if not low < high or (np.isinf(low) and np.isinf(high)):
-        raise InputError(f"a range is written LOW..HIGH, such as :range=0..1 or :range=-1..1, got {shown(text)}")
-    return low, high
-
-
-def _read_npz(stream: BinaryIO, kind: Kind | None, name: str | None) -> Parts:
-    if name is not None:
-        raise InputError(f"an .npz file has no columns with names, got {name!r}: give :label or :target alone")
-    return parts_of(_load_arrays(stream), kind)
+def _read_npz(stream: BinaryIO, asked: FileOptions) -> Parts:
+    for name in (asked.label, *asked.without):
+        if name is not None:
+            raise InputError(f"an .npz file has no columns with names, got {name!r}: give :label or :target alone")
+    return parts_of(_load_arrays(stream), asked.kind)
 
 
 def _load_arrays(stream: BinaryIO) -> dict[str, npt.NDArray[np.generic]]:
@@ -211,11 +179,11 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _read_csv(stream: BinaryIO, kind: Kind | None, name: str | None) -> Parts:
+def _read_csv(stream: BinaryIO, asked: FileOptions) -> Parts:
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     # A number takes two bytes at least: a digit and what separates it.
     check_size("the table", size, size, size // 2)
-    table = read_table(stream, kind, name)
+    table = read_table(stream, asked.kind, asked.label, asked.without)
     (y,), classes = encode([(table.label, table.y)])
     return Parts(table.x, y, None, None, classes, table.notes)

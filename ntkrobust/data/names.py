@@ -14,6 +14,7 @@ from ntkrobust.checks import shown
 from ntkrobust.data.arrays import arrays_in, from_arrays
 from ntkrobust.data.bundled import digits
 from ntkrobust.data.dataset import Dataset
+from ntkrobust.data.file_options import SUFFIXES
 from ntkrobust.data.files import from_file
 from ntkrobust.data.folders import Form, from_folder
 from ntkrobust.data.openml import from_openml
@@ -102,7 +103,7 @@ def load(spec: Data, seed: int = 0) -> Dataset:
     raise InputError(
         f"unknown data {spec!r}: expected one of {', '.join(NAMES)} (N a digit; those of images may be followed by "
         ":pixel or :raw, tables by -N-vs-rest, :unit or :raw, synthetic data by such as :d=64,n=512), or a file ending "
-        "in .npz or .csv"
+        f"in {' or '.join(SUFFIXES)}"
     )
 
 

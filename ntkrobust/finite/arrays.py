@@ -118,7 +118,10 @@ def _fitting(
     single = single_precision(y_name, targets)
     check_same_rows(x_name, inputs, y_name, single)
     if single.shape[1] != net.d_out:
-        raise InputError(f"{y_name} has {single.shape[1]} output column(s) and the network has d_out={net.d_out}")
+        wanted = single.shape[1]
+        raise InputError(
+            f"{y_name} has {wanted} output column(s) and the network has d_out={net.d_out}: make it with d_out={wanted}"
+        )
     return single
 
 

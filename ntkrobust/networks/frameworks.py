@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -24,7 +24,8 @@ class StaxNetwork(FamilyNetwork):
     def _check_made(self, made: Any) -> None:
         if not isinstance(made, Sequence) or len(made) != 3 or not all(map(callable, made)):
             raise InputError(
-                f"make must return what stax.serial(...) does, three functions (init, apply, kernel), got {shown(made)}"
+                "make must be what stax.serial(...) returns, three functions (init, apply, kernel), or with a width a "
+                f"function of it that gives such, got {shown(made)}"
             )
 
     def draw(self, key: jax.Array, d_in: int) -> Any:
@@ -52,11 +53,16 @@ class FlaxNetwork(FamilyNetwork):
     architecture: ClassVar[str] = "flax"
     framework: ClassVar[str] = "flax"
 
+    def __hash__(self) -> int:
+        # Modules of linen are equal by their fields, which may hold lists, as those of `Sequential` do.
+        own = self.make if not _is_linen(self.make) else type(self.make)
+        return hash((own, self.width, self.d_out, self.input_shape))
+
     def _check_made(self, made: Any) -> None:
         if not _is_linen(made) and (not callable(made) or _is_nnx(made)):
             raise InputError(
-                "make must return a linen module, or a function of rngs that gives an nnx module "
-                f"(lambda width: lambda rngs: Module(width, rngs=rngs)), got {shown(made)}"
+                "make must be a linen module, or a function of rngs that gives an nnx module (lambda rngs: "
+                f"Module(rngs=rngs)), or with a width a function of it that gives such, got {shown(made)}"
             )
 
     def draw(self, key: jax.Array, d_in: int) -> Any:
@@ -80,12 +86,22 @@ class FlaxNetwork(FamilyNetwork):
         graph = self._parts(jax.random.key(0))[0]
         return _nnx().merge(graph, parameters)(x)
 
+    def bare(self, parameters: Any) -> Any:
+        """The collection ``params`` of what ``module.init`` gave, or the parameters of an nnx module."""
+        if _is_nnx(parameters):
+            return self._split(parameters)[1]
+        is_wrapped = _is_linen(self.made) and isinstance(parameters, Mapping) and list(parameters) == ["params"]
+        return parameters["params"] if is_wrapped else parameters
+
     def _parts(self, key: jax.Array) -> tuple[Any, Any]:
         """An nnx module's static part and its parameters."""
-        nnx = _nnx()
-        module = self.made(nnx.Rngs(key))
+        module = self.made(_nnx().Rngs(key))
         if not _is_nnx(module):
-            raise InputError(f"make({self.width})(rngs) must give an nnx module, got {shown(module)}")
+            raise InputError(f"{self._making}(rngs) must give an nnx module, got {shown(module)}")
+        return self._split(module)
+
+    def _split(self, module: Any) -> tuple[Any, Any]:
+        nnx = _nnx()
         graph, parameters, rest = nnx.split(module, nnx.Param, ...)
         others = sorted({type(variable).__name__ for variable in jax.tree.leaves(rest, is_leaf=_is_variable)})
         if others:
@@ -103,8 +119,8 @@ class EquinoxNetwork(FamilyNetwork):
     def _check_made(self, made: Any) -> None:
         if not callable(made) or _is_equinox(made):
             raise InputError(
-                "make must return a function of a key that gives an equinox module "
-                f"(lambda width: lambda key: Module(width, key=key)), got {shown(made)}"
+                "make must be a function of a key that gives an equinox module (lambda key: Module(key=key)), or with "
+                f"a width a function of it that gives such, got {shown(made)}"
             )
 
     def draw(self, key: jax.Array, d_in: int) -> Any:
@@ -118,12 +134,17 @@ class EquinoxNetwork(FamilyNetwork):
         module = equinox.combine(parameters, self._parts(jax.random.key(0))[1])
         return jax.vmap(module)(x)
 
+    def bare(self, parameters: Any) -> Any:
+        """The floating-point arrays of a module, which may be given in their place."""
+        equinox = _module("equinox")
+        return equinox.filter(parameters, equinox.is_inexact_array) if _is_equinox(parameters) else parameters
+
     def _parts(self, key: jax.Array) -> tuple[Any, Any]:
         """A module's floating-point arrays, and the rest."""
         equinox = _module("equinox")
         module = self.made(key)
         if not _is_equinox(module):
-            raise InputError(f"make({self.width})(key) must give an equinox module, got {shown(module)}")
+            raise InputError(f"{self._making}(key) must give an equinox module, got {shown(module)}")
         if any(isinstance(one, equinox.nn.StateIndex) for one in jax.tree.leaves(module, is_leaf=_is_state(equinox))):
             raise InputError(_STATE.format(what="equinox.nn.State", net=self))
         parts: tuple[Any, Any] = equinox.partition(module, equinox.is_inexact_array)
@@ -136,12 +157,14 @@ _STATE = (
 )
 
 
-def from_stax(make: Make, *, width: int, d_out: int = 1, input_shape: Sequence[int] | None = None) -> StaxNetwork:
+def from_stax(
+    make: Make | Any, *, width: int | None = None, d_out: int = 1, input_shape: Sequence[int] | None = None
+) -> StaxNetwork:
     """A network of neural-tangents' ``stax``; it goes wherever ``ntkrobust.MLP`` goes, and has a kernel.
 
     Args:
-        make: width ↦ ``stax.serial(...)``, (init, apply, kernel).
-        width: m.
+        make: ``stax.serial(...)``, (init, apply, kernel); or, with a width, width ↦ that.
+        width: m, for a network that claims and comparisons may look at in several widths.
         d_out: o, the number of outputs.
         input_shape: of one point, such as (8, 8, 1), which ``apply`` is given; None for vectors.
 
@@ -151,13 +174,15 @@ def from_stax(make: Make, *, width: int, d_out: int = 1, input_shape: Sequence[i
     return StaxNetwork(make, width, d_out, check_input_shape(input_shape))
 
 
-def from_flax(make: Make, *, width: int, d_out: int = 1, input_shape: Sequence[int] | None = None) -> FlaxNetwork:
+def from_flax(
+    make: Make | Any, *, width: int | None = None, d_out: int = 1, input_shape: Sequence[int] | None = None
+) -> FlaxNetwork:
     """A network of flax; it goes wherever ``ntkrobust.MLP`` goes.
 
     Args:
-        make: width ↦ a linen module; or for nnx width ↦ (rngs ↦ module), as in
-            ``lambda width: lambda rngs: Module(width, rngs=rngs)``.
-        width: m.
+        make: a linen module; or for nnx rngs ↦ module, as in ``lambda rngs: Module(rngs=rngs)``. With a width,
+            width ↦ one of these.
+        width: m, for a network that claims and comparisons may look at in several widths.
         d_out: o, the number of outputs.
         input_shape: of one point, which the module is given in batches (n, *input_shape); None for vectors.
 
@@ -167,13 +192,15 @@ def from_flax(make: Make, *, width: int, d_out: int = 1, input_shape: Sequence[i
     return FlaxNetwork(make, width, d_out, check_input_shape(input_shape))
 
 
-def from_equinox(make: Make, *, width: int, d_out: int = 1, input_shape: Sequence[int] | None = None) -> EquinoxNetwork:
+def from_equinox(
+    make: Make | Any, *, width: int | None = None, d_out: int = 1, input_shape: Sequence[int] | None = None
+) -> EquinoxNetwork:
     """A network of equinox; it goes wherever ``ntkrobust.MLP`` goes.
 
     Args:
-        make: width ↦ (key ↦ module), as in ``lambda width: lambda key: equinox.nn.MLP(64, 1, width, 2, key=key)``.
+        make: key ↦ module, as in ``lambda key: equinox.nn.MLP(64, 1, 32, 2, key=key)``; with a width, width ↦ that.
             The module is called with one point, of shape (d,) or ``input_shape``.
-        width: m.
+        width: m, for a network that claims and comparisons may look at in several widths.
         d_out: o, the number of outputs.
         input_shape: of one point; None for vectors.
 

@@ -88,26 +88,27 @@ def from_function(
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class FamilyNetwork(Network):
-    """A network of a framework, made for a width by the user's own function.
+    """A network of a framework, as it is, or made for a width by the user's own function.
 
     Attributes:
-        make: width ↦ the framework's own object.
-        width: m.
+        make: the framework's own object; or, where there is a width, width ↦ that object.
+        width: m, or None.
         d_out: o, the number of outputs.
         input_shape: of one point; None for vectors of any length.
     """
 
     framework: ClassVar[str]
 
-    make: Make
-    width: int
+    make: Make | Any
+    width: int | None = None
     d_out: int = 1
     input_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if not callable(self.make):
-            raise InputError(f"make must be a function of the width, got {shown(self.make)}")
-        object.__setattr__(self, "width", check_integer("width", self.width, 1))
+        if self.width is not None:
+            object.__setattr__(self, "width", check_integer("width", self.width, 1))
+            if not callable(self.make):
+                raise InputError(f"where a width is given, make must be a function of it, got {shown(self.make)}")
         object.__setattr__(self, "d_out", check_integer("d_out", self.d_out, 1))
         object.__setattr__(self, "input_shape", check_input_shape(self.input_shape))
         self._check_made(self.made)
@@ -115,10 +116,17 @@ class FamilyNetwork(Network):
     @functools.cached_property
     def made(self) -> Any:
         """What the user's function gives for this width: once, since classes defined inside are new in every call."""
+        if self.width is None:
+            return self.make
         try:
             return self.make(self.width)
         except Exception as error:  # a user's own code
-            raise failed(f"make({self.width})", error) from error
+            raise failed(self._making, error) from error
+
+    @property
+    def _making(self) -> str:
+        """What is called for an object of the framework, in words."""
+        return "make" if self.width is None else f"make({self.width})"
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "made"}
@@ -127,7 +135,7 @@ class FamilyNetwork(Network):
         """Raise InputError unless it is an object of the framework."""
 
     def __repr__(self) -> str:
-        parts = [_name(self.make), f"width={self.width}", f"d_out={self.d_out}"]
+        parts = [_name(self.make), *([] if self.width is None else [f"width={self.width}"]), f"d_out={self.d_out}"]
         if self.input_shape is not None:
             parts.append(f"input_shape={self.input_shape}")
         return f"ntkrobust.from_{self.framework}({', '.join(parts)})"
@@ -158,4 +166,5 @@ def one_point(input_shape: tuple[int, ...] | None, d_in: int) -> jax.Array:
 
 
 def _name(function: Any) -> str:
-    return str(getattr(function, "__qualname__", None) or getattr(function, "__name__", None) or repr(function))
+    name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
+    return str(name or f"{type(function).__name__}(...)")

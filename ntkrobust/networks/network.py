@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ntkrobust.checks import check_integer, instance
+from ntkrobust.checks import check_integer, shown
 from ntkrobust.errors import InputError, failed
 from ntkrobust.networks.drawing import draw_one_by_one
 from ntkrobust.networks.models import AppliedModel, Model
@@ -101,6 +101,10 @@ class Network(Shown, abc.ABC):
         if self.width is None:
             raise InputError(f"a finite network needs a width, got {self!r}")
         return self.width
+
+    def bare(self, parameters: Any) -> Any:
+        """Parameters as :meth:`draw` gives them, out of what a framework hands out in their place."""
+        return parameters
 
     def at_width(self, width: int) -> Network:
         """The same network at another width.
@@ -251,5 +255,19 @@ def rows_of(net: Network, x: Any) -> Any:
     return x.reshape(len(x), -1)
 
 
-a_network = instance(Network, "a network, such as ntkrobust.MLP(depth=3, width=64)")
-"""The check of an argument that is one."""
+_WRAPPED = {
+    "flax": "one of flax goes in as ntkrobust.from_flax(module, d_out=...)",
+    "equinox": "one of equinox goes in as ntkrobust.from_equinox(lambda key: Module(..., key=key), d_out=...)",
+}
+"""Framework → how its networks become ones of this package."""
+
+
+def a_network(name: str, value: Any) -> Network:
+    """The check of an argument that is a network; what could become one is told how."""
+    if isinstance(value, Network):
+        return value
+    ways = [way for base in type(value).__mro__ for root, way in _WRAPPED.items() if base.__module__.startswith(root)]
+    if not ways and callable(value):
+        ways = ["a pair of functions goes in as ntkrobust.from_function(init, apply, d_out=...)"]
+    hint = f"; {ways[0]}" if ways else ""
+    raise InputError(f"{name} must be a network, such as ntkrobust.MLP(depth=3, width=64), got {shown(value)}{hint}")

@@ -129,7 +129,8 @@ def accuracy_against_radius(
     Args:
         data: ``{radius: array (n,), or what ntkrobust.measure gave}``; a mapping of names (attacks, initializations) to
             such; an array (radius, network) with ``radii``; or data with a dimension or a coordinate ``epsilon``.
-        measure: its name, where data have several.
+        measure: its name, where data have several; by default ``robust_accuracy`` of what :func:`ntkrobust.attack`
+            gave, and ``certified_accuracy`` of what :func:`ntkrobust.certify` gave.
         radii: (k,) of an array.
         by: the dimension or coordinate that tells lines apart.
         at: coordinate → value: which networks, where data have several.
@@ -139,7 +140,9 @@ def accuracy_against_radius(
     Raises:
         InputError: data are none of these, leave open what to draw, or are no shares between 0 and 1.
     """
-    found = curves(data, "epsilon", measure=measure, x=radii, by=by, at=at)
+    found = curves(
+        data, "epsilon", measure=measure, x=radii, by=by, at=at, usual=("robust_accuracy", "certified_accuracy")
+    )
     every = np.concatenate([sample for one in found for sample in one.samples])
     if len(every) and (every.min() < 0 or every.max() > 1):
         raise InputError(f"accuracies lie between 0 and 1, got {every.min():g} to {every.max():g}")

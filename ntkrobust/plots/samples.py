@@ -48,7 +48,14 @@ class Curve:
 
 
 def curves(
-    data: Any, along: str, *, measure: str | None = None, x: Any = None, by: str | None = None, at: Any = None
+    data: Any,
+    along: str,
+    *,
+    measure: str | None = None,
+    x: Any = None,
+    by: str | None = None,
+    at: Any = None,
+    usual: Sequence[str] = (),
 ) -> list[Curve]:
     """Curves out of whatever the functions of :mod:`ntkrobust.plots` take.
 
@@ -61,6 +68,7 @@ def curves(
         x: (k,) numbers along the axis, for arrays.
         by: the dimension or coordinate that tells curves apart.
         at: coordinate → value: which of the others.
+        usual: measures that are taken where none is named and there are several, the first that there is.
 
     Raises:
         InputError: something is missing, or left open.
@@ -73,19 +81,21 @@ def curves(
             return [
                 dataclasses.replace(one, name=name if one.name == "" else f"{name}, {one.name}")
                 for name, part in data.items()
-                for one in curves(part, along, measure=measure, x=x, by=by, at=at)
+                for one in curves(part, along, measure=measure, x=x, by=by, at=at, usual=usual)
             ]
         places = sorted(data)
-        samples = [_sample(data[place], measure, chosen) for place in places]
+        samples = [_sample(data[place], measure, chosen, usual) for place in places]
         return [Curve("", np.array(places, dtype=float), tuple(samples))]
-    table = table_of(data, measure)
+    table = table_of(data, measure, usual)
     if isinstance(table, np.ndarray):
         return [_of_array(table, along, x)]
     return _of_table(_selected(table, chosen, keep=(along, by)), along, by)
 
 
-def table_of(data: Any, measure: str | None) -> xr.DataArray | np.ndarray:
+def table_of(data: Any, measure: str | None, usual: Sequence[str] = ()) -> xr.DataArray | np.ndarray:
     """One measure out of a data set or of evidence, along its own dimensions; plain arrays as they are.
+
+    Where none is named and there are several, the first of ``usual`` that is among them.
 
     Raises:
         InputError: there is no such measure, or several and none is named; or these are no numbers.
@@ -99,6 +109,8 @@ def table_of(data: Any, measure: str | None) -> xr.DataArray | np.ndarray:
         data = data["measured"].to_dataset()
     if isinstance(data, xr.Dataset):
         names = [str(name) for name in data.data_vars]
+        if measure is None and len(names) > 1:
+            measure = next((name for name in usual if name in names), None)
         if measure is None and len(names) != 1:
             raise InputError(f"which measure? measure= one of {', '.join(names) or 'none'}")
         if measure is not None and measure not in names:
@@ -115,9 +127,9 @@ def table_of(data: Any, measure: str | None) -> xr.DataArray | np.ndarray:
     return array
 
 
-def _sample(data: Any, measure: str | None, at: Mapping[str, Any]) -> np.ndarray:
+def _sample(data: Any, measure: str | None, at: Mapping[str, Any], usual: Sequence[str]) -> np.ndarray:
     """(n,) networks, out of what stands at one number of the axis."""
-    table = table_of(data, measure)
+    table = table_of(data, measure, usual)
     if isinstance(table, xr.DataArray):
         table = _selected(table, at, keep=("seed",)).mean(_averaged(table)).to_numpy()
     if table.ndim > 1:

@@ -16,8 +16,11 @@ from ntkrobust.reports import axes as scales
 from ntkrobust.reports import words
 from ntkrobust.reports.marks import draw_legend
 from ntkrobust.reports.palette import LIGHT, SERIES
+from ntkrobust.reports.styles import OWN, Style
 
 _COLUMNS = 2
+_NARROWEST = 2.4
+"""Inches that a panel needs."""
 _SMOOTH, _KINKED = (-1.0,), (-1.0, -0.5)
 _DASHES = {-1.0: (0, (4, 2)), -0.5: (0, (1, 1.5))}
 _POWERS = {0.0: "", 0.5: "/√m", 1.0: "/m", 2.0: "/m²"}
@@ -30,24 +33,31 @@ def formula(exponents: Sequence[float]) -> str:
     return " + ".join(terms)
 
 
-def draw_gaps(document: Mapping[str, Any]) -> Figure:
-    """Draw what ``comparison.json`` holds: |measured/theory − 1| with 90 % intervals, both axes logarithmic."""
+def draw_gaps(document: Mapping[str, Any], style: Style = OWN) -> Figure:
+    """Draw what ``comparison.json`` holds: |measured/theory − 1| with 90 % intervals, both axes logarithmic.
+
+    In the style of a publication panels are as wide as its text has room for, and say less.
+    """
     times = document["values"]["times"]
     slopes = _KINKED if document["inputs"]["kinked"] else _SMOOTH
-    rows = math.ceil(len(times) / _COLUMNS)
+    is_own = style.size is None
+    columns = _COLUMNS if is_own or style.width >= _COLUMNS * _NARROWEST else 1
+    columns = min(columns, len(times))
+    rows = math.ceil(len(times) / columns)
     spacing = ConstrainedLayoutEngine(hspace=0.08, wspace=0.06)
-    figure = Figure(figsize=(8.4, 0.5 + 3.0 * rows), layout=spacing)
-    panels = figure.subplots(rows, min(_COLUMNS, len(times)), squeeze=False).ravel()
+    size = (8.4, 0.5 + 3.0 * rows) if is_own else (style.width, 0.4 + rows * max(2.1, 0.7 * style.width / columns))
+    figure = Figure(figsize=size, layout=spacing)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, one in zip(panels, times, strict=False):
-        _draw_panel(axes, one, document["inputs"]["widths"], slopes)
+        _draw_panel(axes, one, document["inputs"]["widths"], slopes, style)
     for axes in panels[len(times) :]:
         axes.set_visible(False)
     draw_legend(figure, _legend(slopes))
     return figure
 
 
-def in_words(one: Mapping[str, Any]) -> str:
-    """The rate at one time: ``local slope −1.02 [−1.08, −0.96], from a/m + b/m², m ≥ 128``."""
+def in_words(one: Mapping[str, Any], *, short: bool = False) -> str:
+    """The rate at one time: ``slope −1.02 [−1.08, −0.96], a/m + b/m², m ≥ 128``; short without what was fitted."""
     if not one["fits"]:
         return "too few widths for a rate"
     fit = one["fits"][0]
@@ -56,10 +66,13 @@ def in_words(one: Mapping[str, Any]) -> str:
     if fit["local_slope"] is None:
         return "not resolved at the largest widths"
     slope = words.estimate(fit["local_slope"]["value"], fit["local_slope"]["interval"])
-    return f"slope {slope}, {formula(fit['exponents'])}, m ≥ {fit['widths'][0]}"
+    fitted = "" if short else f", {formula(fit['exponents'])}"
+    return f"slope {slope}{fitted}, m ≥ {fit['widths'][0]}"
 
 
-def _draw_panel(axes: Axes, one: Mapping[str, Any], widths: Sequence[int], slopes: Sequence[float]) -> None:
+def _draw_panel(
+    axes: Axes, one: Mapping[str, Any], widths: Sequence[int], slopes: Sequence[float], style: Style
+) -> None:
     low, high = _limits(one["cells"])
     scales.scale(axes, "x", *scales.padded([widths[0] * 0.9, widths[-1] * 1.1], log=True), log=True)
     kept = scales.spaced(list(np.log(widths)), list(map(str, widths)), math.log(widths[-1] / widths[0]) + 0.3, 3.4)
@@ -71,8 +84,13 @@ def _draw_panel(axes: Axes, one: Mapping[str, Any], widths: Sequence[int], slope
     axes.set_xlabel("width m")
     axes.set_ylabel("|measured/theory − 1|" if log else "measured/theory − 1")
     title = f"step {words.integer(one['step'])}: {one['label']}"
-    axes.set_title(title, loc="left", fontsize=9.5, pad=20, weight="bold")
-    axes.annotate(in_words(one), (0, 1), (0, 7), xycoords="axes fraction", textcoords="offset points", fontsize=8)
+    large, small = (9.5, 8.0) if style.size is None else (style.size, style.size - 1)
+    axes.set_title(title, loc="left", fontsize=large, pad=20 * large / 9.5, weight="bold")
+    rate = axes.annotate(in_words(one, short=style.size is not None), (0, 1), (0, 7), xycoords="axes fraction",
+                         textcoords="offset points", fontsize=small)  # fmt: skip
+    rate.set_in_layout(False)  # the title above it keeps its place
+    if style.size is not None:
+        axes.yaxis.label.set_fontsize(small)
     for cell in one["cells"]:
         if cell["gap"] is None:
             axes.plot([cell["width"]], [0.06], transform=axes.get_xaxis_transform(), **_UNUSABLE)

@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ntkrobust.bounds.statistics import MINIMUM_SEEDS
 from ntkrobust.checks import (
@@ -38,6 +39,8 @@ from ntkrobust.finite.training.schedules import check_schedule
 from ntkrobust.networks.network import Network, a_network
 from ntkrobust.reports.comparison_files import NAMES, read_comparison, store_comparison
 from ntkrobust.reports.figures import comparison_figure
+from ntkrobust.reports.gap_figure import draw_gaps
+from ntkrobust.reports.styles import plotting
 from ntkrobust.reports.undrawn import drawn
 from ntkrobust.runtime.seeds import check_key
 from ntkrobust.studies.width_gaps import describe_network, gaps_at_times, networks_wanted
@@ -80,12 +83,17 @@ class Comparison(Value):
             [{"step": one["step"], **cell} for one in self.document["values"]["times"] for cell in one["cells"]]
         )
 
-    def figure(self) -> str:
-        """The gaps against the width as an ``svg`` element, also valid as a file of its own."""
-        return comparison_figure(self.document)
+    def figure(self) -> Figure:
+        """The gaps against the width, of matplotlib: ``comparison.figure().savefig("figure.pdf")``.
+
+        In the style that :func:`ntkrobust.plots.style` sets.
+        """
+        with plotting() as style:
+            return draw_gaps(self.document, style)
 
     def _repr_html_(self) -> str:
-        return f"<p>on {html.escape(self.document['inputs']['data']['name'])}</p>{drawn(self.figure)}"
+        shown = drawn(lambda: comparison_figure(self.document))
+        return f"<p>on {html.escape(self.document['inputs']['data']['name'])}</p>{shown}"
 
     def __repr__(self) -> str:
         labels = ", ".join(f"{one['label']} at step {one['step']}" for one in self.document["values"]["times"])

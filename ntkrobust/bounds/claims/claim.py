@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -135,7 +135,9 @@ class Claim(Value):
         if not isinstance(self.grid, Mapping):
             raise self._error(f"a grid is a mapping of axis to values, got {shown(self.grid)}")
         if not isinstance(self.reading, Reading):
-            raise self._error(f"its reading must be a Reading, got {shown(self.reading)}")
+            raise self._error(
+                f"its reading must be a Reading, such as Reading('equal loss', 0.3), got {shown(self.reading)}"
+            )
         assumptions = self.assumptions
         if not isinstance(assumptions, Sequence) or not all(isinstance(one, Assumption) for one in assumptions):
             raise self._error(f"its assumptions must be a sequence of Assumption objects, got {shown(assumptions)}")
@@ -283,12 +285,10 @@ class Claim(Value):
     def formula(self) -> Formula | None:
         """The value, bound or turning point that the relation states, if it states one."""
         match self.relation:
-            case Equals(value=value):
-                return value
-            case AtMost(bound=bound) | AtLeast(bound=bound) | Order(bound=bound):
-                return bound
-            case Turns(at=at):
-                return at
+            case Equals(value=stated) | AtMost(bound=stated) | AtLeast(bound=stated) | Order(bound=stated):
+                return cast(Formula, stated)
+            case Turns(at=stated):
+                return cast(Formula | None, stated)
         return None
 
     @property

@@ -5,14 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Literal
 
+from ntkrobust.bounds.claims.expressions import Expression
 from ntkrobust.checks import check_number, check_text, shown
 from ntkrobust.errors import InputError
 from ntkrobust.values import Value
 
 Formula = Callable[..., float]
 """A plain function of named coordinates of a cell (``depth``, ``width``, ``d_in``, …): it names those it needs."""
+
+Stated = Formula | float | str
+"""What a relation takes for one: a number stands for itself, and a text is an :class:`Expression`."""
 
 FLAT = 0.05
 """A relative change over the whole range up to which a power law counts as flat, unless it says otherwise."""
@@ -26,15 +31,15 @@ class Equals(Value):
     """E[measure] = value, to within a relative margin.
 
     Attributes:
-        value: the value stated for a cell.
+        value: the value stated for a cell: a function of its coordinates, a number, or a text.
         margin: the statement counts as true where |E[measure]/value − 1| ≤ margin.
     """
 
-    value: Formula
+    value: Stated
     margin: float = 0.05
 
     def __post_init__(self) -> None:
-        check_formula("the value", self.value)
+        object.__setattr__(self, "value", as_formula("the value", self.value))
         _check_margin(self.margin)
 
     def __str__(self) -> str:
@@ -46,13 +51,13 @@ class AtMost(Value):
     """E[measure] ≤ bound in every cell, with an explicit constant.
 
     Attributes:
-        bound: the bound stated for a cell.
+        bound: the bound stated for a cell: a function of its coordinates, a number, or a text.
     """
 
-    bound: Formula
+    bound: Stated
 
     def __post_init__(self) -> None:
-        check_formula("the bound", self.bound)
+        object.__setattr__(self, "bound", as_formula("the bound", self.bound))
 
     def __str__(self) -> str:
         return "at most"
@@ -68,13 +73,13 @@ class AtLeast(Value):
     """E[measure] ≥ bound in every cell, with an explicit constant.
 
     Attributes:
-        bound: the bound stated for a cell.
+        bound: the bound stated for a cell: a function of its coordinates, a number, or a text.
     """
 
-    bound: Formula
+    bound: Stated
 
     def __post_init__(self) -> None:
-        check_formula("the bound", self.bound)
+        object.__setattr__(self, "bound", as_formula("the bound", self.bound))
 
     def __str__(self) -> str:
         return "at least"
@@ -99,11 +104,11 @@ class Order(Value):
             falls by more.
     """
 
-    bound: Formula
+    bound: Stated
     growth: float = 1.05
 
     def __post_init__(self) -> None:
-        check_formula("the bound", self.bound)
+        object.__setattr__(self, "bound", as_formula("the bound", self.bound))
         if check_number("a growth per doubling", self.growth) <= 1:
             raise InputError(f"a growth per doubling is a factor above 1, got {self.growth!r}")
 
@@ -175,14 +180,14 @@ class Turns(Value):
     axis: str
     sign: int
     margin: float = 0.05
-    at: Formula | None = None
+    at: Stated | None = None
     flat: float | None = None
 
     def __post_init__(self) -> None:
         _check_margin(self.margin)
         check_text("the axis of a relation", self.axis)
         if self.at is not None:
-            check_formula("the turning point", self.at)
+            object.__setattr__(self, "at", as_formula("the turning point", self.at))
         if self.flat is not None:
             _check_margin(self.flat)
 
@@ -228,12 +233,12 @@ def DecreasesIn(axis: str, margin: float = 0.05, flat: float | None = None) -> T
     return Trend(axis, -1, margin, flat)
 
 
-def RisesThenFalls(axis: str, margin: float = 0.05, at: Formula | None = None, flat: float | None = None) -> Turns:
+def RisesThenFalls(axis: str, margin: float = 0.05, at: Stated | None = None, flat: float | None = None) -> Turns:
     """E[measure] rises along ``axis`` to a turning point, and falls from there."""
     return Turns(axis, +1, margin, at, flat)
 
 
-def FallsThenRises(axis: str, margin: float = 0.05, at: Formula | None = None, flat: float | None = None) -> Turns:
+def FallsThenRises(axis: str, margin: float = 0.05, at: Stated | None = None, flat: float | None = None) -> Turns:
     """E[measure] falls along ``axis`` to a turning point, and rises from there."""
     return Turns(axis, -1, margin, at, flat)
 
@@ -251,10 +256,23 @@ def flat_margin(relation: Relation) -> float | None:
 Relation = Equals | AtMost | AtLeast | OrderAtMost | OrderAtLeast | ScalesAs | Trend | Turns
 
 
-def check_formula(what: str, formula: object) -> None:
-    """Raise InputError unless it can be called with coordinates of a cell."""
-    if not callable(formula) or isinstance(formula, type):
-        raise InputError(f"{what} of a relation must be a function of named coordinates, got {shown(formula)}")
+def as_formula(what: str, stated: object) -> Formula:
+    """A formula from what a relation was given.
+
+    Raises:
+        InputError: it is no number, text or function of named coordinates.
+    """
+    if isinstance(stated, str):
+        return Expression(stated)
+    if isinstance(stated, Real) and not isinstance(stated, bool):
+        # As long as it takes to read the same number again.
+        return Expression(repr(check_number(what, stated)))
+    if not callable(stated) or isinstance(stated, type):
+        raise InputError(
+            f"{what} of a relation must be a number, a text such as '2 * width', or a function of named coordinates "
+            f"such as lambda depth, width: ..., got {shown(stated)}"
+        )
+    return stated
 
 
 def _check_margin(margin: float) -> None:

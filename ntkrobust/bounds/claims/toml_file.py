@@ -54,7 +54,6 @@ _RELATIONS: dict[str, tuple[Callable[..., Relation], tuple[str, ...], tuple[str,
 """Name → what makes the relation, the entries that it needs, and those that it may have."""
 
 _OF_RELATIONS = tuple(dict.fromkeys(name for _, needs, may in _RELATIONS.values() for name in (*needs, *may)))
-_FORMULAS = ("value", "bound", "at")
 _REQUIRED = ("id", "relation", "measure", "grid")
 _OPTIONAL = ("statement", "reading", "source", "provenance", "assumptions", "theory", "theory_label", "draws",
              "points")  # fmt: skip
@@ -145,7 +144,7 @@ def _relation(table: Mapping[str, Any]) -> Relation:
     if idle:
         raise InputError(f"the relation {name!r} takes no {' and no '.join(idle)}")
     given = {entry: table[entry] for entry in (*needs, *may) if entry in table}
-    return make(**{entry: Expression(value) if entry in _FORMULAS else value for entry, value in given.items()})
+    return make(**given)
 
 
 def _assumption(text: Any) -> Assumption:

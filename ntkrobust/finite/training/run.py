@@ -126,7 +126,8 @@ class Run(Value):
         Args:
             net: the network.
             parameters: pytree of arrays with a leading seed axis, of the structure and shapes that the network draws;
-                or a list of one such pytree, without that axis, per network.
+                or a list of one such pytree, without that axis, per network. What frameworks hand out will do:
+                what ``module.init`` of linen gives, modules of nnx and equinox.
             x_train: (n, d) inputs they were trained on, or what :func:`ntkrobust.train` takes in place of both.
             y_train: (n,) labels or (n, o) targets, as for :func:`ntkrobust.train`.
             classes: the labels, in the order of the outputs, as for :func:`ntkrobust.train`.
@@ -364,6 +365,7 @@ def _ensemble(net: Network, parameters: Any, d_in: int) -> tuple[Any, int]:
     """
     like = net.parameter_shapes(d_in)
     structure: Any = jax.tree.structure(like)
+    parameters = [net.bare(one) for one in parameters] if isinstance(parameters, list) else net.bare(parameters)
     if isinstance(parameters, list) and parameters and jax.tree.structure(parameters) != structure:
         for index, one in enumerate(parameters):
             if jax.tree.structure(one) != structure:
