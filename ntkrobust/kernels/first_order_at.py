@@ -41,10 +41,11 @@ class FirstOrderAt(abc.ABC):
     def first_order_width(
         self, x: npt.ArrayLike, *, neurons: int = NEURONS, seed: int = 0, return_error: bool = False
     ) -> Array | tuple[Array, Array]:
-        """c (n',) with E‖∇f_t(x)‖² = G_t(x)(1 + c/m + O(m^−2)) in networks of width m, G_t the second moment here.
+        """c (n',) with E‖J_t(x)‖_F² = G_t(x)(1 + c/m + O(m^−2)) in networks of width m, G_t the second moment here.
 
-        Two layers, one output, smooth activations, gradient flow. Where c < 0 wider networks have larger gradients,
-        where c > 0 smaller ones. Derived, and checked against trained networks, in docs/first-order-width.md.
+        Two layers, smooth activations, gradient flow; ‖J‖_F is ‖∇f‖ for one output. Where c < 0 wider networks have
+        larger gradients, where c > 0 smaller ones. Derived, and checked against trained networks, in
+        docs/first-order-width.md.
 
         Args:
             x: (n', d).
@@ -64,9 +65,13 @@ class FirstOrderAt(abc.ABC):
     def first_order_mean(
         self, x: npt.ArrayLike, *, neurons: int = NEURONS, seed: int = 0, return_error: bool = False
     ) -> Array | tuple[Array, Array]:
-        """e (n',) with E f_t(x) = μ_t(x) + e/m + O(m^−2) in networks of width m; see :meth:`first_order_width`."""
+        """e (n',) with E f_t(x) = μ_t(x) + e/m + O(m^−2) in networks of width m; see :meth:`first_order_width`.
+
+        (n', o) for several outputs.
+        """
         found = self._first_order(x, neurons, seed, gradients=False)
-        return (found.mean, found.mean_error) if return_error else found.mean
+        mean, error = (one[:, 0] if found.mean.shape[1] == 1 else one for one in (found.mean, found.mean_error))
+        return (mean, error) if return_error else mean
 
     @takes(neurons=whole(SETS, MOST_NEURONS))
     def first_order_width_sets(self, x: npt.ArrayLike, *, neurons: int = NEURONS, seed: int = 0) -> Array:

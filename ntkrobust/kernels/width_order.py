@@ -18,7 +18,7 @@ from ntkrobust.kernels.duals import is_kinked
 from ntkrobust.kernels.factorization import Factorization
 from ntkrobust.kernels.kept_moments import kept
 from ntkrobust.kernels.layers import Layers
-from ntkrobust.kernels.neuron_moments import Neurons, TestMoments, TrainMoments, neuron_moments
+from ntkrobust.kernels.neuron_moments import Kind, Neurons, TestMoments, TrainMoments, neuron_moments
 from ntkrobust.kernels.neuron_nodes import cubature_nodes, sobol_nodes
 from ntkrobust.kernels.tiles import blocks
 from ntkrobust.kernels.time_integrals import TimeIntegrals, time_integrals
@@ -36,8 +36,8 @@ MOST_NEURONS = 2**24
 SETS = 8
 """Independent sets of neurons, whose spread gives the standard error."""
 
-FOURTH_ORDER_ARRAYS = 10
-"""Arrays of n⁴ numbers that are alive at once, at most."""
+FOURTH_ORDER_ARRAYS = 10, 16
+"""Arrays of n⁴ numbers that are alive at once, at most; with one output, and with several."""
 
 BLOCK = 8
 """Test points that share neurons, at most."""
@@ -69,9 +69,9 @@ class Coefficients(NamedTuple):
     """Coefficients of 1/m at test points, and their standard errors over sets of neurons; (n',) each.
 
     Attributes:
-        second_moment: of E‖∇f_t‖², or of E f_t².
+        second_moment: of E‖J_t‖_F², or of E‖f_t‖².
         second_moment_error: zero where the expectations over neurons are exact.
-        mean: of E f_t; zeros for gradients, where it is not computed.
+        mean: of E f_t, (n', o); zeros for gradients, where it is not computed.
         mean_error: alike.
     """
 
@@ -90,7 +90,6 @@ def check_first_order(ensemble: Trained) -> None:
     net = ensemble.net
     for refused, reason in (
         (net.depth != 2, f"is for depth=2, got depth={net.depth}: ntkrobust.compare measures deeper networks"),
-        (net.d_out != 1, f"is for one output, got d_out={net.d_out}: take one output at a time"),
         (
             is_kinked(net.phi),
             f"needs a smooth activation, got {net.activation}: training moves its gates, an effect of order m^(-1/2), "
@@ -99,19 +98,18 @@ def check_first_order(ensemble: Trained) -> None:
         (ensemble.learning_rate is not None, "is for gradient flow: leave out the learning rate"),
         (ensemble.ridge != 0, f"is for training without a ridge, got ridge={ensemble.ridge:g}"),
         (ensemble.model.bayesian, "is for kernel='ntk', got kernel='nngp'"),
-        (net.bias_std is not None, f"is for networks without biases, got bias_std={net.bias_std}"),
     ):
         if refused:
             raise InputError(f"the first order in 1/m {reason}")
 
 
-def check_size(n: int, components: int) -> None:
+def check_size(n: int, components: int, outputs: int = 1) -> None:
     """Refuse more training points than memory holds, before any of it is taken.
 
     Raises:
         InputError: the arrays of n⁴ and c·n³ numbers exceed the machine's memory.
     """
-    needed, available = memory_needed(n, components), available_bytes()
+    needed, available = memory_needed(n, components, outputs), available_bytes()
     if available and needed > available:
         raise InputError(
             f"the first order in 1/m needs about {needed / 2**30:.1f} GiB with n={n} training points and "
@@ -119,9 +117,10 @@ def check_size(n: int, components: int) -> None:
         )
 
 
-def memory_needed(n: int, components: int) -> int:
+def memory_needed(n: int, components: int, outputs: int = 1) -> int:
     """Bytes, about, for n training points and so many components of a test point."""
-    return 8 * n**3 * (FOURTH_ORDER_ARRAYS * n + 6 * BLOCK * components)
+    several = outputs > 1
+    return 8 * n**3 * (FOURTH_ORDER_ARRAYS[several] * n + (1 + several) * 6 * BLOCK * components)
 
 
 def width_coefficients(ensemble: Trained, x: Array, neurons: int, seed: int, gradients: bool) -> Coefficients:
@@ -137,7 +136,7 @@ def width_coefficients(ensemble: Trained, x: Array, neurons: int, seed: int, gra
 
 
 def coefficients_of_sets(ensemble: Trained, x: Array, neurons: int, seed: int, gradients: bool) -> tuple[Array, Array]:
-    """The coefficients of the second moment and of the mean (sets, n') by each independent set of neurons.
+    """The coefficients of the second moment (sets, n') and of the mean (sets, n', o) by each independent set of neurons.
 
     There is one set where expectations are exact.
 
@@ -146,7 +145,7 @@ def coefficients_of_sets(ensemble: Trained, x: Array, neurons: int, seed: int, g
     """
     check_first_order(ensemble)
     n, d = ensemble.factors.x_train.shape
-    check_size(n, min(d, n + BLOCK + 1) if gradients else 1)
+    check_size(n, min(d, n + BLOCK + 1) if gradients else 1, ensemble.net.d_out)
     times = time_integrals(ensemble.factors.eigenvalues, ensemble.time)
     parts = [_of_block(ensemble, x[part], neurons, seed, gradients, times) for part in blocks(len(x), BLOCK)]
     second_moment, means = (np.concatenate(one, axis=1) for one in zip(*parts, strict=True))
@@ -157,25 +156,26 @@ def _of_block(
     ensemble: Trained, x: Array, neurons: int, seed: int, gradients: bool, times: TimeIntegrals
 ) -> tuple[Array, Array]:
     seen, functionals, scale, others = _embedded(ensemble, x, gradients)
-    dimension = seen.train.shape[1] - len(others)
+    net, dimension = ensemble.net, seen.train.shape[1] - len(others)
+    kind = Kind(net.phi, gradients, bool(seen.shift_speed > 0), net.d_out > 1)
 
     def moments() -> Iterator[tuple[TrainMoments, TestMoments]]:
         for points, weights in _neuron_sets(ensemble, dimension, neurons, seed):
-            yield neuron_moments(ensemble.net.phi, gradients, seen, np.insert(points, others, 1.0, axis=1), weights)
+            yield neuron_moments(kind, seen, np.insert(points, others, 1.0, axis=1), weights)
 
     found = []
     makers = neuron_moments, _neuron_sets
-    for train, test in kept((*makers, ensemble.net.phi, gradients, neurons, seed), seen, moments):
+    for train, test in kept((*makers, kind, neurons, seed), seen, moments):
         second = scale**2 * first_order.second_moment(functionals, train, test, times)
-        mean = np.zeros(len(x)) if gradients else first_order.mean(functionals, train, test, times)
+        mean = np.zeros((len(x), net.d_out)) if gradients else first_order.mean(functionals, train, test, times)
         found.append((second, mean))
     second_moment, means = (np.array(one) for one in zip(*found, strict=True))
     return second_moment, means
 
 
 def _standard_error(sets: Array) -> Array:
-    """Of the mean over independent sets (sets, n'); zero for a single one, which is exact."""
-    return sets.std(axis=0, ddof=1) / math.sqrt(len(sets)) if len(sets) > 1 else np.zeros(sets.shape[1])
+    """Of the mean over independent sets (sets, n', …); zero for a single one, which is exact."""
+    return sets.std(axis=0, ddof=1) / math.sqrt(len(sets)) if len(sets) > 1 else np.zeros(sets.shape[1:])
 
 
 def _neuron_sets(ensemble: Trained, dimension: int, neurons: int, seed: int) -> Iterator[tuple[Array, Array]]:
@@ -199,17 +199,23 @@ def _embedded(
 
     Coordinates are those of the inputs, x̃ = σ_1 x/√d, in a basis of the span of all points if they span less than R^d.
     Then one more stands for all others: there every point is 0, the weight enters by E w² = 1 alone, so it is put to 1,
-    and the derivative by it counts d − r times.
+    and the derivative by it counts d − r times. With biases one more follows, where every point is σ_b: its weight is
+    that of the bias, and moves in :class:`Neurons` as ``shift_speed``.
     """
     factors, layers = ensemble.factors, ensemble.layers
     x_train = np.asarray(factors.x_train)
-    d, y = x_train.shape[1], np.asarray(factors.projected)[:, 0]
+    d, y = x_train.shape[1], np.asarray(factors.projected)
     together = np.concatenate([x_train, x])
     basis = np.eye(d) if d <= len(together) else np.linalg.svd(together, full_matrices=False)[2].T
     r = basis.shape[1]
     scale = math.sqrt(layers.weight_variance[0] / d)
     others = [r] * (r < d)
     train, test = (np.pad(scale * one @ basis, ((0, 0), (0, len(others)))) for one in (x_train, x))
+    speed = np.full(r + len(others), layers.weight_speed[0])
+    if ensemble.net.bias_std is not None:
+        deviation = math.sqrt(layers.bias_variance[0])
+        train, test = (np.pad(one, ((0, 0), (0, 1)), constant_values=deviation) for one in (train, test))
+        speed = np.append(speed, 0.0)
     vectors = np.asarray(factors.vectors)
     with jax.enable_x64(True):
         row = _kernel_row(ensemble.model, layers, jnp.asarray(x), factors.x_train)
@@ -228,8 +234,11 @@ def _embedded(
     neurons = Neurons(
         train,
         test,
-        np.full(r + len(others), layers.weight_speed[0]),
+        speed,
+        np.float64(layers.bias_speed[0]),
         np.float64(layers.weight_speed[1]),
+        np.float64(layers.bias_speed[1]),
+        np.float64(ensemble.net.d_out),
         np.float64(math.sqrt(layers.weight_variance[1])),
         vectors,
         factors.eigenvalues,
