@@ -136,7 +136,7 @@ def width_coefficients(ensemble: Trained, x: Array, neurons: int, seed: int, gra
 
 
 def coefficients_of_sets(ensemble: Trained, x: Array, neurons: int, seed: int, gradients: bool) -> tuple[Array, Array]:
-    """The coefficients of the second moment (sets, n') and of the mean (sets, n', o) by each independent set of neurons.
+    """The coefficients of second moments (sets, n') and of means (sets, n', o) by each independent set of neurons.
 
     There is one set where expectations are exact.
 
