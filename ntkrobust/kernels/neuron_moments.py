@@ -289,13 +289,14 @@ def _train_batch(
 def _train_moments(neurons: Neurons, batch: _Batch) -> TrainMoments:
     """Σ_i E κ_ij κ'_ij = κκ' + (o+1)·(their parts with a²), Σ_i E a_i a_j κ_ij = κ + (o+1)·(that of κ), at a² = 1."""
     again = neurons.outputs + 1
-    weighted = jax.tree.map(lambda one: one * batch.weights[:, None, None, None, None], (batch.triple, batch.shifted))
+    weigh = lambda one: one * batch.weights[:, None, None, None, None]  # noqa: E731
+    triple, shifted = jax.tree.map(weigh, (batch.triple, batch.shifted))
     kernel, moving = (one * batch.weights[:, None, None] for one in (batch.kernel, batch.moving))
     squares = jnp.einsum("zpk,zql->pkql", kernel, batch.kernel)
     return TrainMoments(
         squares + again * jnp.einsum("zpk,zql->pkql", moving, batch.moving),
-        jnp.einsum("zspkl,zq->spklq", weighted[0], batch.h),
-        _fourth("zspkl,zq->spklq", *weighted, batch),
+        jnp.einsum("zspkl,zq->spklq", triple, batch.h),
+        _fourth("zspkl,zq->spklq", triple, shifted, batch),
         jnp.einsum("zpl,zq,zl->pql", kernel + again * moving, batch.h, batch.h),
     )
 
@@ -328,7 +329,7 @@ def _test_moments(
     to_modes = functools.partial(jnp.einsum, "cp,zcl->zpl", ntk)
     weigh = functools.partial(jnp.einsum, "z,zcl->zcl", sizes)
     both = kernel + again * moving
-    weighted = jax.tree.map(lambda one: sizes[:, None, None, None, None] * one, (here.triple, here.shifted))
+    weighted, shifted = jax.tree.map(lambda a: sizes[:, None, None, None, None] * a, (here.triple, here.shifted))
     own = jnp.einsum("c,zcl,zcq->lq", many, weigh(kernel), kernel)
     chain = jnp.einsum("zck,zkl->ckl", weigh(kernel), batch.kernel)
     squares = jnp.einsum("zpl,zpq->plq", to_modes(weigh(kernel)), batch.kernel)
@@ -338,9 +339,9 @@ def _test_moments(
         own + again * jnp.einsum("c,zcl,zcq->lq", many, weigh(moving), moving),
         squares + again * jnp.einsum("zpl,zpq->plq", to_modes(weigh(moving)), batch.moving),
         chain + again * jnp.einsum("zck,zkl->ckl", weigh(moving), batch.moving),
-        jnp.einsum("zcskl,zq->scklq", weighted[0], batch.h),
-        _fourth("zcskl,zq->scklq", *weighted, batch),
-        jnp.einsum("c,s,zcskl,zc->kl", many, own_parts, weighted[0], h),
+        jnp.einsum("zcskl,zq->scklq", weighted, batch.h),
+        _fourth("zcskl,zq->scklq", weighted, shifted, batch),
+        jnp.einsum("c,s,zcskl,zc->kl", many, own_parts, weighted, h),
         jnp.einsum("s,zspkl,zp->pkl", own_parts, batch.triple, projected * sizes[:, None]),
         jnp.einsum("c,zc,zcl,zl->l", many, h, weigh(both), batch.h),
         jnp.einsum("zp,zpl,zl->pl", projected, (batch.kernel + again * batch.moving) * sizes[:, None, None], batch.h),
