@@ -30,10 +30,12 @@ from ntkrobust.studies import running
 from ntkrobust.studies.cell_work import CellWork, Request
 from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.formulas import Known
+from ntkrobust.studies.pilot import pilot_networks, settled
 from ntkrobust.studies.records import CellRecord
 from ntkrobust.studies.time_error import TOLERANCES
 from ntkrobust.workflows.verify import POINTS
 
+KEY = jax.random.key(0)
 THIRD = 1 / 3
 HALVED = 8
 """An eighth of the tolerance halves steps whose error is of third order. Along a jump of the gradient it is of first
@@ -57,11 +59,16 @@ class HalfSteps(CellWork):
         return dataclasses.replace(super().done(request), steps=HALVED * self.before[request.cell].steps)
 
 
+def at_its_time(claim: Claim, data: ntr.Dataset, seeds: int) -> Claim:
+    """The claim at the time or loss that a pilot chooses for it."""
+    drawn = pilot_networks(data, KEY, POINTS)
+    (found,) = settled([claim], Known.of(data, POINTS), drawn=drawn, seeds=seeds, progress=lambda *_: None)
+    return found
+
+
 def judged(claim: Claim, data: ntr.Dataset, seeds: int) -> verification.Examination:
     parts = [verification.Part([claim], Known.of(data, POINTS))]
-    (found,) = verification.examine(
-        parts, looks=SequentialPlan((seeds,)), key=jax.random.key(0), progress=lambda *_: None
-    )
+    (found,) = verification.examine(parts, looks=SequentialPlan((seeds,)), key=KEY, progress=lambda *_: None)
     return found
 
 
@@ -90,6 +97,7 @@ def main() -> None:
             continue
         if args.words and not any(word in claim.id for word in args.words):
             continue
+        claim = at_its_time(claim, data, args.seeds)
         first = judged(claim, data, args.seeds)
         HalfSteps.before = {record.cell: record for record in first.records}
         running.CellWork, kept = HalfSteps, running.CellWork
