@@ -2,14 +2,17 @@
 
 Each RESULTS is a folder that ``ntkrobust verify --out`` wrote. A table stands between ``<!-- table: NAME -->`` and
 ``<!-- end -->``. Pages say which claims they are about in a paragraph that begins with **Claims.**
+
+With ``--only NAME [NAME ...]`` the other tables are left as they are. Columns and rows of a preset that no folder is
+given of stay. With ``--by data`` columns are data sets, and the page is other-data.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import math
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,7 @@ Verdicts = Mapping[str, Mapping[str, Verdict]]
 """Preset → id of the claim → verdict, presets from the smallest on."""
 
 FOLDER = Path(__file__).parent / "statements"
+OTHER_DATA = "other-data.md"
 FLAT = 0.01
 """Below this change of the logarithm, infinite width has no sign to agree with."""
 
@@ -48,11 +52,13 @@ def claims_of(page: str) -> list[str]:
 def pages(folder: Path = FOLDER) -> dict[Path, str]:
     """The pages on statements and docs/regimes.md, each with its text; without the index."""
     files = [*sorted(folder.glob("*.md")), folder.parent / "regimes.md"]
-    return {path: path.read_text(encoding="utf-8") for path in files if path.name != "README.md"}
+    return {path: path.read_text(encoding="utf-8") for path in files if path.name not in ("README.md", OTHER_DATA)}
 
 
-def read(folders: Iterable[str]) -> Verdicts:
+def read(folders: Iterable[str], by: str = "preset") -> Verdicts:
     """The verdicts of all folders; of two on one claim in one preset the later one counts.
+
+    ``by`` "data" they are by the name of the data set, in the order of the folders.
 
     Each cell gets what was measured of its ``evidence``, dims ``seed``, and the mean training ``loss`` of its networks.
     """
@@ -60,7 +66,8 @@ def read(folders: Iterable[str]) -> Verdicts:
     for folder in folders:
         stored = read_folder(folder)
         document, measured = stored.document, stored.evidence["measured"].to_dataset()
-        of_preset = found[document["inputs"]["preset"]]
+        inputs = document["inputs"]
+        of_preset = found.setdefault(inputs["preset"] if by == "preset" else _named(inputs["data"]["name"]), {})
         for verdict in document["values"]["verdicts"]:
             for cell in verdict["cells"]:
                 cell["evidence"] = measured.isel(cell=cell["evidence_cell"], seed=slice(cell["networks"]))
@@ -69,13 +76,20 @@ def read(folders: Iterable[str]) -> Verdicts:
     return {preset: verdicts for preset, verdicts in found.items() if verdicts}
 
 
-def filled(text: str, page: Sequence[str], verdicts: Verdicts) -> str:
+def _named(data: str) -> str:
+    """``digits, even against odd`` of all that a name says of its data."""
+    parts = [re.sub(r" \(.*?\)", "", part) for part in data.split(", ")[:2]]
+    return ", ".join(parts)
+
+
+def filled(text: str, page: Sequence[str], verdicts: Verdicts, only: Sequence[str] = ()) -> str:
     """The text of a page with its tables written again.
 
     Args:
         text: the page.
         page: the claims it is about.
         verdicts: what there is.
+        only: the tables to write; all, if empty.
 
     Raises:
         InputError: a table has a name that means nothing, or no verdicts to show.
@@ -84,12 +98,41 @@ def filled(text: str, page: Sequence[str], verdicts: Verdicts) -> str:
     def table(found: re.Match[str]) -> str:
         if found["name"] not in TABLES:
             raise InputError(f"unknown table {found['name']!r}: expected one of {', '.join(TABLES)}")
+        if only and found["name"] not in only:
+            return found[0]
         rows = TABLES[found["name"]](page, verdicts)
         if len(rows) < 2:
             raise InputError(f"no verdicts for the table {found['name']!r}: give the folders that hold them")
+        rows = _with_presets_kept(rows, found[0], verdicts)
         return f"{found[1]}\n{_markdown(rows)}\n\n{found[3]}"
 
     return _TABLE.sub(table, text)
+
+
+def _with_presets_kept(rows: list[list[str]], before: str, verdicts: Verdicts) -> list[list[str]]:
+    """Columns and rows of presets of which no folder was given are those that stand there."""
+    lines = [line.strip("|").split("|") for line in before.splitlines() if line.startswith("|")]
+    if not lines:
+        return rows
+    header, _, *old = ([cell.strip() for cell in line] for line in lines)
+    missing = [preset for preset in PRESETS if preset not in verdicts]
+    if "preset" in header:
+        column = header.index("preset")
+        kept = {tuple(row[:column]): row for row in old if row[column] in missing}
+        return [kept.get(tuple(row[:column]), row) for row in rows]
+    columns = [name for name in header if name in missing]
+    if not columns:
+        return rows
+    claim, reading = rows[0].index("claim"), rows[0].index("reading")
+    by_claim = {row[claim]: dict(zip(header, row, strict=True)) for row in old}
+    filled = [[*rows[0], *columns]]
+    for row in rows[1:]:
+        there = by_claim.get(row[claim], {})
+        said = _together([row[reading], there.get("reading", row[reading]).split(" / ")[-1]])
+        filled.append(
+            [*row[:reading], said, *row[reading + 1 :], *(there.get(name, words.MISSING) for name in columns)]
+        )
+    return filled
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:
@@ -114,7 +157,11 @@ def _reading(claim: str, verdicts: Verdicts) -> str:
     if "@" not in claim and "/bound" in claim:
         return "arithmetic"
     every = (words.short_reading(of_preset[claim]) for of_preset in verdicts.values() if claim in of_preset)
-    said = list(dict.fromkeys(every))
+    return _together(list(every))
+
+
+def _together(readings: Sequence[str]) -> str:
+    said = list(dict.fromkeys(readings))
     numbers, rest = zip(*(one.partition(" ")[::2] for one in said), strict=True)
     # "300 / 500 steps of PGD"
     return f"{' / '.join(numbers)} {rest[0]}".strip() if len(set(rest)) == 1 else " / ".join(said)
@@ -380,11 +427,17 @@ TABLES: dict[str, Callable[[Sequence[str], Verdicts], list[list[str]]]] = {
 
 
 def main() -> None:
-    verdicts = read(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", nargs="+", metavar="RESULTS")
+    parser.add_argument("--only", nargs="+", choices=TABLES, default=[])
+    parser.add_argument("--by", choices=("preset", "data"), default="preset")
+    args = parser.parse_args()
+    verdicts = read(args.folders, args.by)
     for path in sorted(FOLDER.glob("*.md")):
-        text = path.read_text(encoding="utf-8")
-        write_text(path, filled(text, claims_of(text), verdicts))
-        print(path)
+        if (path.name == OTHER_DATA) == (args.by == "data"):
+            text = path.read_text(encoding="utf-8")
+            write_text(path, filled(text, claims_of(text), verdicts, args.only))
+            print(path)
 
 
 if __name__ == "__main__":
