@@ -23,9 +23,9 @@ from ntkrobust.errors import InputError
 from ntkrobust.norms import Norm, check_norm
 from ntkrobust.values import Shown
 
-RegularizerKind = Literal["generalized", "trades", "jacobian"]
+RegularizerKind = Literal["generalized", "trades", "jacobian", "interval"]
 
-OBJECTIVES = ("generalized", "trades", "jacobian")
+OBJECTIVES = ("generalized", "trades", "jacobian", "interval")
 
 End = float | tuple[float, ...]
 """One end of a range: a number for all coordinates, or one for each."""
@@ -49,12 +49,16 @@ class Adversary(Shown):
       which ½‖f − y‖² is the likelihood.
     - ``"jacobian"``: L_nat + λ·Σ‖J(x)‖_F² (Drucker and Le Cun 1992; Hoffman et al., arXiv 1908.02729). No point is
       attacked: norm, radius and steps are not used.
+    - ``"interval"``: L_nat + λ·(L_int − L_nat), L_int the loss at the worst outputs that interval bounds allow in the
+      ball (Gowal et al., arXiv 1810.12715). It is not below the loss of any attack: what is trained for is what
+      :func:`ntkrobust.certify` can show. For fully connected networks with relu, leaky_relu, linear, tanh or erf. No
+      point is attacked: steps are not used.
 
     Attributes:
         epsilon: radius ε ≥ 0 in the units of x.
         strength: λ ≥ 0.
         norm: ``"linf"``, ``"l2"`` or ``"l1"``.
-        objective: one of the three.
+        objective: one of the four.
         steps: of projected ascent, at least 1.
         step_size: length of each, in the norm; None for 2.5·ε/steps.
         random_start: whether ascent begins at a uniform point of the ball, or at x.
@@ -132,6 +136,8 @@ class Adversary(Shown):
         if self.objective == "jacobian":
             return "the gradient norm"
         norm = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}[self.norm]
+        if self.objective == "interval":
+            return f"intervals of {norm} balls to {self.epsilon:g}"
         return f"{self.steps} steps of {norm} ascent to {self.epsilon:g}" + (
             " of TRADES" if self.objective == "trades" else ""
         )

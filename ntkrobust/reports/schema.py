@@ -68,7 +68,7 @@ class _Measure(_Entry):
 
 
 class _Adversary(_Entry):
-    objective: Literal["generalized", "trades", "jacobian"]
+    objective: Literal["generalized", "trades", "jacobian", "interval"]
     strength: float
 
 

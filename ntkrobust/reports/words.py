@@ -316,8 +316,11 @@ def short_reading(verdict: Mapping[str, Any]) -> str:
 
 def _short_adversary(adversary: Mapping[str, Any], strengths: Sequence[float]) -> str:
     """``PGD, λ = 1``; a range where the strength varies."""
-    name, symbol = {"generalized": ("PGD", "λ"), "trades": ("TRADES", "β"), "jacobian": ("‖J‖²", "λ")}[
-        adversary["objective"]
-    ]
+    name, symbol = {
+        "generalized": ("PGD", "λ"),
+        "trades": ("TRADES", "β"),
+        "jacobian": ("‖J‖²", "λ"),
+        "interval": ("intervals", "λ"),
+    }[adversary["objective"]]
     ends = " to ".join(f"{end:g}" for end in dict.fromkeys((strengths[0], strengths[-1])))
     return f"{name}, {symbol} = {ends}"

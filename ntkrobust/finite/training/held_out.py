@@ -12,6 +12,7 @@ from ntkrobust.adversary import Adversary, check_adversary
 from ntkrobust.checks import takes
 from ntkrobust.errors import InputError
 from ntkrobust.finite.arrays import check_data
+from ntkrobust.finite.training.intervals import check_objective
 from ntkrobust.finite.training.losses import TrainingLoss, check_loss
 from ntkrobust.finite.training.objectives import Objective, Regularizer
 from ntkrobust.finite.training.run import Run, a_run
@@ -29,8 +30,8 @@ class ObjectiveParts(NamedTuple):
 
     Attributes:
         natural: (seed, time) L_nat/n.
-        regularization: (seed, time) what λ multiplies, over n: (L(f(x'), y) − L_nat)/n, the mean divergence, or the
-            mean of ‖J(x)‖_F².
+        regularization: (seed, time) what λ multiplies, over n: (L(f(x'), y) − L_nat)/n, the mean divergence, the mean
+            of ‖J(x)‖_F², or (L_int − L_nat)/n.
     """
 
     natural: np.ndarray
@@ -76,6 +77,7 @@ def objective_parts(run: Run, x: np.ndarray, y: np.ndarray, *, adversary: Advers
     adversary = check_adversary(adversary) or run.adversary
     if adversary is None:
         raise InputError("the run has no adversary: give objective_parts(..., adversary=ntr.Adversary(...))")
+    check_objective(adversary, run.net)
     inputs, targets = check_data(run.net, x, y, "held_out", run.y_train, run.classes, run.d_in)
     check_loss(run.objective, targets, "y_held_out")
     adversary.check_inputs("x_held_out", inputs, run.domain)

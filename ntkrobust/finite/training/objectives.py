@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from ntkrobust.adversary import Adversary, RegularizerKind
 from ntkrobust.finite.attacks.balls import Ball, climb, random_point
+from ntkrobust.finite.training.intervals import worst_loss
 from ntkrobust.finite.training.losses import TrainingLoss, total_loss
 from ntkrobust.networks.models import Model
 from ntkrobust.networks.parameters import Parameters, Stacked
@@ -37,6 +38,8 @@ class Regularizer:
         """That of an adversary, whatever its λ."""
         if adversary.objective == "jacobian":  # other norms and steps are no other program
             return cls("jacobian")
+        if adversary.objective == "interval":
+            return cls("interval", adversary.norm)
         return cls(adversary.objective, adversary.norm, adversary.steps, adversary.random_start)
 
     def repeats(self, outputs: int) -> int:
@@ -103,6 +106,11 @@ class Objective:
         if self.regularizer.kind == "jacobian":
             jacobian = self.model.jacobian(shared["scales"], parameters, x)
             return TrainingLoss(self.model, self.loss).on(shared, parameters, x, y), jnp.sum(jacobian**2)
+        if self.regularizer.kind == "interval":
+            natural = TrainingLoss(self.model, self.loss).on(shared, parameters, x, y)
+            ball = Ball.within(x, shared["adversary"]["epsilon"], shared["adversary"])
+            worst = worst_loss(self.loss, self.regularizer.norm, self.model, shared["scales"], parameters, ball, y)
+            return natural, worst - natural
         attacked = self.attacked(shared, parameters, x, y, key)
         # Both halves together: one way forward and one back.
         both = jnp.concatenate([x.T, attacked], axis=1)

@@ -21,6 +21,7 @@ from ntkrobust.errors import InputError
 from ntkrobust.finite.arrays import check_data, check_size, training_data
 from ntkrobust.finite.training.checkpoints import check_place
 from ntkrobust.finite.training.flow import check_tolerance
+from ntkrobust.finite.training.intervals import check_objective
 from ntkrobust.finite.training.losses import check_loss
 from ntkrobust.finite.training.objectives import Regularizer
 from ntkrobust.finite.training.optimizers import (
@@ -117,6 +118,7 @@ def check_problem(net: Network, x_train: Any, y_train: Any, given: Mapping[str, 
     adversary = check_adversary(given["adversary"])
     if adversary is not None:
         _check_training_against(adversary, optimizer, batch, given["record_losses"] is not None)
+        check_objective(adversary, net)
         domain = adversary.check_inputs("x_train", x, domain)
     held_out = given["validation"]
     if held_out is not None:
