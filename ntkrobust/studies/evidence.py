@@ -227,8 +227,11 @@ def _describe_cell(claim: Claim, sample: CellSample, position: int) -> dict[str,
     values = sample.values
     networks = len(values)
     if isinstance(claim.measure, Quantity):
-        mean = low = high = float(values[0]) if len(values) else None
         networks = 0
+        if len(values):
+            mean = low = high = float(values.mean())
+        if len(values) > 1:  # by independent sets of neurons
+            low, high = statistics.mean(values).interval()
     elif not sample.problem and len(values) > 1 and np.isfinite(values).all():
         if claim.reading.functional == "geometric mean":
             estimate = statistics.log_mean(values, claim.reading.functional)

@@ -7,11 +7,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from ntkrobust.bounds.claims.claim import Claim
+from ntkrobust.bounds.claims.coordinates import UNCERTAIN, asked_for
 from ntkrobust.bounds.claims.relations import AtLeast, AtMost
 from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError
 from ntkrobust.studies.cells import Cell, coordinates
+from ntkrobust.studies.first_order import FirstOrder
 from ntkrobust.studies.predictions import InfiniteWidth, law_mean
 
 
@@ -32,14 +36,23 @@ class Known:
 
     data: Dataset
     infinite: InfiniteWidth
+    first_order: FirstOrder
 
     @classmethod
     def of(cls, data: Dataset, points: int) -> Known:
         """What is known of a data set whose measures are averaged over so many of its test points."""
-        return cls(data, InfiniteWidth(data, min(points, len(data.x_test))))
+        infinite = InfiniteWidth(data, min(points, len(data.x_test)))
+        return cls(data, infinite, FirstOrder(infinite))
 
-    def coordinates(self, claim: Claim, cell: Cell) -> Coordinates:
-        """All that the formulas of a claim may ask for in a cell."""
+    def repeated(self, claim: Claim, cell: Cell, formula: Callable[..., Any]) -> list[Coordinates]:
+        """Coordinates in which a formula has a value each, whose spread is its error; of what has none, one."""
+        if UNCERTAIN not in asked_for(formula):
+            return [self.coordinates(claim, cell)]
+        count = len(self.first_order.sets(claim.measure_name, cell))
+        return [self.coordinates(claim, cell, slice(index, index + 1)) for index in range(count)]
+
+    def coordinates(self, claim: Claim, cell: Cell, sets: slice = slice(None)) -> Coordinates:
+        """All that the formulas of a claim may ask for in a cell; by some sets of neurons alone, if asked for."""
         name = claim.measure_name
 
         def of_means(predict: Callable[[], float]) -> Callable[[], float]:
@@ -55,6 +68,7 @@ class Known:
             {
                 "exact_law": of_means(lambda: law_mean(name, cell.net, self.data.d)),
                 "infinite_width": of_means(lambda: self.infinite.mean(name, cell)),
+                UNCERTAIN: of_means(lambda: float(np.mean(self.first_order.sets(name, cell)[sets]))),
             },
         )
 

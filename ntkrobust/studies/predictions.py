@@ -58,6 +58,16 @@ def law_mean(measure: str, net: Network, d_in: int) -> float:
     return _OF_THE_LAW[measure](exact_law(net, d_in))
 
 
+def check_closed_form(what: str, cell: Cell) -> None:
+    """Raise InputError for a reading at which ``what`` has no closed form."""
+    if cell.time == "equal loss":
+        raise InputError(f"{what} has no closed form at equal loss, where each network has its own time")
+    if cell.time == "fixed steps":
+        raise InputError(f"{what} has no closed form after steps of an optimizer: give the reading a time")
+    if cell.loss != "squared":
+        raise InputError(f"{what} has a closed form for the squared loss only")
+
+
 class InfiniteWidth:
     """Means over infinite ensembles trained on a data set. What claims share is computed once.
 
@@ -84,18 +94,28 @@ class InfiniteWidth:
         """
         if measure not in _OF_THE_ENSEMBLE:
             raise InputError(f"infinite width has a closed form for {', '.join(_OF_THE_ENSEMBLE)}, not for {measure}")
-        if cell.time == "equal loss":
-            raise InputError("infinite width has no closed form at equal loss, where each network has its own time")
-        if cell.time == "fixed steps":
-            raise InputError("infinite width has no closed form after steps of an optimizer: give the reading a time")
-        if cell.loss != "squared":
-            raise InputError("infinite width has a closed form for the squared loss only")
-        try:
-            return self._mean(measure, dataclasses.replace(cell, n=max(cell.n, 2), budget=0))
-        except InputError as error:  # equal points, too few of them, too much memory
-            raise NoValueError(str(error)) from None
+        check_closed_form("infinite width", cell)
+        return self._mean(measure, dataclasses.replace(cell, n=max(cell.n, 2), budget=0))
 
     def _computed(self, measure: str, cell: Cell) -> float:
+        now, x = self.at(cell)
+        try:
+            return float(np.mean(_OF_THE_ENSEMBLE[measure](now, x)))
+        except InputError as error:
+            raise NoValueError(str(error)) from None
+
+    def at(self, cell: Cell) -> tuple[EnsembleAt, np.ndarray]:
+        """The infinite ensemble of the cell's kind at its time, and the test points.
+
+        Raises:
+            NoValueError: there is none on these data: equal points, too few of them, too much memory.
+        """
+        try:
+            return self._ensemble_at(cell), cell.scale * self.data.x_test[: cell.points or self.points]
+        except InputError as error:
+            raise NoValueError(str(error)) from None
+
+    def _ensemble_at(self, cell: Cell) -> EnsembleAt:
         ensemble = self._ensemble(cell.net, cell.n, cell.scale, cell.label_noise)
         if cell.time == "converged":
             time = np.inf
@@ -104,8 +124,7 @@ class InfiniteWidth:
             if cell.unit is not None:
                 unit = self._ensemble(cell.unit.net, max(cell.unit.n, 2), cell.unit.scale, cell.label_noise)
             time = 0.0 if cell.value is None else cell.value / unit.conditioning.largest
-        x = cell.scale * self.data.x_test[: cell.points or self.points]
-        return float(np.mean(_OF_THE_ENSEMBLE[measure](ensemble.at(time), x)))
+        return ensemble.at(time)
 
     def _factorized(self, net: Any, n: int, scale: float, label_noise: float) -> InfiniteEnsemble:
         y: Any = self.data.noisy_targets(n, label_noise)

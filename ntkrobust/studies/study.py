@@ -74,7 +74,7 @@ def study_of(claim: Claim, known: Known) -> Study:
 
 def _check_measures(claim: Claim, chosen: Iterable[Measure]) -> None:
     if isinstance(claim.measure, Quantity):
-        check_relation(claim)
+        check_relation(claim, claim.measure.formula)
     elif claim.reading.time == "converged":
         raise InputError(
             f"claim {claim.id}: networks never reach t = ∞: read them at a loss or after fixed steps, or make "
@@ -174,8 +174,8 @@ def _sample(study: Study, shown: dict[str, Any], record: CellRecord, networks: i
     }
     excluded = cell in study.excluded
     if isinstance(claim.measure, Quantity):
-        value = _value(claim, claim.measure.formula, at)
-        return CellSample(values=np.empty(0) if value is None else np.array([value]), in_scope=not excluded, **stated)
+        return CellSample(values=_values_of_formula(claim, claim.measure.formula, cell, known), in_scope=not excluded,
+                          **stated)  # fmt: skip
     if excluded:
         return CellSample(values=np.empty(0), in_scope=False, **stated)
     if record.failure and len(record.seeds) < networks:
@@ -202,6 +202,15 @@ def _sample(study: Study, shown: dict[str, Any], record: CellRecord, networks: i
         time_error=record.time_error.get(claim.measure_name, 0.0),
         **stated,
     )
+
+
+def _values_of_formula(claim: Claim, formula: Callable[..., Any], cell: Cell, known: Known) -> np.ndarray:
+    """What a formula says in a cell: several values where it has an error, which is their spread; none without one."""
+    try:
+        found = [_value(claim, formula, at) for at in known.repeated(claim, cell, formula)]
+    except NoValueError:
+        found = []
+    return np.array([value for value in found if value is not None])
 
 
 def _holds(claim: Claim, assumption: Assumption, shown: Mapping[str, Any], at: Coordinates) -> bool:

@@ -16,6 +16,7 @@ from ntkrobust.bounds.claims.coordinates import (
     AXES,
     COORDINATES,
     NUMERIC_AXES,
+    OF_TRAINING,
     asked_for,
     check_arguments,
     check_coordinate,
@@ -279,7 +280,7 @@ class Claim(Value):
     @property
     def is_timeless(self) -> bool:
         """Whether it speaks of a formula that knows no time of training."""
-        return isinstance(self.measure, Quantity) and "infinite_width" not in asked_for(self.measure.formula)
+        return isinstance(self.measure, Quantity) and not set(OF_TRAINING) & set(asked_for(self.measure.formula))
 
     @property
     def formula(self) -> Formula | None:

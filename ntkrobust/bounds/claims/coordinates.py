@@ -33,16 +33,23 @@ _WHOLE_AXES = {"depth": MOST_LAYERS, "width": LARGEST, "n": LARGEST, "d_out": LA
 
 COORDINATES = ("d_in", "d_out", "n", "depth", "width", "initialization", "activation", "parameterization", "bias_std",
                "parameters", "net", "epsilon", "scale", "label_noise", "strength", "time", "beta_first", "beta",
-               "beta_last", "alpha", "exact_law", "infinite_width", "architecture", "network")  # fmt: skip
+               "beta_last", "alpha", "exact_law", "infinite_width", "first_order_width", "architecture",
+               "network")  # fmt: skip
 """What a formula or an assumption can ask for by name.
 
 The fields of the network and ``net`` itself; ``d_in``, the number of training points ``n`` (1 for untrained networks)
 and of ``parameters``; the radius ``epsilon`` (None unless the grid has one), the factor ``scale`` on all inputs and the
 share ``label_noise`` of wrong labels; λ of the adversary, ``strength`` (None without one); ``time``, the value of the
-reading (0 at initialization); β₁, β, β_L and α of the network as numbers at this width; and two predictions of the
-claim's own measure: ``exact_law``, its mean at initialization, and ``infinite_width``, its mean over the infinite
-ensemble.
+reading (0 at initialization); β₁, β, β_L and α of the network as numbers at this width; and three predictions of the
+claim's own measure: ``exact_law``, its mean at initialization, ``infinite_width``, its mean over the infinite ensemble,
+and ``first_order_width``, its mean over networks of the cell's width to first order in 1/m.
 """
+
+UNCERTAIN = "first_order_width"
+"""The prediction that has an error of its own."""
+
+OF_TRAINING = ("infinite_width", UNCERTAIN)
+"""The predictions that know a time of training."""
 
 
 def check_coordinate(axis: str, value: object) -> None:

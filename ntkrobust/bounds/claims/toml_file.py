@@ -12,6 +12,7 @@ from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.coordinates import COORDINATES
 from ntkrobust.bounds.claims.expressions import Expression
 from ntkrobust.bounds.claims.facts import Facts
+from ntkrobust.bounds.claims.quantity import Quantity
 from ntkrobust.bounds.claims.reading import Assumption, Reading
 from ntkrobust.bounds.claims.relations import (
     AtLeast,
@@ -56,7 +57,7 @@ _RELATIONS: dict[str, tuple[Callable[..., Relation], tuple[str, ...], tuple[str,
 _OF_RELATIONS = tuple(dict.fromkeys(name for _, needs, may in _RELATIONS.values() for name in (*needs, *may)))
 _REQUIRED = ("id", "relation", "measure", "grid")
 _OPTIONAL = ("statement", "reading", "source", "provenance", "assumptions", "theory", "theory_label", "draws",
-             "points")  # fmt: skip
+             "points", "quantity")  # fmt: skip
 
 
 def claims_in_toml(path: str | Path, facts: Facts | None = None) -> list[Claim]:
@@ -65,8 +66,9 @@ def claims_in_toml(path: str | Path, facts: Facts | None = None) -> list[Claim]:
     ``relation`` is ``equals``, ``at most``, ``at least``, ``order at most``, ``order at least``, ``scales as``,
     ``increases in``, ``decreases in``, ``rises then falls`` or ``falls then rises``; ``value``, ``bound``, ``at`` and
     ``theory`` are formulas, ``assumptions`` conditions (:class:`Expression`); ``axis``, ``power``, ``margin``,
-    ``flat``, ``over``, ``growth`` go with the relation; ``measure`` is a name, ``grid`` a table axis → values,
-    ``reading`` a table of the fields of :class:`Reading`. The rest are the fields of :class:`Claim`. Widths and radii
+    ``flat``, ``over``, ``growth`` go with the relation; ``measure`` is a name, ``quantity`` a formula that the
+    statement is about in place of what networks have (:class:`Quantity`), ``grid`` a table axis → values, ``reading``
+    a table of the fields of :class:`Reading`. The rest are the fields of :class:`Claim`. Widths and radii
     may be in units of the data (:mod:`ntkrobust.bounds.claims.units`), of which ``facts`` know.
 
     Raises:
@@ -122,11 +124,14 @@ def _claim(table: Mapping[str, Any], facts: Facts | None) -> Claim:
             fields["reading"] = Reading(**table["reading"])
         if "theory" in table:
             fields["theory"] = Expression(table["theory"])
+        measure = table["measure"]
+        if "quantity" in table:
+            measure = Quantity(measure, Expression(table["quantity"]))
         fields["assumptions"] = tuple(_assumption(text) for text in table.get("assumptions", ()))
         relation = _relation(table)
     except (InputError, TypeError) as error:
         raise InputError(f"{said}: {error}") from None
-    return Claim(table["id"], table.get("statement", ""), relation, table["measure"], table["grid"], **fields)
+    return Claim(table["id"], table.get("statement", ""), relation, measure, table["grid"], **fields)
 
 
 _KINDS = {dict: "a table", list: "a list", str: "a text", int: "an integer"}
