@@ -29,7 +29,7 @@ from pathlib import Path
 from faults import Forked
 from resume_faults import CELLS, Campaign, asked, numbers
 
-from ntkrobust.studies.store.store import Contents
+from ntkrobust.studies.store.folder import Contents
 
 VICTIMS = ("the asking process, SIGKILL", "a worker, SIGKILL", "the asking process, SIGTERM", "the scheduler, SIGKILL")
 

@@ -30,8 +30,8 @@ import numpy as np
 from faults import PROMPT, Forked
 
 from ntkrobust.studies.store import buckets
+from ntkrobust.studies.store.folder import Contents
 from ntkrobust.studies.store.opened import table_of
-from ntkrobust.studies.store.store import Contents
 from ntkrobust.workflows import sweep, sweep_spec  # noqa: F401  imported for those that are forked
 
 SPEC = """

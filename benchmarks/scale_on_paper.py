@@ -24,7 +24,7 @@ import numpy as np
 from ntkrobust.studies.engines.buckets import MOST
 from ntkrobust.studies.engines.choosing import client_for
 from ntkrobust.studies.engines.dask import SECONDS
-from ntkrobust.studies.store.store import Contents
+from ntkrobust.studies.store.folder import Contents
 
 
 def sleeping(seconds: float, size: int) -> bytes:

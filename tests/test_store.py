@@ -33,10 +33,11 @@ from ntkrobust.studies.formulas import Known
 from ntkrobust.studies.store import buckets, identity
 from ntkrobust.studies.store import store as storing
 from ntkrobust.studies.store.contents import UnnamedError, digest
+from ntkrobust.studies.store.folder import Contents
 from ntkrobust.studies.store.identity import Identities
 from ntkrobust.studies.store.journal import fates
 from ntkrobust.studies.store.segments import Segment
-from ntkrobust.studies.store.store import CellStore, Contents
+from ntkrobust.studies.store.store import CellStore
 
 DATA = load("sphere")
 KEY = jax.random.key(0)

@@ -17,8 +17,8 @@ import ntkrobust as ntr
 from ntkrobust.cli import run as run_command
 from ntkrobust.data import load
 from ntkrobust.errors import InputError
+from ntkrobust.studies.store.folder import Contents
 from ntkrobust.studies.store.opened import states_in, table_of
-from ntkrobust.studies.store.store import Contents
 from ntkrobust.workflows import sweep as sweeping
 from ntkrobust.workflows.sweep_spec import line_of, parsed
 

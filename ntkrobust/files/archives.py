@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -35,16 +35,21 @@ def check_size(what: str, packed: int, unpacked: int, numbers: int) -> None:
     Raises:
         InputError: there isn't, or it is.
     """
-    if unpacked > UNSUSPICIOUS and unpacked > LARGEST_RATIO * max(packed, 1):
-        raise InputError(
-            f"{what} would unpack to {gibibytes(unpacked)}, more than {LARGEST_RATIO} times its {packed} bytes, which "
-            "no measured data do: store them uncompressed if they are"
-        )
+    _check_ratio(what, packed, unpacked)
     needed, available = resident_bytes() + unpacked + COPIES * 8 * numbers, available_bytes()
     if available and needed > available:
         raise InputError(
             f"{what} holds {numbers} numbers, which need about {gibibytes(needed)}, and {gibibytes(available)} are "
             "there: take fewer points"
+        )
+
+
+def _check_ratio(what: str, packed: int, unpacked: int) -> None:
+    """Raise InputError for a file made to fill memory."""
+    if unpacked > UNSUSPICIOUS and unpacked > LARGEST_RATIO * max(packed, 1):
+        raise InputError(
+            f"{what} would unpack to {gibibytes(unpacked)}, more than {LARGEST_RATIO} times its {packed} bytes, which "
+            "no measured data do: store them uncompressed if they are"
         )
 
 
@@ -68,32 +73,33 @@ def check_archive(stream: BinaryIO, archive: zipfile.ZipFile, names: Iterable[st
     wanted = None if names is None else {f"{name}.npy" for name in names}
     members = [one for one in archive.infolist() if wanted is None or one.filename in wanted]
     unpacked = sum(one.file_size for one in members)
-    check_size("the archive", packed, unpacked, 0)
-    check_size("the archive", packed, unpacked, sum(_numbers(archive, one) for one in members))
+    _check_ratio("the archive", packed, unpacked)
+    forms = [_form(archive, one) for one in members]
+    check_size("the archive", packed, unpacked, sum(math.prod(form[0]) for form in forms if form is not None))
 
 
-def _numbers(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
-    """Numbers of an array, by its header; 0 where that can't be read, which reading it will say."""
+def _form(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[tuple[int, ...], np.dtype] | None:
+    """Shape and type of an array, by its header; None where that can't be read, which reading it will say."""
     try:
         with archive.open(member) as stream:
             version = np.lib.format.read_magic(stream)
             readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
             if version not in readers:
-                return 0
+                return None
             shape, _, dtype = readers[version](stream)
     except Exception:  # damaged bytes surface as whatever the zip, zlib or header parser meets first
-        return 0
+        return None
     count = math.prod(shape)
     if count * dtype.itemsize > member.file_size:
         raise InputError(
             f"the archive is truncated or corrupt: {member.filename.removesuffix('.npy')} states "
             f"{gibibytes(count * dtype.itemsize)} in its header and has {member.file_size} bytes"
         )
-    return count
+    return shape, dtype
 
 
-def load_arrays(stream: BinaryIO) -> dict[str, Any]:
-    """All arrays of an ``.npz`` file, without pickles.
+def load_arrays(stream: BinaryIO, names: Container[str] | None = None) -> dict[str, Any]:
+    """Arrays of an ``.npz`` file, without pickles: all of them, or those of these names that are there.
 
     Raises:
         InputError: it is no such file, or as for :func:`check_archive`.
@@ -104,5 +110,18 @@ def load_arrays(stream: BinaryIO) -> dict[str, Any]:
         raise InputError("it is not an .npz archive")
     stream.seek(0)
     with np.load(stream, allow_pickle=False) as archive:
-        check_archive(stream, archive.zip)
-        return {name: archive[name] for name in archive.files}
+        wanted = [name for name in archive.files if names is None or name in names]
+        check_archive(stream, archive.zip, wanted)
+        return {name: archive[name] for name in wanted}
+
+
+def forms_of(stream: BinaryIO) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shape and type of each array of an ``.npz`` file whose header can be read; nothing else is.
+
+    Raises:
+        InputError: a header says more than there is.
+        Exception: of as many kinds as there are ways to damage a file.
+    """
+    with zipfile.ZipFile(stream) as archive:
+        forms = {one.filename.removesuffix(".npy"): _form(archive, one) for one in archive.infolist()}
+    return {name: form for name, form in forms.items() if form is not None}

@@ -23,8 +23,9 @@ from ntkrobust.reports.sweep_page import sweep_page
 from ntkrobust.runtime.seeds import check_key
 from ntkrobust.studies.engines.choosing import engine_of
 from ntkrobust.studies.evidence import environment
+from ntkrobust.studies.store.folder import Outlines
 from ntkrobust.studies.store.opened import CellState, counted, states_in, table_of
-from ntkrobust.studies.store.store import FOLDER, Contents, open_store
+from ntkrobust.studies.store.store import FOLDER, open_store
 from ntkrobust.studies.sweeping import Sweep, run_sweep, studies_of
 from ntkrobust.workflows.progress import Progress, shown_progress
 
@@ -243,7 +244,7 @@ def write_sweep_report(folder: Path) -> Path:
 
 def _page(folder: Path) -> str:
     cells = folder / FOLDER
-    contents = Contents(cells)
+    contents = Outlines(cells)
     states = states_in(cells, contents)
     failures = [(one.label, one.reason) for one in states.values() if one.state == "failed"]
     return sweep_page(table_of(cells, contents), counted(states), failures)

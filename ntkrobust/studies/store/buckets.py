@@ -8,21 +8,23 @@ is read is checked against :class:`_Header` first. A file of an older layout is 
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import io
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ntkrobust.errors import one_line
-from ntkrobust.files.archives import load_arrays
+from ntkrobust.files.archives import forms_of, load_arrays
 from ntkrobust.files.atomic import write_whole
 from ntkrobust.files.listing import files_named
-from ntkrobust.studies.store.segments import STATUSES, Segment, packed, unpacked
+from ntkrobust.studies.store.segments import STATUSES, Outline, Segment, outlined, packed, places, unpacked
 
 SCHEMA_VERSION = 1
 """The layout of files of cells."""
@@ -35,6 +37,9 @@ MOST_BYTES = 2**30
 
 MERGED_FROM = 16
 """So many small files are merged into one when a store is opened for writing."""
+
+MERGED_AT = 64
+"""So many small files that a run has written it merges while it goes on."""
 
 SMALL = 2**22
 """Bytes below which a file is small."""
@@ -74,29 +79,92 @@ def read(path: Path) -> list[Segment]:
         DamagedError: it is damaged, none of ours, or newer than this package.
         FileNotFoundError: another writer has merged it into another file.
     """
+    with _damage_said():
+        arrays = _arrays(path, _ARRAYS)
+        return unpacked(_checked(arrays["header"]), arrays["numbers"], arrays["status"])
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Stored(Outline):
+    """A segment that is left where it is.
+
+    Attributes:
+        path: its file.
+        at, at_status: where its numbers and its statuses begin, see :func:`numbers_in`.
+    """
+
+    path: Path
+    at: int
+    at_status: int
+
+
+def outlines(path: Path) -> list[Stored]:
+    """The segments of a file without their numbers, which are not read.
+
+    Raises:
+        DamagedError, FileNotFoundError: as for :func:`read`, but for damage among the numbers.
+    """
+    with _damage_said():
+        headers = _checked(_arrays(path, ("header",))["header"])
+        with path.open("rb") as file:
+            forms = forms_of(file)
+        sizes = [_length(name, forms.get(name)) for name in ("numbers", "status")]
+        return [
+            Stored(**outlined(header), path=path, at=at, at_status=at_status)
+            for header, (at, at_status) in zip(headers, places(headers, *sizes), strict=True)
+        ]
+
+
+def numbers_in(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """All numbers of a file behind one another, and all statuses as positions in ``STATUSES``.
+
+    Raises:
+        DamagedError, FileNotFoundError: as for :func:`read`.
+    """
+    with _damage_said():
+        arrays = _arrays(path, ("numbers", "status"))
+        return arrays["numbers"], arrays["status"]
+
+
+@contextlib.contextmanager
+def _damage_said() -> Iterator[None]:
+    """Whatever a damaged file raises inside is a DamagedError."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise DamagedError(f"it has {path.stat().st_size} bytes, and files of cells have at most {MOST_BYTES}")
-        arrays = load_arrays(io.BytesIO(path.read_bytes()))
-        header, numbers, codes = (arrays.get(name, np.empty(())) for name in _ARRAYS)
-        if any(
-            one.dtype != dtype or one.ndim != 1
-            for one, dtype in zip((header, numbers, codes), _ARRAYS.values(), strict=True)
-        ):
-            raise DamagedError("it does not hold a header, numbers and statuses")
-        if codes.size and codes.max() >= len(STATUSES):
-            raise DamagedError("it holds a status that there is none of")
-        return unpacked(_checked(json.loads(header.tobytes().decode())), numbers, codes)
+        yield
     except (DamagedError, FileNotFoundError):
         raise
     except Exception as error:  # damaged bytes surface as whatever the zip, zlib or JSON parser meets first
         raise DamagedError(one_line(str(error), 200) or type(error).__name__) from None
 
 
-def _checked(document: Any) -> list[Mapping[str, Any]]:
+def _arrays(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
+    """Some of the arrays of a file, as they should be."""
+    if path.stat().st_size > MOST_BYTES:
+        raise DamagedError(f"it has {path.stat().st_size} bytes, and files of cells have at most {MOST_BYTES}")
+    with path.open("rb") as file:
+        arrays = load_arrays(file, names)
+    for name in names:
+        one = arrays.get(name, np.empty(()))
+        _length(name, (one.shape, one.dtype))
+        if name == "status" and one.size and one.max() >= len(STATUSES):
+            raise DamagedError("it holds a status that there is none of")
+    return arrays
+
+
+def _length(name: str, form: tuple[tuple[int, ...], np.dtype] | None) -> int:
+    """Of an array of a file, by its shape and type, which must be what they should be."""
+    if form is None or form[1] != _ARRAYS[name] or len(form[0]) != 1:
+        raise DamagedError("it does not hold a header, numbers and statuses")
+    return form[0][0]
+
+
+def _checked(header: np.ndarray) -> list[Mapping[str, Any]]:
     """The headers of segments in a header of the file, of any layout that there was."""
+    from pydantic_core import from_json  # faster than that of Python, and as strict
+
     from ntkrobust.studies.store.schema import headers_in
 
+    document = from_json(header.tobytes(), allow_inf_nan=False)
     version = document.get("schema_version") if isinstance(document, dict) else None
     if type(version) is not int:
         raise DamagedError("it has no schema_version")
@@ -109,17 +177,25 @@ def _checked(document: Any) -> list[Mapping[str, Any]]:
     return headers_in(document)
 
 
-def merge(folder: Path, read_already: Mapping[Path, list[Segment]]) -> None:
-    """Put the segments of many small files into one, and remove those.
+def merge(folder: Path, files: Mapping[Path, list[Segment]]) -> Path | None:
+    """Put the segments of small files into one, and remove those.
 
     A reader that sees both sees segments twice, which are the same. To be called by one writer at a time.
 
+    Args:
+        folder: the folder.
+        files: with what was read of them, or written to them. Those that are large, or gone, are left.
+
+    Returns:
+        The file, where there are enough small ones.
+
     Raises:
-        OSError: the file can't be written; then nothing is removed.
+        OSError: it can't be written; then nothing is removed.
     """
-    small = [path for path in read_already if path.stat().st_size < SMALL]
+    small = [path for path in files if path.is_file() and path.stat().st_size < SMALL]
     if len(small) < MERGED_FROM:
-        return
-    write(folder, [segment for path in small for segment in read_already[path]])
-    for path in small:
-        path.unlink(missing_ok=True)
+        return None
+    path = write(folder, [segment for one in small for segment in files[one]])
+    for one in small:
+        one.unlink(missing_ok=True)
+    return path

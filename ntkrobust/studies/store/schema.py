@@ -19,6 +19,10 @@ _Seed = Annotated[int, Field(ge=0, le=MOST_DRAWN)]
 _NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+_Plain = Annotated[str | int | float | bool | None, Field(union_mode="left_to_right")]
+"""A coordinate: what JSON has, but for lists and objects."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -37,7 +41,7 @@ class _Segment(_Strict):
     numerics: _Digest
     generation: Annotated[int, Field(ge=0, le=2**53)]
     label: _Text
-    coordinates: dict[_Text, JsonValue]
+    coordinates: dict[_Text, _Plain]
 
 
 class _Header(_Strict):
@@ -64,14 +68,14 @@ def headers_in(document: Any) -> list[Mapping[str, Any]]:
         ValueError: it is not what it should be, in one line.
     """
     try:
-        found = _Header.model_validate(document)
+        found = _Header.model_validate(document).segments
     except ValidationError as error:
         raise ValueError(_line(error)) from None
-    for one in found.segments:
-        names = [name for name, _ in one.measures]
-        if one.start >= one.stop or len(set(names)) < len(names) or not one.time_error.keys() <= set(names):
+    for one in found:
+        names = {name for name, _ in one.measures}
+        if one.start >= one.stop or len(names) < len(one.measures) or not one.time_error.keys() <= names:
             raise ValueError("a segment contradicts itself")
-    return [one.model_dump() for one in found.segments]
+    return [vars(one) for one in found]
 
 
 def event_in(document: Any) -> _Event | None:

@@ -21,18 +21,15 @@ from ntkrobust.studies.records import NUMBERS, CellRecord
 STATUSES = ("converged", "budget", "diverged")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Segment:
-    """What networks ``start`` ≤ i < ``stop`` of a cell gave.
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Outline:
+    """What networks ``start`` ≤ i < ``stop`` of a cell gave, without the numbers.
 
     Attributes:
         cell: the name of the cell, see :mod:`ntkrobust.studies.store.identity`.
         start, stop: the seeds.
-        values: name of a measure → (s,).
         names: name of a measure → how it was called.
-        state: ``loss``, … → (s,) float64; see :class:`~ntkrobust.studies.records.CellRecord`.
-        status: (s,).
-        seconds, plan, steps, tolerance: as there.
+        seconds, plan, steps, tolerance: see :class:`~ntkrobust.studies.records.CellRecord`.
         time_error: name of a measure → as there.
         data, numerics: digests; see :class:`~ntkrobust.studies.store.identity.Identities`.
         generation: of the run that stored it: larger than those that were there when it began.
@@ -43,10 +40,7 @@ class Segment:
     cell: str
     start: int
     stop: int
-    values: Mapping[str, np.ndarray]
     names: Mapping[str, str]
-    state: Mapping[str, np.ndarray]
-    status: np.ndarray
     seconds: float
     plan: str
     steps: int
@@ -58,16 +52,41 @@ class Segment:
     label: str = ""
     coordinates: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """What its numbers are of, (s,) each: the names of its measures, then what is kept of the training."""
+        return (*self.names, *NUMBERS)
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What two copies of it have in common, and two segments of a cell do not."""
+        return self.cell, self.start, self.stop, self.generation, frozenset(self.names)
+
     def header(self) -> dict[str, Any]:
-        """All but the numbers of single networks, as JSON has it; NaN is null."""
+        """All of it, as JSON has it; NaN is null."""
         plain = ("cell", "start", "stop", "seconds", "plan", "steps", "data", "numerics", "generation", "label")
         return {
             **{name: getattr(self, name) for name in plain},
-            "measures": [[name, self.names[name]] for name in self.values],
+            "measures": [[name, called] for name, called in self.names.items()],
             "tolerance": None if math.isnan(self.tolerance) else self.tolerance,
             "time_error": {name: one if math.isfinite(one) else None for name, one in self.time_error.items()},
             "coordinates": dict(self.coordinates),
         }
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Segment(Outline):
+    """What networks of a cell gave.
+
+    Attributes:
+        values: name of a measure → (s,), in the order of ``names``.
+        state: ``loss``, … → (s,) float64; see :class:`~ntkrobust.studies.records.CellRecord`.
+        status: (s,).
+    """
+
+    values: Mapping[str, np.ndarray]
+    state: Mapping[str, np.ndarray]
+    status: np.ndarray
 
     def numbers(self) -> Iterable[np.ndarray]:
         """(s,) float64 each: measures in the order of the header, then the state."""
@@ -110,34 +129,57 @@ def packed(segments: Iterable[Segment]) -> tuple[list[dict[str, Any]], np.ndarra
     )
 
 
+def outlined(header: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an :class:`Outline`, of a header that was checked."""
+    return {
+        **{name: one for name, one in header.items() if name != "measures"},
+        "names": dict(header["measures"]),
+        "tolerance": math.nan if header["tolerance"] is None else header["tolerance"],
+        "time_error": {name: math.nan if one is None else one for name, one in header["time_error"].items()},
+    }
+
+
+def places(headers: Iterable[Mapping[str, Any]], numbers: int, codes: int) -> list[tuple[int, int]]:
+    """Where the numbers of each segment begin among all, and where its statuses do.
+
+    Args:
+        headers: that were checked.
+        numbers, codes: how many there are of each.
+
+    Raises:
+        ValueError: there are more or fewer of them than the headers say.
+    """
+    found, at, at_code = [], 0, 0
+    for header in headers:
+        found.append((at, at_code))
+        size = header["stop"] - header["start"]
+        at, at_code = at + (len(header["measures"]) + len(NUMBERS)) * size, at_code + size
+    if at > numbers or at_code > codes:
+        raise ValueError("it holds fewer numbers than it says")
+    if at < numbers or at_code < codes:
+        raise ValueError("it holds more numbers than it says")
+    return found
+
+
 def unpacked(headers: Iterable[Mapping[str, Any]], numbers: np.ndarray, codes: np.ndarray) -> list[Segment]:
     """What :func:`packed` was given, of headers that were checked.
 
     Raises:
         ValueError: there are more or fewer numbers than the headers say.
     """
-    found, at, at_code = [], 0, 0
-    names = np.array(STATUSES)
-    for header in headers:
-        size = header["stop"] - header["start"]
-        rows = len(header["measures"]) + len(NUMBERS)
-        if at + rows * size > len(numbers) or at_code + size > len(codes):
-            raise ValueError("it holds fewer numbers than it says")
-        table = numbers[at : at + rows * size].reshape(rows, size)
-        fields = {name: one for name, one in header.items() if name not in ("measures", "tolerance", "time_error")}
-        measures = [name for name, _ in header["measures"]]
+    headers = list(headers)
+    statuses = np.array(STATUSES)[codes]
+    found = []
+    for header, (at, at_code) in zip(headers, places(headers, len(numbers), len(codes)), strict=True):
+        fields, size = outlined(header), header["stop"] - header["start"]
+        names = list(fields["names"])
+        table = numbers[at : at + (len(names) + len(NUMBERS)) * size].reshape(-1, size)
         found.append(
             Segment(
                 **fields,
-                values=dict(zip(measures, table, strict=False)),
-                names=dict(header["measures"]),
-                state=dict(zip(NUMBERS, table[len(measures) :], strict=True)),
-                status=names[codes[at_code : at_code + size]],
-                tolerance=math.nan if header["tolerance"] is None else header["tolerance"],
-                time_error={name: math.nan if one is None else one for name, one in header["time_error"].items()},
+                values=dict(zip(names, table, strict=False)),
+                state=dict(zip(NUMBERS, table[len(names) :], strict=True)),
+                status=statuses[at_code : at_code + size],
             )
         )
-        at, at_code = at + rows * size, at_code + size
-    if at != len(numbers) or at_code != len(codes):
-        raise ValueError("it holds more numbers than it says")
     return found

@@ -26,11 +26,11 @@ import numpy as np
 from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError, NotWrittenError, one_line
 from ntkrobust.files.atomic import named
-from ntkrobust.files.locks import held
 from ntkrobust.studies.cells import Cell, coordinates
 from ntkrobust.studies.records import NUMBERS, CellRecord, Demand
 from ntkrobust.studies.store import buckets
 from ntkrobust.studies.store.contents import UnnamedError
+from ntkrobust.studies.store.folder import Contents, merged
 from ntkrobust.studies.store.identity import Identities
 from ntkrobust.studies.store.journal import Journal, fates
 from ntkrobust.studies.store.segments import Segment
@@ -41,60 +41,7 @@ FOLDER = "cells"
 SHARE = 0.02
 """Of a run, that goes into writing at most."""
 
-_LOCK = ".merging.lock"
-
 _said = logging.getLogger("ntkrobust")
-
-
-class Contents:
-    """The segments in a folder of cells, as they are when it is read.
-
-    Attributes:
-        segments: name of a cell → its segments.
-        damaged: files that can't be used, each with why.
-    """
-
-    def __init__(self, folder: Path, *, merging: bool = False) -> None:
-        """Read a folder; ``merging`` puts many small files into one while nobody else does."""
-        files, self.damaged = _read_all(folder)
-        self.segments: dict[str, list[Segment]] = {}
-        for segment in (one for found in files.values() for one in found):
-            self.add(segment)
-        if merging and len(files) >= buckets.MERGED_FROM:
-            # Another one that merges, or a disk that is full, is no reason not to go on.
-            with contextlib.suppress(InputError, OSError), held(folder / _LOCK, "another process merges"):
-                buckets.merge(folder, files)
-
-    def add(self, segment: Segment) -> None:
-        """Add a segment, unless it is there: two files hold it while they are merged."""
-        there = self.segments.setdefault(segment.cell, [])
-        if all(_identity(one) != _identity(segment) for one in there):
-            there.append(segment)
-
-    def __iter__(self) -> Any:
-        return (one for found in self.segments.values() for one in found)
-
-
-def _identity(segment: Segment) -> tuple[Any, ...]:
-    return segment.start, segment.stop, segment.generation, frozenset(segment.values)
-
-
-def _read_all(folder: Path) -> tuple[dict[Path, list[Segment]], dict[Path, str]]:
-    files: dict[Path, list[Segment]] = {}
-    damaged: dict[Path, str] = {}
-    left: list[Path] | None = None
-    while left is None or left:
-        for path in buckets.paths_in(folder) if left is None else left:
-            try:
-                files[path] = buckets.read(path)
-            except buckets.DamagedError as error:
-                damaged[path] = str(error)
-            except FileNotFoundError:  # merged into another file since the folder was listed
-                continue
-            except OSError as error:
-                damaged[path] = error.strerror or str(error)
-        left = [path for path in buckets.paths_in(folder) if path not in files and path not in damaged]
-    return files, damaged
 
 
 class CellStore:
@@ -129,6 +76,7 @@ class CellStore:
             {} if retry else {name: fate.reason for name, fate in fates(folder).items() if fate.state == "failed"}
         )
         self._pending: list[Segment] = []
+        self._files: dict[Path, list[Segment]] = {}
         self._written, self._cost = -math.inf, 0.0
         self._journal = Journal(folder)
         self._works = True
@@ -214,13 +162,16 @@ class CellStore:
         started = time.monotonic()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            buckets.write(self._folder, segments)
+            self._files[buckets.write(self._folder, segments)] = segments
         except (OSError, InputError) as error:
             self._give_up(error)
             return
         del self._pending[: len(segments)]  # not before: an exception of a signal may come at any time
         for segment in segments:
             self._note("done", cell=segment.cell)
+        if len(self._files) >= buckets.MERGED_AT:  # a folder of many files takes long to open
+            merged(self._folder, self._files)
+            self._files = {}
         self._written = time.monotonic()
         self._cost = self._written - started
 
