@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -230,19 +231,28 @@ def test_cells_that_fail_wait_until_they_are_asked_for(stand_in, spec, tmp_path,
 
 
 def test_what_runs_is_told_from_what_was_interrupted(stand_in, spec, tmp_path):
-    with pytest.raises(Stopped):
-        ntr.sweep(spec, out=tmp_path, progress=stopping(2))
+    seen: list[dict[str, int]] = []
+
+    def stopped_after(cells: int) -> None:
+        begun = threading.Semaphore(5)  # however long it takes to look, most have not begun
+        stand_in.failing = lambda cell: TimeoutError() if not begun.acquire(timeout=60) else None
+        stop, left = stopping(cells), [cells]
+
+        def progress(*_: object) -> None:
+            seen.append(sweeping.status_of(tmp_path).counts)
+            left[0] -= 1
+            if not left[0]:
+                begun.release(100)
+            stop()
+
+        with pytest.raises(Stopped):
+            ntr.sweep(spec, out=tmp_path, progress=progress)
+
+    stopped_after(2)
     states = {one.state for one in states_in(tmp_path / "cells").values()}
     assert states <= {"done", "interrupted", "planned"}
     assert {"done", "planned"} <= states
-    seen, stop = [], stopping(3)
-
-    def progress(*_: object) -> None:
-        seen.append(sweeping.status_of(tmp_path).counts)
-        stop()
-
-    with pytest.raises(Stopped):
-        ntr.sweep(spec, out=tmp_path, progress=progress)
+    stopped_after(3)
     assert all(one["planned"] > 0 for one in seen)
 
 
