@@ -286,17 +286,17 @@ def test_importing_touches_no_device_and_sets_no_flag() -> None:
     assert state == "True False"
 
 
-def test_importing_takes_under_a_second_beyond_jax() -> None:
-    # The best of three: other work on the machine can only make it slower.
-    seconds = [
-        float(
-            run_python(
-                "import jax, time; start = time.perf_counter(); import ntkrobust; print(time.perf_counter() - start)"
-            )
-        )
-        for _ in range(3)
-    ]
-    assert min(seconds) < 1.0
+def seconds_beyond_jax(statement: str, times: int) -> float:
+    """CPU seconds of this process that a statement takes after JAX: the least of several, since others' work on the
+    machine can only add to them."""
+    code = f"import jax, time; start = time.process_time(); {statement}; print(time.process_time() - start)"
+    return min(float(run_python(code)) for _ in range(times))
+
+
+def test_importing_takes_under_half_a_second_beyond_jax() -> None:
+    assert seconds_beyond_jax("import ntkrobust, ntkrobust.cli", times=3) < 0.5
+    # Planted: what statistics, evidence and figures need, imported at once.
+    assert seconds_beyond_jax("import ntkrobust, scipy.stats, xarray, matplotlib.figure", times=1) > 0.5
 
 
 def test_tensorflow_is_not_imported() -> None:
