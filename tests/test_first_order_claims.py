@@ -1,5 +1,7 @@
 """The first order in 1/m as theory in claims, and as what decides statements on width without networks."""
 
+import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -236,3 +238,45 @@ def test_the_sign_is_said_where_its_error_allows_it_and_not_elsewhere() -> None:
     assert nothing.count("supported") <= 0.05 * 300 + 3 * np.sqrt(0.05 * 0.95 * 300)
     assert nothing.count("refuted") <= 0.05 * 300
     assert nothing.count("inconclusive") > 200
+
+
+# The picture
+
+
+@pytest.fixture(scope="module")
+def picture():
+    path = Path(__file__).parents[1] / "docs" / "width_sign.py"
+    spec = importlib.util.spec_from_file_location("width_sign", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_three_sizes_of_the_labels_give_all_others() -> None:
+    net = ntr.MLP(activation="linear", **{name: NETWORKS[name][0] for name in ("depth", "initialization")})
+
+    def of_size(s: float) -> tuple[float, float]:
+        now = ntr.InfiniteEnsemble(net, LINE[0], s * LINE[1]).at(0.7)
+        limit = now.gradient_second_moment([[1.0]])[0]
+        return limit, limit * now.first_order_width([[1.0]])[0]
+
+    found = np.array([of_size(s) for s in (0.0, 1.0, 2.0, 3.0)])
+    powers = np.vander([0.0, 1.0, 4.0], 3, increasing=True)
+    np.testing.assert_allclose([1, 9, 81] @ np.linalg.solve(powers, found[:3]), found[3], rtol=1e-9)
+    assert abs(np.linalg.solve(powers, found[:3])[2, 0]) < 1e-12, "G has no fourth power of the labels"
+
+
+def test_the_picture_is_drawn_again_from_what_is_stored(picture) -> None:
+    document = json.loads(picture.STORED.read_text(encoding="utf-8"))
+    with picture.drawing():
+        drawn = picture.inline_svg(picture.draw(document), "Sign of the first order of width over time and label size")
+    assert drawn == picture.FIGURE.read_text(encoding="utf-8")
+    times = np.array(document["times"])
+    turns = {(one["data"], one["activation"]): picture.turns(one, times, 0.1) for one in document["parts"]}
+    assert [round(turns[of][0], 2) for of in (("digits", "erf"), ("MNIST", "gelu"))] == [46.3, 0.47]
+    one = document["parts"][0]
+    c, error = picture.coefficients(one, np.array([0.1]))
+    assert c[0] + 3 * error[0] < 0
+    assert c[-1] - 3 * error[-1] > 0
+    wrong = {**one, "coefficient": (-np.array(one["coefficient"])).tolist()}
+    assert picture.coefficients(wrong, np.array([0.1]))[0][0] > 0

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
-SLOW = ("trained_gradients", "wider_networks")
+SLOW = ("first_order_in_width", "trained_gradients", "wider_networks")
 """Those that take longest."""
 
 
