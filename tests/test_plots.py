@@ -402,6 +402,30 @@ def test_of_an_attack_the_accuracy_is_drawn():
         ntr.plots.accuracy_against_radius(attacked.drop_vars("robust_accuracy"))
 
 
+def test_accuracy_is_drawn_between_what_is_certified_and_what_attacks_leave():
+    radii = {"epsilon": [0.1, 0.2]}
+    attacked = xr.DataArray([[0.5, 0.25], [0.75, 0.5]], dims=("seed", "epsilon"), coords=radii, name="robust_accuracy")
+    certified = xr.Dataset(
+        {"certified_accuracy": attacked - 0.2, "natural_accuracy": ("seed", [1.0, 1.0])}, coords=radii
+    )
+    figure = ntr.plots.accuracy_against_radius(attacked, certified=certified)
+    shown = lines(figure)
+    np.testing.assert_allclose(shown["certified"], [[0.1, 0.2], [0.425, 0.175]])
+    assert len(shown) == 2
+    assert len(figure.axes[0].collections) == 2
+    named = ntr.plots.accuracy_against_radius(
+        {"a": attacked, "b": attacked}, certified={"a": certified, "b": certified}
+    )
+    assert set(lines(named)) == {"a", "a, certified", "b", "b, certified"}
+    for wrong, words in [
+        (certified + 0.3, "more than what attacks leave"),
+        (certified.assign_coords(epsilon=[0.1, 0.3]), "the lines and the radii"),
+        ({"c": certified}, "the lines and the radii"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            ntr.plots.accuracy_against_radius(attacked, certified=wrong)
+
+
 # ---- the package and its page
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from ntkrobust.reports.styles import plotting
 _THEORY: dict[str, Any] = {"color": LIGHT["ink"], "ls": (0, (4, 2)), "lw": 1.2, "zorder": 4}
 _FAR = 20.0
 """Numbers farther apart than by this factor stand on a logarithmic axis."""
+
+ROUNDED = 1e-6
+"""What a share of points may be off by in float32."""
 
 
 def width_plot(
@@ -121,6 +125,7 @@ def accuracy_against_radius(
     radii: Sequence[float] | None = None,
     by: str | None = None,
     at: Mapping[str, Any] | None = None,
+    certified: Any = None,
     chance: float | None = None,
     xlabel: str = "radius ε",
 ) -> Figure:
@@ -134,21 +139,42 @@ def accuracy_against_radius(
         radii: (k,) of an array.
         by: the dimension or coordinate that tells lines apart.
         at: coordinate → value: which networks, where data have several.
+        certified: what is certified of the same networks, in any of these forms, at the same radii and with the same
+            lines: drawn with open marks, and shaded up to what ``data`` say, which is then what attacks leave. The true
+            accuracy lies in the shaded part.
         chance: the accuracy of a guess: drawn dashed.
         xlabel: of the radii, where it should say the norm.
 
     Raises:
-        InputError: data are none of these, leave open what to draw, or are no shares between 0 and 1.
+        InputError: data are none of these, leave open what to draw, or are no shares between 0 and 1; or what is
+            certified has other radii or lines, or is more than what attacks leave.
     """
-    found = curves(
-        data, "epsilon", measure=measure, x=radii, by=by, at=at, usual=("robust_accuracy", "certified_accuracy")
-    )
-    every = np.concatenate([sample for one in found for sample in one.samples])
+    how: dict[str, Any] = {"x": radii, "by": by, "at": at}
+    found = curves(data, "epsilon", measure=measure, usual=("robust_accuracy", "certified_accuracy"), **how)
+    below = None
+    if certified is not None:
+        below = curves(certified, "epsilon", usual=("certified_accuracy",), **how)
+        _check_below(below, found)
+    every = np.concatenate([sample for one in (*found, *(below or ())) for sample in one.samples])
     if len(every) and (every.min() < 0 or every.max() > 1):
         raise InputError(f"accuracies lie between 0 and 1, got {every.min():g} to {every.max():g}")
     x = found[0].x[[0, -1]]
     line = None if chance is None else (x, np.full(2, float(chance)))
-    return _drawn(found, xlabel, "accuracy", by, log_x=False, theory=line, theory_name="chance", limits=(-0.03, 1.03))
+    limits = -0.03, 1.03
+    return _drawn(
+        found, xlabel, "accuracy", by, log_x=False, theory=line, theory_name="chance", limits=limits, below=below
+    )
+
+
+def _check_below(below: Sequence[Curve], above: Sequence[Curve]) -> None:
+    """Raise InputError unless curves lie below others, one by one."""
+    for one, other in zip_longest(below, above):
+        if one is None or other is None or one.name != other.name or not np.array_equal(one.x, other.x):
+            raise InputError("what is certified must have the lines and the radii of what it is drawn beside")
+        if np.any(one.means() > other.means() + ROUNDED):
+            raise InputError(
+                "what is certified is more than what attacks leave: are these the same networks and points?"
+            )
 
 
 def _drawn(
@@ -162,15 +188,21 @@ def _drawn(
     theory_name: str = "theory",
     ticks: bool = False,
     limits: tuple[float, float] | None = None,
+    below: Sequence[Curve] | None = None,
 ) -> Figure:
-    """Curves with their bands, in the style that is active."""
+    """Curves with their bands, in the style that is active; shaded down to those ``below``, one for each."""
     with plotting() as style:
         figure = Figure(figsize=(style.width, style.height), layout="constrained")
         axes = figure.add_subplot()
         handles: list[Line2D] = []
-        for one, look in zip(found, looks([one.name for one in found]), strict=True):
+        for index, (one, look) in enumerate(zip(found, looks([one.name for one in found]), strict=True)):
             low, high = one.band()
             name = _label(one.name, by)
+            if below is not None:
+                certain = below[index].means()
+                axes.fill_between(one.x, certain, one.means(), color=look["color"], alpha=0.1, lw=0)
+                label = "certified" if one.name == "" else f"{name}, certified"
+                handles += axes.plot(one.x, certain, ms=4, lw=0.9, label=label, **(look | {"mfc": LIGHT["paper"]}))
             axes.fill_between(one.x, low, high, color=look["color"], alpha=0.2, lw=0)
             handles += axes.plot(one.x, one.means(), ms=4, lw=1.3, label=name, **look)
         if theory is not None:
