@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from ntkrobust.workflows.sweep import open_study, sweep
     from ntkrobust.workflows.verdicts import Verdicts, VerdictsByData
     from ntkrobust.workflows.verify import verify
+    from ntkrobust.workflows.width_effect import WidthEffect, width_effect
 
 __version__ = "0.1.0"
 
@@ -99,6 +100,7 @@ _HOMES = {
     "VerdictsByData": "ntkrobust.workflows.verdicts",
     "WideResNet": "ntkrobust.networks.convolutional",
     "WidthAdjustment": "ntkrobust.finite.training.width_adjusted",
+    "WidthEffect": "ntkrobust.workflows.width_effect",
     "attack": "ntkrobust.finite.attacks.attacking",
     "attacks": "ntkrobust.finite.attacks.catalogue",
     "certify": "ntkrobust.finite.certificates.certifying",
@@ -125,6 +127,7 @@ _HOMES = {
     "train": "ntkrobust.finite.training.train",
     "verify": "ntkrobust.workflows.verify",
     "width_adjusted_strength": "ntkrobust.finite.training.width_adjusted",
+    "width_effect": "ntkrobust.workflows.width_effect",
 }
 """Where each public name lives."""
 
@@ -166,6 +169,7 @@ __all__ = [
     "VerdictsByData",
     "WideResNet",
     "WidthAdjustment",
+    "WidthEffect",
     "attack",
     "attacks",
     "certify",
@@ -191,6 +195,7 @@ __all__ = [
     "train",
     "verify",
     "width_adjusted_strength",
+    "width_effect",
 ]
 
 

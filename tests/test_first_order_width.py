@@ -86,6 +86,21 @@ def test_linear_networks_have_their_exact_coefficient_at_any_time() -> None:
         assert (error == 0).all()
 
 
+def residual_exponent(time: float, c: float) -> float:
+    """d log|E β_t²/G_t − 1 − c/m| / d log m as m grows, from widths 64, 128 and 256; G_t that of width 10¹³."""
+    size = linear_network(10**13, time, 500)[1]
+    left = [abs(linear_network(m, time, 500)[1] / size - 1 - c / m) for m in (64, 128, 256)]
+    first, second = np.diff(np.log2(left))
+    return 2 * second - first  # what is of order 1/m in the slopes cancels
+
+
+def test_what_the_first_order_leaves_falls_like_the_square_of_the_width() -> None:
+    for time in LINE_TIMES:
+        c = line_ensemble().at(time).first_order_width(POINTS)[0]
+        assert residual_exponent(time, c) == pytest.approx(-2, abs=2e-3)
+        assert abs(residual_exponent(time, 1.02 * c) + 2) > 2e-2
+
+
 def test_values_of_linear_networks_have_their_exact_mean_and_second_moment() -> None:
     for time in LINE_TIMES:
         now = line_ensemble().at(time)

@@ -89,7 +89,10 @@ def check_first_order(ensemble: Trained) -> None:
     """
     net = ensemble.net
     for refused, reason in (
-        (net.depth != 2, f"is for depth=2, got depth={net.depth}: ntkrobust.compare measures deeper networks"),
+        (
+            net.depth != 2,
+            f"is for depth=2, got depth={net.depth}: ntkrobust.width_effect estimates it in deeper networks",
+        ),
         (
             is_kinked(net.phi),
             f"needs a smooth activation, got {net.activation}: training moves its gates, an effect of order m^(-1/2), "
