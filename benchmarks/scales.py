@@ -117,10 +117,16 @@ def ways_of(net: Any) -> tuple[str, ...]:
 
 
 def drawn(net: Any, count: int, seed: int) -> Iterator[Multiplied]:
-    """So many multiples of a network, every other one a power of two."""
+    """So many multiples of a network, every other one a power of two.
+
+    Every tenth is by α, where there is one: another α is another network, for which all is compiled again.
+    """
     rng = np.random.default_rng(seed)
+    ways = ways_of(net)
+    others = ways[1:] or ways
     for index in range(count):
-        yield Multiplied(float(rng.uniform(-30, 30)), str(rng.choice(ways_of(net))), index % 2 == 0)
+        way = ways[0] if index % 10 == 0 else str(rng.choice(others))
+        yield Multiplied(float(rng.uniform(-30, 30)), way, index % 2 == 0)
 
 
 def targets(net: Any) -> np.ndarray:
@@ -156,7 +162,7 @@ def original(name: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Measures of the networks themselves, and under ``<`` and ``>`` gradients of divergences far below and above."""
     run = trained(name)
     found = measured(run, names, 1.0)
-    way = ways_of(run.net)[0]
+    way = ways_of(run.net)[-1]
     for side, k in (("<", -8.0), (">", 8.0)):
         far = Multiplied(k, way)
         for one in (one for one in names if one.startswith("kl_gradient")):
