@@ -124,8 +124,8 @@ def search(
     if tried[worst] == -math.inf:
         raise InputError(f"claim {found.id}: none of {len(tried)} cells could be used: {_why(found, data, seeds)}")
     at = dict(worst)
-    of = {"data": data, "preset": preset, "seeds": seeds, "looks": 1, "key": jax.random.key(FRESH, impl=THREEFRY)}
-    confirmed = verify(found if origin is None else origin, at=at, only=found.id, **of)  # type: ignore[arg-type]
+    of: dict[str, Any] = {"preset": preset, "seeds": seeds, "looks": 1, "key": jax.random.key(FRESH, impl=THREEFRY)}
+    confirmed = verify(found if origin is None else origin, data=data, at=at, only=found.id, **of)
     verdict = cast(Verdict, confirmed[0] if isinstance(confirmed, Verdicts) else confirmed)
     listed = tuple((dict(point), ratio) for point, ratio in tried.items())
     return Search(found, at, tried[worst], listed, verdict, verdict.command)
@@ -156,7 +156,7 @@ def _ratios(
         dataclasses.replace(claim, id=f"{claim.id}#{index}", grid={axis: (value,) for axis, value in point})
         for index, point in enumerate(points)
     ]
-    verdicts = cast(Verdicts, verify(single, data=data, seeds=seeds, progress=progress))
+    verdicts = verify(single, data=data, seeds=seeds, progress=progress)
     return {point: _ratio(claim, verdict.cells[0]) for point, verdict in zip(points, verdicts, strict=True)}
 
 

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack, overload
 
 import jax
 import numpy as np
@@ -64,6 +64,42 @@ MOST_LOOKS = 100
 
 POINTS = 64
 """Test points over which measures are averaged."""
+
+
+class Options(TypedDict, total=False):
+    """What beside claims and data :func:`verify` takes, for those who check types."""
+
+    at: Mapping[str, Any] | None
+    only: str | None
+    everything: bool
+    preset: str
+    seeds: int | None
+    looks: int | None
+    minutes: float | None
+    points: int
+    out: str | Path | None
+    fresh: bool
+    client: Any
+    key: jax.Array | None
+    progress: Callable[[str, int, int], None] | None
+    announce: Callable[[Any], None] | None
+    foretell: Callable[[Sequence[Outlook]], None] | None
+    reached: Callable[[str, Label], None] | None
+
+
+# A claim has a verdict, several have verdicts; a name may stand for one or several, and a text is a sequence, too.
+@overload
+def verify(claims: Claim, *, data: Data = ..., **options: Unpack[Options]) -> Verdict: ...
+@overload
+def verify(  # type: ignore[overload-overlap]
+    claims: str | None = ..., *, data: Data = ..., **options: Unpack[Options]
+) -> Verdict | Verdicts: ...
+@overload
+def verify(claims: Sequence[Claim | str], *, data: Data = ..., **options: Unpack[Options]) -> Verdicts: ...
+@overload
+def verify(
+    claims: Claim | str | Sequence[Claim | str] | None = ..., *, data: Data | Sequence[Data], **options: Unpack[Options]
+) -> Verdict | Verdicts | VerdictsByData: ...
 
 
 @takes(
