@@ -11,6 +11,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
+from pathlib import Path
 
 import h5py
 import matplotlib
@@ -1010,6 +1011,25 @@ def test_colours_can_be_told_apart():
             # Web Content Accessibility Guidelines: 4.5 for text, 3 for marks; rules are meant to be faint.
             least = {"paper": 0, "rule": 1.2}.get(name, 2.8 if name.startswith("series") else 4.5)
             assert contrast(versions[dark], paper) >= least, (name, dark)
+
+    def mixed(one, share, other):
+        pairs = [(int(one[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
+        return "#" + "".join(f"{round(a * share + b * (1 - share)):02x}" for a, b in pairs)
+
+    # Labels stand on a wash of their own colour.
+    css = (Path(palette.__file__).parent / "report.css").read_text(encoding="utf-8")
+    shares = re.findall(r" color: color-mix\(in srgb, var\(--label.*?(\d+)%, var\(--ink\)\);\s*"
+                        r"background: color-mix\(in srgb, var\(--label.*?(\d+)%, var\(--paper\)\)", css)  # fmt: skip
+    assert len(shares) == 2
+    for dark in (False, True):
+        ink, paper = (palette.PALETTE[name][dark] for name in ("ink", "paper"))
+        for label in palette.SYMBOLS:
+            colour = palette.PALETTE[label.replace(" ", "-")][dark]
+            for text, wash in shares:
+                behind = mixed(colour, int(wash) / 100, paper)
+                assert contrast(mixed(colour, int(text) / 100, ink), behind) >= 4.5, (label, dark)
+    # Planted: the colour itself on more of it.
+    assert contrast(palette.LIGHT["refuted"], mixed(palette.LIGHT["refuted"], 0.13, palette.LIGHT["paper"])) < 4.5
 
 
 def test_the_printed_way_to_open_the_evidence_works(run, folder, monkeypatch, capsys):
