@@ -65,7 +65,7 @@ class FirstOrder:
         if not isinstance(cell.net, MLP):
             raise InputError(f"the first order in 1/m is for fully connected networks, got {cell.net!r}")
         points, d = max(cell.n, 2), self.infinite.data.d
-        width_order.check_size(points, min(d, points + width_order.BLOCK + 1))
+        width_order.check_size(points, min(d, points + width_order.BLOCK + 1), cell.net.d_out)
         limit, coefficient = self._moments(dataclasses.replace(cell, net=_limit_of(cell.net), n=points, budget=0))
         width = cell.net.finite_width
         share = float(np.mean(coefficient)) / limit / width
