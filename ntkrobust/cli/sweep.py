@@ -32,6 +32,7 @@ def sweep(
     *,
     out: str,
     fresh: _Flag = False,
+    unchanged: _Flag = False,
     where: Where = HERE,
 ) -> None:
     """Draw, train and measure networks over grids, with no statement to judge.
@@ -44,36 +45,51 @@ def sweep(
         Folder for cells/, where each cell is stored as it ends, and report.html. The same command again goes on.
     fresh
         Compute everything, also what is stored in cells/.
+    unchanged
+        Refuse to go on where the data, the networks, the measures, this package or JAX were changed since the last run
+        in the folder. Without it, that is said.
     """
     from ntkrobust.workflows.sweep import swept_file
 
-    _run(lambda client, progress: swept_file(spec, out=out, fresh=fresh, client=client, progress=progress), out, where)
+    _run(
+        lambda client, progress: swept_file(
+            spec, out=out, fresh=fresh, unchanged=unchanged, client=client, progress=progress
+        ),
+        out,
+        where,
+    )
 
 
-def resume(folder: str, *, where: Where = HERE) -> None:
+def resume(folder: str, *, unchanged: _Flag = False, where: Where = HERE) -> None:
     """Go on with a sweep; cells that failed are left alone.
 
     Parameters
     ----------
     folder
         What `sweep --out` began.
+    unchanged
+        Refuse to go on where something was changed since the last run; see `sweep`.
     """
     from ntkrobust.workflows.sweep import resumed
 
-    _run(lambda client, progress: resumed(folder, client=client, progress=progress), folder, where)
+    _run(lambda client, progress: resumed(folder, unchanged=unchanged, client=client, progress=progress),
+         folder, where)  # fmt: skip
 
 
-def retry_failed(folder: str, *, where: Where = HERE) -> None:
+def retry_failed(folder: str, *, unchanged: _Flag = False, where: Where = HERE) -> None:
     """Go on with a sweep, and try cells again that failed.
 
     Parameters
     ----------
     folder
         What `sweep --out` began.
+    unchanged
+        Refuse to go on where something was changed since the last run; see `sweep`.
     """
     from ntkrobust.workflows.sweep import resumed
 
-    _run(lambda client, progress: resumed(folder, retry=True, client=client, progress=progress), folder, where)
+    _run(lambda client, progress: resumed(folder, retry=True, unchanged=unchanged, client=client,
+                                          progress=progress), folder, where)  # fmt: skip
 
 
 def status(folder: str, *, json: Annotated[bool, Parameter(negative="")] = False) -> None:

@@ -42,6 +42,7 @@ def verify(
     budget: Whole = 32,
     out: str = "ntkrobust-results",
     fresh: Annotated[bool, Parameter(negative="")] = False,
+    unchanged: Annotated[bool, Parameter(negative="")] = False,
     where: Where = HERE,
     quiet: Annotated[bool, Parameter(negative="")] = False,
     figures: Literal["pdf", "svg", "png"] | None = None,
@@ -90,6 +91,9 @@ def verify(
         same command again goes on after an interruption, and other commands take what they share with it.
     fresh
         Compute everything, also what is stored in cells/.
+    unchanged
+        Refuse to go on where the data, the networks, the measures, this package or JAX were changed since the last run
+        in the folder. Without it, that is said.
     quiet
         Show no progress: neither a bar, nor a line a minute where the output is no terminal.
     figures
@@ -118,7 +122,7 @@ def verify(
             list(claims) or None, at=cell_of(at), only=only, everything=everything,
             data=list(data) if len(data) > 1 else data[0], preset=preset,
             seeds=seeds, looks=looks, minutes=minutes, points=points, key=typed_key(key), out=out, fresh=fresh,
-            client=client, progress=progress, announce=announce, foretell=print_outlooks,
+            unchanged=unchanged, client=client, progress=progress, announce=announce, foretell=print_outlooks,
             reached=None if quiet else print_reached,
         )  # fmt: skip
     data_in = f"{named(out)}/evidence/evidence.nc" if len(data) == 1 else f"a folder for each data set in {named(out)}"

@@ -6,9 +6,10 @@ the tests that follow are on independent networks, and their levels are what the
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 
@@ -21,6 +22,7 @@ from ntkrobust.studies.demands import demands_of
 from ntkrobust.studies.formulas import Known
 from ntkrobust.studies.records import CellRecord, Demand
 from ntkrobust.studies.running import Networks, Progress
+from ntkrobust.studies.store.store import CellStore
 from ntkrobust.studies.study import Study, samples_of, study_of
 
 NETWORKS = 4
@@ -36,6 +38,14 @@ KEY = 2**32 - 3
 def pilot_networks(data: Dataset, key: jax.Array, points: int) -> Networks:
     """The networks of the pilot of a run on these data, with this key."""
     return Networks(data, jax.random.fold_in(key, KEY), points, rough=True)
+
+
+@contextlib.contextmanager
+def stored_pilot(data: Dataset, key: jax.Array, points: int, store: CellStore | None, seeds: int) -> Iterator[Networks]:
+    """The same, kept beside the store of the run, if it has one, which gives so many ``seeds`` to each trained cell."""
+    own = jax.random.fold_in(key, KEY)
+    with contextlib.nullcontext() if store is None else store.of_pilot(own, seeds) as kept:
+        yield Networks(data, own, points, kept, rough=True)
 
 
 def settled(

@@ -39,7 +39,8 @@ SCHEMA_VERSION = 1
 """The layout of ``sweep.json``, and of the tree that :func:`open_study` gives."""
 
 
-@takes(seeds=whole(1, MOST_SEEDS), points=whole(1), out=or_none(check_path), fresh=check_flag, retry=check_flag)
+@takes(seeds=whole(1, MOST_SEEDS), points=whole(1), out=or_none(check_path), fresh=check_flag, retry=check_flag,
+       unchanged=check_flag)  # fmt: skip
 def sweep(
     networks: str | Path | Mapping[str, Any] | Sequence[Mapping[str, Any]],
     *,
@@ -52,6 +53,7 @@ def sweep(
     out: str | Path | None = None,
     fresh: bool = False,
     retry: bool = True,
+    unchanged: bool = False,
     client: Any = None,
     progress: Progress | None = None,
 ) -> xr.DataTree:
@@ -59,8 +61,8 @@ def sweep(
 
     Args:
         networks: a grid, axis → values, as of a :class:`~ntkrobust.Claim`, or several of them; or the path of a
-            ``.toml`` file that holds the whole sweep, beside which only ``out``, ``fresh``, ``retry``, ``client`` and
-            ``progress`` are looked at.
+            ``.toml`` file that holds the whole sweep, beside which only ``out``, ``fresh``, ``retry``,
+            ``unchanged``, ``client`` and ``progress`` are looked at.
         data: as for :func:`~ntkrobust.verify`, or a list of several.
         readings: when networks are looked at; one :class:`~ntkrobust.Reading` or several.
         measures: a name, an object or a function, or several. What says nothing about untrained networks is left out
@@ -72,7 +74,7 @@ def sweep(
             Called again with the same folder, the sweep goes on.
         fresh: compute all cells, also those that are stored in ``out``.
         retry: try cells again that failed before.
-        client, progress: as of :func:`~ntkrobust.verify`.
+        unchanged, client, progress: as of :func:`~ntkrobust.verify`.
 
     Returns:
         A tree with a group ``measured``: dimensions ``cell`` and ``seed``, a variable for each measure, and along
@@ -84,7 +86,8 @@ def sweep(
         NotWrittenError: the files can't be written; its ``found`` is the tree.
     """
     if isinstance(networks, str | Path):
-        return swept_file(networks, out=out, fresh=fresh, retry=retry, client=client, progress=progress)
+        return swept_file(networks, out=out, fresh=fresh, retry=retry, unchanged=unchanged, client=client,
+                          progress=progress)  # fmt: skip
     grids = [networks] if isinstance(networks, Mapping) else check_sequence(networks, "networks")
     for one in grids:
         instance(Mapping, "a mapping of axis to values")("each of networks", one)
@@ -99,7 +102,8 @@ def sweep(
     if not grids or not several or not asked.measures or not given:
         raise InputError("a sweep needs at least one each of networks, readings, measures and data")
     loaded = [load(one) for one in given]
-    return _swept(asked, loaded, check_key(key), out, None, fresh=fresh, retry=retry, client=client, progress=progress)
+    return _swept(asked, loaded, check_key(key), out, None, fresh=fresh, retry=retry, unchanged=unchanged,
+                  client=client, progress=progress)  # fmt: skip
 
 
 def swept_file(
@@ -108,6 +112,7 @@ def swept_file(
     out: str | Path | None,
     fresh: bool = False,
     retry: bool = True,
+    unchanged: bool = False,
     client: Any = None,
     progress: Progress | None = None,
 ) -> xr.DataTree:
@@ -118,18 +123,24 @@ def swept_file(
     """
     from ntkrobust.workflows.sweep_spec import read_spec
 
-    return _swept_text(read_spec(path), out, fresh=fresh, retry=retry, client=client, progress=progress)
+    return _swept_text(read_spec(path), out, fresh=fresh, retry=retry, unchanged=unchanged, client=client,
+                       progress=progress)  # fmt: skip
 
 
 def resumed(
-    folder: str | Path, *, retry: bool = False, client: Any = None, progress: Progress | None = None
+    folder: str | Path,
+    *,
+    retry: bool = False,
+    unchanged: bool = False,
+    client: Any = None,
+    progress: Progress | None = None,
 ) -> xr.DataTree:
     """Go on with the sweep of a folder.
 
     Args:
         folder: what ``sweep SPEC.toml --out`` wrote.
         retry: try cells again that failed before.
-        client, progress: as of :func:`sweep`.
+        unchanged, client, progress: as of :func:`sweep`.
 
     Raises:
         InputError: the folder holds no such sweep.
@@ -149,7 +160,8 @@ def resumed(
         text = None
     if not isinstance(text, str):
         raise InputError(f"{named(place / SPEC)} is not what a sweep of this version of the package writes")
-    return _swept_text(parsed(place / SPEC, text), place, fresh=False, retry=retry, client=client, progress=progress)
+    return _swept_text(parsed(place / SPEC, text), place, fresh=False, retry=retry, unchanged=unchanged, client=client,
+                       progress=progress)  # fmt: skip
 
 
 def _swept_text(located: Any, out: str | Path | None, **how: Any) -> xr.DataTree:
@@ -169,6 +181,7 @@ def _swept(
     *,
     fresh: bool,
     retry: bool,
+    unchanged: bool,
     client: Any,
     progress: Progress | None,
 ) -> xr.DataTree:
@@ -179,7 +192,7 @@ def _swept(
         if place is not None and text is not None:
             write_text(place / SPEC, json.dumps({"schema_version": SCHEMA_VERSION, "text": text}))
         for data, checked in zip(loaded, studies, strict=True):
-            with open_store(out, data, key, asked.points, reuse=not fresh, retry=retry) as store:
+            with open_store(out, data, key, asked.points, reuse=not fresh, retry=retry, unchanged=unchanged) as store:
                 swept = run_sweep(
                     asked, data, checked, key=key, store=store, engine=engine, progress=shown_progress(progress)
                 )

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import secrets
 import shlex
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,7 +44,7 @@ from ntkrobust.studies.evidence import evidence_tree, verdicts_document
 from ntkrobust.studies.examining import Examination, Part, examine
 from ntkrobust.studies.facts import facts_of
 from ntkrobust.studies.formulas import Known
-from ntkrobust.studies.pilot import pilot_networks, settled
+from ntkrobust.studies.pilot import settled, stored_pilot
 from ntkrobust.studies.running import Progress
 from ntkrobust.studies.store.store import CellStore, open_store
 from ntkrobust.studies.timed import Clock, Outlook, examine_within
@@ -79,6 +80,7 @@ class Options(TypedDict, total=False):
     points: int
     out: str | Path | None
     fresh: bool
+    unchanged: bool
     client: Any
     key: jax.Array | None
     progress: Callable[[str, int, int], None] | None
@@ -108,6 +110,7 @@ def verify(
     everything=check_flag,
     out=or_none(check_path),
     fresh=check_flag,
+    unchanged=check_flag,
     seeds=or_none(whole(1, MOST_SEEDS)),
     looks=or_none(whole(1, MOST_LOOKS)),
     minutes=or_none(check_positive),
@@ -127,6 +130,7 @@ def verify(
     points: int = POINTS,
     out: str | Path | None = None,
     fresh: bool = False,
+    unchanged: bool = False,
     client: Any = None,
     key: jax.Array | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -158,6 +162,8 @@ def verify(
             writes nothing. It is this run's alone until that ends. What cells gave is stored in ``cells/`` there as
             they end: a run that was interrupted goes on when it is called again, and others take what they share.
         fresh: compute all cells, also those that are stored in ``out``.
+        unchanged: refuse to go on in a folder whose last run was on other data, networks or measures, or by another
+            version of this package or of JAX; by default, that is said.
         client: where cells are computed: a ``distributed.Client`` or a ``submitit.Executor``; by default, here. Numbers
             are the same to the bit. Pilots, which choose times and losses, are run here.
         key: a typed key, by default ``jax.random.key(0)``.
@@ -187,12 +193,12 @@ def verify(
     looks = LOOKS[preset] if looks is None else looks
     plan = SequentialPlan(look_sizes(seeds, looks))
     key, engine = check_key(key), engine_of(client)
-    started = datetime.now(UTC)
+    started = datetime.now(UTC), time.monotonic()
 
     def work() -> list[Verdicts]:
         with contextlib.ExitStack() as stack:
             stores = [
-                stack.enter_context(open_store(place, task.loaded, key, points, reuse=not fresh))
+                stack.enter_context(open_store(place, task.loaded, key, points, reuse=not fresh, unchanged=unchanged))
                 for task, place in zip(tasks, _places(tasks, out), strict=True)
             ]
             parts = [_part(task, points, kept, engine) for task, kept in zip(tasks, stores, strict=True)]
@@ -304,8 +310,8 @@ def _part(task: _Task, points: int, stored: CellStore | None, engine: Engine | N
 
 def _settled(part: Part, *, key: jax.Array, seeds: int, progress: Progress) -> list[Claim]:
     """The claims at the values of their readings that a pilot chose."""
-    drawn = pilot_networks(part.data, key, part.points)
-    return settled(part.claims, part.known, drawn=drawn, seeds=seeds, progress=progress)
+    with stored_pilot(part.data, key, part.points, part.store, seeds) as drawn:
+        return settled(part.claims, part.known, drawn=drawn, seeds=seeds, progress=progress)
 
 
 def _verdicts(
@@ -318,7 +324,7 @@ def _verdicts(
     points: int,
     key: jax.Array,
     at: Mapping[str, Any] | None,
-    started: datetime,
+    started: tuple[datetime, float],
 ) -> Verdicts:
     """What was found on a data set, with what reproduces it."""
     sizes = examination.looks.sizes
@@ -345,8 +351,8 @@ def _verdicts(
         **({} if len(tasks) == 1 else {"judged_with": [one.name for one in tasks if one is not task]}),
     }
     timing = {
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": (datetime.now(UTC) - started).total_seconds(),
+        "started": started[0].isoformat(timespec="seconds"),
+        "seconds": time.monotonic() - started[1],  # whatever becomes of the clock meanwhile
         "cells": len(examination.records),
         **({} if stored is None else {"cells_reused": len(stored.reused)}),
     }

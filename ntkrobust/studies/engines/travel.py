@@ -13,8 +13,10 @@ import os
 import pickle
 import sys
 import threading
+import time
 import types
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cloudpickle
@@ -120,6 +122,23 @@ def _machine_for(asked: Machine) -> tuple[Machine, str]:
     )
 
 
+LATE = 30.0
+"""Seconds after which a shared disk shows a file that another machine has written, at most."""
+
+
+def _read_late(name: str, path: str) -> bytes:
+    """A file of this SHA-256, which a shared disk may not show yet, or not all of it."""
+    until = time.monotonic() + LATE
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            content = Path(path).read_bytes()
+            if hashlib.sha256(content).hexdigest() == name or time.monotonic() >= until:
+                return content
+        if time.monotonic() >= until:
+            raise FileNotFoundError(f"{path} does not appear on the disk that workers share")
+        time.sleep(0.1)
+
+
 _LOADED: dict[str, tuple[_Shared, CellWork]] = {}
 _LOADING = threading.Lock()
 
@@ -128,9 +147,7 @@ def _loaded(name: str, shared: bytes | str) -> tuple[_Shared, CellWork]:
     """What all buckets share, read once by each process, which keeps the last few."""
     with _LOADING:
         if name not in _LOADED:
-            if isinstance(shared, str):
-                with open(shared, "rb") as file:
-                    shared = file.read()
+            shared = _read_late(name, shared) if isinstance(shared, str) else shared
             if hashlib.sha256(shared).hexdigest() != name:
                 raise ValueError("what buckets share was changed on its way")
             common: _Shared = pickle.loads(shared)

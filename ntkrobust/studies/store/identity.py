@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from ntkrobust.data import Dataset
+from ntkrobust.errors import one_line
 from ntkrobust.finite.measures.base import Measure
 from ntkrobust.networks.layered import LayeredNetwork
 from ntkrobust.networks.network import Network
@@ -54,9 +55,19 @@ class Identities:
     Attributes:
         data: digest of the data.
         numerics: digest of :func:`numerics`.
+        code: what networks and measures show themselves as → names of those that do.
     """
 
-    def __init__(self, data: Dataset, key: jax.Array, points: int) -> None:
+    def __init__(self, data: Dataset, key: jax.Array, points: int, pilot: int = 0) -> None:
+        """On these data, with this key and so many test points.
+
+        Args:
+            data, key, points: of the run.
+            pilot: of networks that judge nothing, and take the largest steps: how many each cell gets that do judge,
+                since they run in the same programs.
+        """
+        self.code: dict[str, set[str]] = {}
+        self._pilot = pilot
         self.data, self.numerics = digest_of_data(data), of_json(numerics())
         self._data, self._points, self._key = data, points, told(key)
         # By address, with the object so that no other one gets it: to hash a network takes as long as to name it.
@@ -85,6 +96,7 @@ class Identities:
             "points": min(cell.points or self._points, len(self._data.x_test)),
             "net": self._of_network(cell.net),
             "unit": None if unit is None else [self._of_network(unit.net), unit.n, told(unit.scale)],
+            **({"pilot": self._pilot} if self._pilot else {}),
         }
         return of_json(described)
 
@@ -100,12 +112,18 @@ class Identities:
         if id(measure) not in self._measures:
             held = {name: one for name, one in measure._contents().items() if name not in _SAID_OF_A_MEASURE}
             self._measures[id(measure)] = measure, digest([type(measure), held])
+            self._note(f"the measure {measure.name}", self._measures[id(measure)][1])
         return self._measures[id(measure)][1]
 
     def _of_network(self, net: Network) -> str:
         if net not in self._networks:
             self._networks[net] = of_json(described_network(net, self._data.d))
+            self._note(f"the network {net!r} of {self._data.d} inputs", self._networks[net])
         return self._networks[net]
+
+    def _note(self, shown: str, name: str) -> None:
+        if " at 0x" not in shown:  # an address says nothing in another process
+            self.code.setdefault(one_line(shown, 500), set()).add(name)
 
 
 def described_network(net: Network, d: int) -> Any:

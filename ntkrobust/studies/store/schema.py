@@ -49,6 +49,18 @@ class _Header(_Strict):
     segments: list[_Segment]
 
 
+class MadeOf(_Strict):
+    """What the last run in a folder was made of; see :mod:`ntkrobust.studies.store.former`."""
+
+    schema_version: Literal[1] = 1
+    number: Annotated[int, Field(ge=0, le=2**53)] = 0
+    package: _Text = ""
+    sources: _Text = ""
+    numerics: dict[_Text, str | int | bool] = {}
+    data: dict[_Text, _Digest] = {}
+    code: dict[_Text, list[_Digest]] = {}
+
+
 class _Event(BaseModel):
     """A line of a journal; see :mod:`ntkrobust.studies.store.journal`."""
 

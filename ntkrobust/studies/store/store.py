@@ -15,7 +15,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,12 +31,16 @@ from ntkrobust.studies.records import NUMBERS, CellRecord, Demand
 from ntkrobust.studies.store import buckets
 from ntkrobust.studies.store.contents import UnnamedError
 from ntkrobust.studies.store.folder import Contents, merged
+from ntkrobust.studies.store.former import Former
 from ntkrobust.studies.store.identity import Identities
 from ntkrobust.studies.store.journal import Journal, fates
 from ntkrobust.studies.store.segments import Segment
 
 FOLDER = "cells"
 """In a folder of results."""
+
+PILOT = "pilot"
+"""In a folder of cells: those of pilots, which judge nothing."""
 
 SHARE = 0.02
 """Of a run, that goes into writing at most."""
@@ -52,7 +56,16 @@ class CellStore:
     """
 
     def __init__(
-        self, folder: Path, data: Dataset, key: jax.Array, points: int, *, reuse: bool = True, retry: bool = True
+        self,
+        folder: Path,
+        data: Dataset,
+        key: jax.Array,
+        points: int,
+        *,
+        reuse: bool = True,
+        retry: bool = True,
+        unchanged: bool = False,
+        pilot: int = 0,
     ) -> None:
         """Open a folder, which is made when there is something to write.
 
@@ -61,14 +74,19 @@ class CellStore:
             data, key, points: of the run.
             reuse: whether what is there may be taken.
             retry: whether cells that failed before are tried again.
+            unchanged: whether to refuse what is made of other data or code than the last run in the folder.
+            pilot: see :class:`~ntkrobust.studies.store.identity.Identities`.
 
         Raises:
-            InputError: something else stands in its place.
+            InputError: something else stands in its place, or something was changed that may not be; also from
+                :meth:`plan`, where networks and measures are known.
         """
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             raise InputError(f"{named(folder)} must be a folder of its own, or not there")
         self._folder, self._data = folder, data
-        self._identities = Identities(data, key, points)
+        self._points, self._unchanged = points, unchanged
+        self._identities = Identities(data, key, points, pilot)
+        self._former = None if pilot else Former(folder, data.name, self._identities)
         self._contents = Contents(folder, merging=True)
         self._generation = 1 + max((one.generation for one in self._contents), default=0)
         self._reuse = reuse
@@ -81,6 +99,7 @@ class CellStore:
         self._journal = Journal(folder)
         self._works = True
         self._once: set[str] = set()
+        self._changes: list[str] = []
         self.reused: set[Cell] = set()
         self._remark_on_contents()
 
@@ -89,7 +108,17 @@ class CellStore:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.flush()
+        self._leave_word()
         self._journal.close()
+
+    def of_pilot(self, key: jax.Array, seeds: int) -> CellStore:
+        """A store beside this one, for networks of a pilot: what it has is never taken for networks that judge.
+
+        Args:
+            key: of the pilot.
+            seeds: networks of each cell that will judge.
+        """
+        return CellStore(self._folder / PILOT, self._data, key, self._points, reuse=self._reuse, pilot=seeds)
 
     def found(self, record: CellRecord, demand: Demand) -> CellRecord:
         """A record with the networks behind its own that are wanted and stored."""
@@ -122,7 +151,11 @@ class CellStore:
         return "" if names is None else self._failed.get(names[0], "")
 
     def plan(self, demands: Mapping[Cell, Demand]) -> None:
-        """Note what is going to be run."""
+        """Note what is going to be run, of the cells that were looked for."""
+        if self._former is not None:
+            self._remark_on_changes(self._former.changed_code())
+        if demands:
+            self._leave_word()
         known = ((self._names(cell, demand), cell, demand) for cell, demand in demands.items())
         cells = [[name[0], label_of(cell), demand.networks] for name, cell, demand in known if name is not None]
         if cells:
@@ -201,19 +234,39 @@ class CellStore:
     def _remark_on_contents(self) -> None:
         for path, reason in self._contents.damaged.items():
             self._say(f"{named(path)} is no file of cells ({reason}): it is left alone, and its cells run again")
+        if self._former is None:
+            return
+        if self._former.known:
+            self._remark_on_changes(self._former.changed())
+            return
         mine = [one for one in self._contents if one.coordinates.get("data") == self._data.name]
         changed = [one for one in mine if one.data != self._identities.data]
         if changed:
-            self._say(
-                f"the data {self._data.name} were changed since {_cells(changed)} in {named(self._folder)} were "
-                "computed: they stay, and nothing of them is used"
-            )
+            self._remark_on_changes([f"the data {self._data.name} of {_cells(changed)}"])
         older = [one for one in self._contents if one.numerics != self._identities.numerics]
         if older:
-            self._say(
-                f"{named(self._folder)} holds {_cells(older)} computed by another version of JAX or of this package, "
-                "or in another precision: they stay, and nothing of them is used"
-            )
+            what = f"the version of JAX or of this package, or the precision, of {_cells(older)}"
+            self._remark_on_changes([what])
+
+    def _remark_on_changes(self, changes: Sequence[str]) -> None:
+        """Say what was changed since the last run, or refuse it."""
+        new = [one for one in changes if one not in self._changes]
+        if not new:
+            return
+        self._changes += new
+        sentence = f"since the last run in {named(self._folder)} there were changed: {', '.join(new)}"
+        if self._unchanged:
+            self._former = None  # a run that is refused leaves no word
+            raise InputError(f"{sentence}; a run that is to go on unchanged needs them as they were")
+        self._say(f"{sentence}; what was computed otherwise stays, and nothing of it is used")
+
+    def _leave_word(self) -> None:
+        """For the next run: what this one is made of."""
+        if self._former is not None and self._works:
+            try:
+                self._former.write()
+            except (OSError, InputError) as error:
+                self._give_up(error)
 
     def _names(self, cell: Cell, demand: Demand) -> tuple[str, dict[str, str]] | None:
         """The names of a cell and its measures; None where they can't be told from others, which is said."""
@@ -257,16 +310,17 @@ def open_store(
     *,
     reuse: bool = True,
     retry: bool = True,
+    unchanged: bool = False,
 ) -> contextlib.AbstractContextManager[CellStore | None]:
     """The store in a folder of results; none where nothing is written, or several processes work on each cell.
 
     Args:
         out: the folder of results, or None.
-        data, key, points, reuse, retry: as of :class:`CellStore`.
+        data, key, points, reuse, retry, unchanged: as of :class:`CellStore`.
     """
     if out is None or jax.process_count() > 1:
         return contextlib.nullcontext()
-    return CellStore(Path(out) / FOLDER, data, key, points, reuse=reuse, retry=retry)
+    return CellStore(Path(out) / FOLDER, data, key, points, reuse=reuse, retry=retry, unchanged=unchanged)
 
 
 def label_of(cell: Cell) -> str:
