@@ -216,7 +216,9 @@ def test_looks_add_networks_only_to_what_is_open(tmp_path: Path) -> None:
     )
     assert [one.label for one in found] == [one.label for one in fixed] == ["refuted", "inconclusive"]
     assert [one.seeds for one in found] == [12, 36 * 64]
-    assert progress == [(k + 1, 7) for k in range(7)] + 2 * [(k + 1, 4) for k in range(4)]
+    # Untrained networks come first, and only they in the second look.
+    untrained = [(k + 1, 4) for k in range(4)]
+    assert progress == [*untrained, *((k + 1, 3) for k in range(3)), *untrained, *untrained]
     networks = found.document["values"]["networks"]
     assert networks["used"] == {"drawn": 3 * 12 + 4 * 36 * 64, "trained": 3 * 12}
     assert networks["planned"] == {"drawn": 3 * 36 + 4 * 36 * 64, "trained": 3 * 36}

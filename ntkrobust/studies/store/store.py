@@ -202,6 +202,7 @@ class CellStore:
         del self._pending[: len(segments)]  # not before: an exception of a signal may come at any time
         for segment in segments:
             self._note("done", cell=segment.cell)
+        self._leave_word()
         if len(self._files) >= buckets.MERGED_AT:  # a folder of many files takes long to open
             merged(self._folder, self._files)
             self._files = {}
@@ -261,8 +262,8 @@ class CellStore:
         self._say(f"{sentence}; what was computed otherwise stays, and nothing of it is used")
 
     def _leave_word(self) -> None:
-        """For the next run: what this one is made of."""
-        if self._former is not None and self._works:
+        """For the next run: what this one is made of, where it left cells."""
+        if self._former is not None and self._works and self._folder.is_dir():
             try:
                 self._former.write()
             except (OSError, InputError) as error:
