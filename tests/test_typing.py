@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-USER = Path(__file__).parent / "own" / "typed.py"
+USER = Path(__file__).parent / "typed_use.py"
 
 
 def complaints(path: Path, cache: Path) -> list[str]:
