@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +33,7 @@ import ntkrobust as ntr
 from ntkrobust.kernels import trained
 
 Array = np.ndarray
+Field = Callable[[Array, Array], tuple[Array, Array]]
 
 TIMES = (0.3, 1.0, 3.0, 10.0)
 """Times, in units of 1/λ_max; the last one is 1/λ_min."""
@@ -116,17 +117,9 @@ def gradients(task: Task, a: Array, w: Array) -> Array:
     return slopes @ w / math.sqrt(m * d)
 
 
-def flow(task: Task, a: Array, w: Array, times: list[float]) -> list[Array]:
-    """∇f_t (n', d) at each time, by fourth-order Runge-Kutta steps below 0.4/λ_max, and 1.3/λ_max after 5/λ_max."""
-    m, d = w.shape
-    x, largest = task.x_train / math.sqrt(d), task.ensemble.conditioning.largest
-
-    def field(a: Array, w: Array) -> tuple[Array, Array]:
-        u = x @ w.T
-        r = task.phi[0](u) @ a / math.sqrt(m) - task.y
-        return -(r @ task.phi[0](u)) / math.sqrt(m), -a[:, None] * ((task.phi[1](u) * r[:, None]).T @ x) / math.sqrt(m)
-
-    now, found = 0.0, []
+def integrated(field: Field, a: Array, w: Array, times: list[float], largest: float) -> Iterator[tuple[Array, Array]]:
+    """a, w at each time, by fourth-order Runge-Kutta steps below 0.4/λ_max, and 1.3/λ_max after 5/λ_max."""
+    now = 0.0
     for time in times:
         while now < time:
             h = min(time - now, (0.4 if now < 5 / largest else 1.3) / largest)
@@ -136,8 +129,20 @@ def flow(task: Task, a: Array, w: Array, times: list[float]) -> list[Array]:
             k4 = field(a + h * k3[0], w + h * k3[1])
             a, w = (z + h / 6 * (p + 2 * q + 2 * r + s) for z, p, q, r, s in zip((a, w), k1, k2, k3, k4, strict=True))
             now = time if time - now <= h else now + h
-        found.append(gradients(task, a, w))
-    return found
+        yield a, w
+
+
+def flow(task: Task, a: Array, w: Array, times: list[float]) -> list[Array]:
+    """∇f_t (n', d) at each time."""
+    m, d = w.shape
+    x, largest = task.x_train / math.sqrt(d), task.ensemble.conditioning.largest
+
+    def field(a: Array, w: Array) -> tuple[Array, Array]:
+        u = x @ w.T
+        r = task.phi[0](u) @ a / math.sqrt(m) - task.y
+        return -(r @ task.phi[0](u)) / math.sqrt(m), -a[:, None] * ((task.phi[1](u) * r[:, None]).T @ x) / math.sqrt(m)
+
+    return [gradients(task, *now) for now in integrated(field, a, w, times, largest)]
 
 
 def controls(task: Task, a: Array, w: Array, lines: list[Linear]) -> list[Array]:

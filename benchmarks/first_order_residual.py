@@ -34,7 +34,7 @@ def with_labels(task: base.Task, size: float) -> base.Task:
 
 
 def flow(task: base.Task, a: Array, w: Array, times: list[float]) -> Array:
-    """∇f_t (times, networks, n', d) of networks a (b, m), w (b, m, d): the steps of ``first_order.flow``."""
+    """∇f_t (times, networks, n', d) of networks a (b, m), w (b, m, d)."""
     d, m = w.shape[2], w.shape[1]
     x, points = task.x_train / math.sqrt(d), task.x / math.sqrt(d)
     largest = task.ensemble.conditioning.largest
@@ -46,18 +46,10 @@ def flow(task: base.Task, a: Array, w: Array, times: list[float]) -> Array:
         moved = (task.phi[1](u) * (a[:, :, None] * r[:, None])) @ x
         return -np.einsum("bmn,bn->bm", values, r) / math.sqrt(m), -moved / math.sqrt(m)
 
-    now, found = 0.0, []
-    for time in times:
-        while now < time:
-            h = min(time - now, (0.4 if now < 5 / largest else 1.3) / largest)
-            k1 = field(a, w)
-            k2 = field(a + h / 2 * k1[0], w + h / 2 * k1[1])
-            k3 = field(a + h / 2 * k2[0], w + h / 2 * k2[1])
-            k4 = field(a + h * k3[0], w + h * k3[1])
-            a, w = (z + h / 6 * (p + 2 * q + 2 * r + s) for z, p, q, r, s in zip((a, w), k1, k2, k3, k4, strict=True))
-            now = time if time - now <= h else now + h
-        slopes = task.phi[1](points @ w.transpose(0, 2, 1)) * a[:, None]
-        found.append(slopes @ w / math.sqrt(m * d))
+    found = []
+    for last, first in base.integrated(field, a, w, times, largest):
+        slopes = task.phi[1](points @ first.transpose(0, 2, 1)) * last[:, None]
+        found.append(slopes @ first / math.sqrt(m * d))
     return np.array(found)
 
 
