@@ -78,7 +78,6 @@ class Former:
         """
         now = self._now()
         if now != self._written:
-            self._folder.mkdir(parents=True, exist_ok=True)
             write_text(self._path, now.model_dump_json())
             self._written = now
             for path in self._older:  # what they say is said
