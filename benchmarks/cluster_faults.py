@@ -119,7 +119,7 @@ class ClusterCampaign(Campaign):
             resource.setrlimit(resource.RLIMIT_FSIZE, (small, hard))
         process = self._begin(folder)
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        time.sleep(self.rng.uniform(0.2, 0.9) * self.seconds)
+        self._wait(folder, process)
         victim = VICTIMS[index % 4]
         self._kill(victim, process)
         ended = process.ended()

@@ -118,6 +118,10 @@ class Forked:
     def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
+    def runs(self) -> bool:
+        """Whether it has not ended; it can still be asked how it did."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
     def ended(self) -> Ended:
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         texts = []

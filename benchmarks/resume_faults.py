@@ -77,6 +77,11 @@ def stored_times(folder: Path) -> Counter[str]:
     return found
 
 
+def _size(folder: Path) -> int:
+    """Files of cells that a folder has."""
+    return len(buckets.paths_in(folder / "cells"))
+
+
 class Campaign:
     """One undisturbed sweep, and what becomes of others."""
 
@@ -105,7 +110,6 @@ class Campaign:
         while done < kills:
             folder = self.work / f"sweep-{sweeps}"
             damaged: Counter[str] = Counter()
-            # A kill within a tenth of a run leaves some ten of them to each sweep.
             while done < kills and self._killed(folder, done, damaged):
                 done += 1
                 if self.got_through:
@@ -125,7 +129,7 @@ class Campaign:
         process = Forked(["sweep", str(self.spec), "--out", str(folder)])
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         number = SIGNALS[index % 3]
-        time.sleep(self.rng.uniform(0.2, 0.9) * self.seconds)
+        self._wait(folder, process)
         sent = time.perf_counter()
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(number)
@@ -144,6 +148,20 @@ class Campaign:
         if ended.status not in expected or took > PROMPT:
             self.offences.append(f"{what}: exit status {ended.status} after {took:.1f} s: {ended.err[-300:]}")
         return True
+
+    def _wait(self, folder: Path, process: Forked) -> None:
+        """Until a random moment: in one run of four before its first cells may be there, else soon after them.
+
+        A sweep is ended some ten times before it gets through.
+        """
+        if self.rng.randrange(4) == 0:
+            time.sleep(self.rng.uniform(0.0, 0.3) * self.seconds)
+            return
+        before = _size(folder)
+        until = time.monotonic() + 3 * self.seconds
+        while _size(folder) == before and process.runs() and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(self.rng.uniform(0.0, 0.15) * self.seconds)
 
     def _damage(self, folder: Path, damaged: Counter[str]) -> None:
         """Cut or overwrite a file of cells, or what is at the end of a journal."""

@@ -48,14 +48,21 @@ def temperature_into_range(clean: jax.Array) -> jax.Array:
 
 
 def cross_entropy(outputs: jax.Array, label: jax.Array, temperature: jax.Array | float = 1.0) -> jax.Array:
-    """−max(T, 1) log softmax(f/T)_c; for one output max(T, 1) log(1 + exp(−c f/T)).
-
-    A small T as a factor would meet small weights on the way back, and their product is beyond float32.
-    """
+    """−w(T) log softmax(f/T)_c, see :func:`weight`; for one output w(T) log(1 + exp(−c f/T))."""
     outputs = outputs / temperature
     if len(outputs) == 1:
-        return jnp.maximum(temperature, 1) * jax.nn.softplus(-label * outputs[0])
-    return -jnp.maximum(temperature, 1) * classes.output_of(jax.nn.log_softmax(outputs, axis=0), label)
+        return weight(temperature) * jax.nn.softplus(-label * outputs[0])
+    return -weight(temperature) * classes.output_of(jax.nn.log_softmax(outputs, axis=0), label)
+
+
+def weight(temperature: jax.Array | float) -> jax.Array:
+    """w(T): the power of two from T/2 to T; 1 below 1.
+
+    The derivative by large outputs, (p − e)/T, could else vanish before it meets their weights; a small T as a factor
+    would meet small weights, and their product is beyond float32. A power of two leaves all digits, so that a search
+    goes the same way on a network and on its multiple by one.
+    """
+    return jnp.maximum(unit(jnp.asarray(temperature), ()), 1)
 
 
 def dlr(outputs: jax.Array, label: jax.Array, clean_margin: jax.Array) -> jax.Array:

@@ -181,8 +181,7 @@ class KlGradient(_Climbed):
 
         def divergence(outputs: jax.Array) -> jax.Array:
             each = jnp.exp(clean) * (clean - _log_probabilities(outputs / temperature))
-            # Else the derivative by large outputs, (p' − p)/T, could vanish before it meets their weights.
-            return jnp.maximum(temperature, 1) * jnp.sum(each, axis=0)
+            return objectives.weight(temperature) * jnp.sum(each, axis=0)
 
         def track(best: Candidate, seen: Evaluation) -> Candidate:
             return best.or_larger(seen.x, length("l1", ball.moving(seen.gradient)))
