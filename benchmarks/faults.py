@@ -64,6 +64,9 @@ MOMENTS = 35
 PROMPT = 10.0
 """Seconds from a signal to the end, on a machine that does other things too: half a second is what it should take."""
 
+HANGS = 600.0
+"""Seconds after which a run is taken to hang."""
+
 Outcome = tuple[str, str]
 """How a case ended, in a few words, and what was wrong with that; empty if nothing was."""
 
@@ -122,14 +125,19 @@ class Forked:
         """Whether it has not ended; it can still be asked how it did."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
-    def ended(self) -> Ended:
+    def ended(self, within: float = HANGS) -> Ended:
+        until = time.monotonic() + within
+        while (hangs := self.runs()) and time.monotonic() < until:
+            time.sleep(0.02)
+        if hangs:
+            self.send_signal(signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         texts = []
         for stream in self._streams:
             stream.seek(0)
             texts.append(stream.read())
             stream.close()
-        return Ended(status, *texts)
+        return Ended(-1, texts[0], f"it hangs, after {within:.0f} s: {texts[1]}") if hangs else Ended(status, *texts)
 
 
 class Started:

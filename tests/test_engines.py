@@ -4,8 +4,10 @@ import dataclasses
 import importlib.util
 import os
 import signal
+import subprocess
 import sys
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -373,6 +375,38 @@ def test_a_cluster_of_two_processes(client, wanted, in_process, tmp_path):
         networks.extend(wanted, kill)
     assert killed
     assert numbers(networks) == numbers(in_process)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_scheduler_that_is_lost_while_cells_are_handed_out(wanted, monkeypatch, tmp_path):
+    """A client that seeks its scheduler takes tasks, and gives up without a word of them."""
+    distributed = pytest.importorskip("distributed")
+    where = tmp_path / "scheduler.json"
+    processes = [
+        subprocess.Popen([sys.executable, "-m", f"distributed.cli.{name}", "--scheduler-file", str(where), *more],
+                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for name, *more in (("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"),
+                            ("dask_worker", "--no-nanny", "--nthreads", "1", "--no-dashboard"))
+    ]  # fmt: skip
+    try:
+        with distributed.Client(scheduler_file=str(where), timeout="30s", set_as_default=False) as client:
+            engine = engine_of(client)
+            client._timeout = 2.0  # seconds for which it seeks
+            request = {cell: Request(cell, demand) for cell, demand in wanted.items()}
+            crew = engine.crew(request, CellWork(DATA, KEY, POINTS), lambda cell: True)
+            processes[0].kill()
+            while client.status == "running":
+                time.sleep(0.01)
+            with pytest.raises(InputError, match="the dask scheduler was lost; another run goes on"), crew:
+                crew.next(None)
+            # The planted fault: nobody looks whether there still is a client.
+            monkeypatch.setattr(type(crew), "_is_lost", lambda self: False)
+            with pytest.raises(Empty):
+                crew._next_ended(2.5)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def _listening() -> list[tuple[str, int]]:

@@ -44,7 +44,7 @@ OF_A_WORKER = 2**29
 """Bytes that a worker holds before it has run anything, about."""
 
 _LOOK_AGAIN = 1.0
-"""Seconds after which it is asked again how many workers there are."""
+"""Seconds after which it is asked again how many workers there are, and whether there is a scheduler."""
 
 
 class DaskEngine:
@@ -110,22 +110,43 @@ class DaskCrew(BucketCrew):
 
     def _hand_out(self, number: int, requests: Sequence[Request], content: bytes) -> None:
         needed = max(bytes_of(one, self._d, self._points) for one in requests) if self._memory else 0
-        with _no_word_of_large_graphs():
-            future = self._client.submit(
-                run_bucket, self._settings, self._name, self._shared, content,
-                pure=False,
-                # What no worker has room for gets one for itself, and says there how much it needs.
-                resources={MEMORY: min(needed, self._memory)} if needed else None,
-            )  # fmt: skip
+        try:
+            with _no_word_of_large_graphs():
+                future = self._client.submit(
+                    run_bucket, self._settings, self._name, self._shared, content,
+                    pure=False,
+                    # What no worker has room for gets one for itself, and says there how much it needs.
+                    resources={MEMORY: min(needed, self._memory)} if needed else None,
+                )  # fmt: skip
+        except Exception:
+            if self._is_lost():
+                raise _lost() from None
+            raise
         self._futures[number] = future
         future.add_done_callback(lambda _: self._ended.put(number))
 
     def _wait(self, timeout: float | None) -> tuple[int, Sent | Lost]:
-        number = self._ended.get(timeout=timeout)
+        number = self._next_ended(timeout)
         future = self._futures.pop(number, None)
         if future is None or (self._stopped and future.status != "finished"):
             raise Empty
         return number, self._result(future)
+
+    def _next_ended(self, timeout: float | None) -> int:
+        until = float("inf") if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                return self._ended.get(timeout=max(0.0, min(_LOOK_AGAIN, until - time.monotonic())))
+            except Empty:
+                # Of tasks that it was asked for while it sought its scheduler, a client that gives up says nothing.
+                if self._is_lost():
+                    raise _lost() from None
+                if time.monotonic() >= until:
+                    raise
+
+    def _is_lost(self) -> bool:
+        """Whether nothing that was handed out will ever end."""
+        return self._client.status in ("closing", "closed") or self._shared.cancelled()
 
     def _result(self, future: Future) -> Sent | Lost:
         from distributed import CancelledError, KilledWorker
@@ -137,7 +158,7 @@ class DaskCrew(BucketCrew):
         except KilledWorker as error:
             return one_line(str(error), 300)
         except (CancelledError, CommClosedError, TimeoutError):
-            raise InputError("the dask scheduler was lost; another run goes on from what is stored") from None
+            raise _lost() from None
         except Exception as error:
             sentence = one_line(f"{type(error).__name__}: {error}", 300)
             raise InputError(f"workers of the dask cluster can't run cells: {sentence}") from error
@@ -146,6 +167,10 @@ class DaskCrew(BucketCrew):
         going = [one for one in self._futures.values() if not one.done()]
         with contextlib.suppress(Exception):  # there may be no scheduler any more
             self._client.cancel(going)
+
+
+def _lost() -> InputError:
+    return InputError("the dask scheduler was lost; another run goes on from what is stored")
 
 
 def _workers_of(client: Client) -> list[dict[str, Any]]:
