@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import ntkrobust as ntr
-from ntkrobust.bounds.claims import AtLeast, AtMost, Claim, Reading
-from ntkrobust.studies import early, pilot
+from ntkrobust.bounds.claims import AtLeast, AtMost, Claim, Quantity, Reading
+from ntkrobust.bounds.papers.catalogue import load
+from ntkrobust.studies import early, pilot, predictions
+from ntkrobust.studies.cells import Cell
+from ntkrobust.studies.records import Demand
+from ntkrobust.studies.running import in_turn
 
 PLAIN = Claim(
     "own/plain", "", AtMost(lambda exact_law: 1.5 * exact_law), "perturbation_stability",
@@ -75,3 +80,50 @@ def test_untrained_networks_are_judged_before_any_pilot(monkeypatch: pytest.Monk
     monkeypatch.setattr("ntkrobust.workflows.verify.settled", settling)
     ntr.verify([PLAIN, trained], seeds=8, points=8, reached=lambda claim, label: told.append(claim))
     assert seen_by_the_pilot == [["own/plain"]]
+
+
+def test_closed_forms_of_ours_are_left_until_untrained_networks_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+    computed = predictions.InfiniteWidth._computed
+
+    def counted(self: Any, measure: str, cell: Any) -> float:
+        happened.append("a closed form")
+        return computed(self, measure, cell)
+
+    monkeypatch.setattr(predictions.InfiniteWidth, "_computed", counted)
+    ours = load("zhu2022/depth-he/infinite@converged")
+    ours = dataclasses.replace(ours, grid={**ours.grid, "n": (16,)})
+    own = dataclasses.replace(
+        ours, id="own/infinite", measure=Quantity("infinite_stability", lambda infinite_width: infinite_width)
+    )
+
+    def run(*claims: Claim) -> list[str]:
+        happened.clear()
+        verdicts = ntr.verify([PLAIN, *claims], seeds=2, points=8, progress=lambda *_: happened.append("networks"))
+        assert verdicts[1].label == "refuted"
+        return happened.copy()
+
+    found = run(ours)
+    assert found.index("networks") < found.index("a closed form")
+    # What users state is evaluated before anything is run, so that a mistake in it costs no time.
+    found = run(own)
+    assert found.index("networks") > found.index("a closed form")
+    wrong = dataclasses.replace(own, measure=Quantity("infinite_stability", lambda infinite_width: -infinite_width))
+    with pytest.raises(ntr.InputError, match="its quantity"):
+        run(wrong)
+    assert "networks" not in happened
+
+
+def test_long_cells_are_begun_between_quick_ones() -> None:
+    def cell(width: int, time: str = "equal scaled time") -> Cell:
+        return Cell(ntr.MLP(depth=3, width=width), 8, time, 1.0, 100)
+
+    trained = [cell(width) for width in (8, 16, 24, 32, 48, 64, 96, 128)]
+    untrained = [cell(256, "initialization"), cell(512, "initialization")]
+    demands = {one: Demand({}, 4) for one in [*reversed(trained), *reversed(untrained)]}
+    order = in_turn(demands, 16, 8)
+    assert order[:2] == untrained
+    assert [one.net.width for one in order[2:]] == [8, 16, 24, 128, 32, 48, 64, 96]
+    demands[trained[4]] = Demand({}, 4000)  # long is what has many networks, too
+    assert [one.net.width for one in in_turn(demands, 16, 8)[2:]] == [8, 16, 24, 48, 32, 64, 96, 128]
+    assert in_turn({}, 16, 8) == []

@@ -33,7 +33,8 @@ def out_of_reach(
         cells = {cell for study in of for cell in (may_be(study)[:: max(1, len(may_be(study)) - 1)]
                                                    if ends_only else may_be(study))}  # fmt: skip
         demands = {
-            cell: dataclasses.replace(demand, networks=min(demand.networks, PILOT))
+            # in the programs that the others will run in
+            cell: dataclasses.replace(demand, networks=min(demand.networks, PILOT), room=demand.networks)
             for cell, demand in demands_of(studies, {one.claim.id: seeds[one.claim.id] for one in of}).items()
             if cell in cells
         }

@@ -27,7 +27,7 @@ from ntkrobust.studies.formulas import Known
 from ntkrobust.studies.records import CellRecord
 from ntkrobust.studies.running import Networks, Progress
 from ntkrobust.studies.store.store import CellStore
-from ntkrobust.studies.study import Study, samples_of, study_of
+from ntkrobust.studies.study import Leave, Study, samples_of, study_of, takes_long
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,14 +133,14 @@ def examine(
         InputError: a claim names an unknown measure, one that needs what isn't there, or networks that don't exist;
             raised before anything is run.
     """
-    prepared = [Prepared(part, key) for part in parts]
+    # Closed forms take longer than all untrained networks, whose verdicts do not wait for them.
+    prepared = [Prepared(part, key, leave=takes_long) for part in parts]
     early = None
     if reached is not None and len(looks.sizes) == 1:
         early = Early(sum(len(one.measured) for one in prepared), looks.sizes[0], reached)
     for one in prepared:
         one.draw_untrained(looks.sizes[0], progress if early is None else early.telling(one.untrained(), progress))
-    if settle is not None:
-        prepared = [one.with_claims(settle(one.part)) for one in prepared]
+    prepared = [one.with_claims(one.part.claims if settle is None else settle(one.part)) for one in prepared]
     for one in prepared:
         one.begin(progress)
     places = [(one, study) for one in prepared for study in one.measured]
@@ -166,10 +166,16 @@ def examine(
 class Prepared:
     """A part with its studies, checked, and its networks."""
 
-    def __init__(self, part: Part, key: jax.Array, networks: Networks | None = None) -> None:
-        """Of this part, with networks of this key, or with those that there are."""
+    def __init__(
+        self,
+        part: Part,
+        key: jax.Array,
+        networks: Networks | None = None,
+        leave: Leave = lambda claim, formula: False,
+    ) -> None:
+        """Of this part, with networks of this key, or those that there are; some formulas may be left for later."""
         self.part, self.known, self.key = part, part.known, key
-        self.studies = [study_of(claim, self.known) for claim in part.claims]
+        self.studies = [study_of(claim, self.known, leave) for claim in part.claims]
         self.measures = [
             (name, one)
             for study in self.studies

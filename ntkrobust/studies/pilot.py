@@ -111,9 +111,9 @@ def was_tried(ends: Study, records: Mapping[Cell, CellRecord]) -> bool:
 
 
 class _Search:
-    """For the value at which to read a claim: the longest time, or the first loss in the order of preference, that serves.
+    """For the value at which to read a claim: the longest time that serves, or the first loss in the order given.
 
-    Tried first is what is wanted most. Mostly it serves, and then nothing else is trained.
+    Where what is wanted most serves, nothing else is trained.
     """
 
     def __init__(self, claim: Claim) -> None:

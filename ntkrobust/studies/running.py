@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -16,13 +17,37 @@ from ntkrobust.errors import InputError, one_line
 from ntkrobust.studies.cell_work import CellWork, Request
 from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.engines.crew import Crew, Engine, Failure, Outcome, ThreadCrew, threads
-from ntkrobust.studies.progress import Estimate, Told
+from ntkrobust.studies.progress import Estimate, Told, work_of
 from ntkrobust.studies.records import CellRecord, Demand, nothing
 from ntkrobust.studies.store.store import CellStore
 
 Progress = Callable[[str, int, int], None]
 """Called after each cell with its description (a :class:`~ntkrobust.studies.progress.Told`), how many are done, and the
 number of cells."""
+
+
+LONG_AFTER = 3
+"""Quick cells that are begun for each long one."""
+
+
+def in_turn(demands: Mapping[Cell, Demand], d: int, points: int) -> list[Cell]:
+    """The order in which cells are begun.
+
+    What is quick comes first, so that a mistake shows early. But where networks are trained, long cells are begun
+    between the quick ones: left to the end, the longest would run alone, on a machine with more cores than it can use.
+    """
+    cells = sorted(demands, key=lambda one: (one.time != "initialization", one.net.count_parameters(d)))
+    trained = [place for place, cell in enumerate(cells) if cell.time != "initialization"]
+    work = {place: demands[cells[place]].networks * work_of(cells[place], d, points) for place in trained}
+    order = list(range(len(cells) - len(trained)))
+    begun = set(order)  # places: to hash a network takes longer
+    turns = (iter(trained), LONG_AFTER), (iter(sorted(trained, key=lambda place: -work[place])), 1)
+    while len(order) < len(cells):
+        for source, count in turns:
+            some = list(itertools.islice((place for place in source if place not in begun), count))
+            order += some
+            begun.update(some)
+    return [cells[place] for place in order]
 
 
 class Networks:
@@ -87,9 +112,8 @@ class Networks:
 
     def _run_all(self, missing: Mapping[Cell, Demand], progress: Progress, until: float) -> None:
         """Run cells side by side and keep what they give."""
-        # What is quick comes first, so that a mistake shows early.
         d = self._work.data.d
-        order = sorted(missing, key=lambda one: (one.time != "initialization", one.net.count_parameters(d)))
+        order = in_turn(missing, d, self._work.points)
         failed: list[Failure] = []
         wanted = {cell: missing[cell].networks - len(self.records[cell].seeds) for cell in order}
         with self._crew({cell: missing[cell] for cell in order}, until) as crew:

@@ -36,7 +36,6 @@ from ntkrobust.errors import InputError
 from ntkrobust.files.atomic import reserved
 from ntkrobust.reports.several import SEVERAL_NAMES, folders, store_several
 from ntkrobust.reports.stored import NAMES
-from ntkrobust.reports.storing import store
 from ntkrobust.runtime.seeds import check_key
 from ntkrobust.studies.engines.choosing import engine_of
 from ntkrobust.studies.engines.crew import Engine
@@ -238,6 +237,8 @@ def write(verdicts: Verdicts, folder: Path) -> None:
     Raises:
         NotWrittenError: they can't be written.
     """
+    from ntkrobust.reports.storing import store  # with all that draws: a second that no network waits for
+
     verdicts.document = store(verdicts.document, verdicts.evidence, folder)
 
 
