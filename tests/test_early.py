@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 
 import ntkrobust as ntr
+from ntkrobust import data as datasets
 from ntkrobust.bounds.claims import AtLeast, AtMost, Claim, Quantity, Reading
 from ntkrobust.bounds.papers.catalogue import load
 from ntkrobust.studies import early, pilot, predictions
 from ntkrobust.studies.cells import Cell
+from ntkrobust.studies.demands import out_of_reach
+from ntkrobust.studies.formulas import Known
 from ntkrobust.studies.records import Demand
 from ntkrobust.studies.running import in_turn
+from ntkrobust.studies.study import study_of
 
 PLAIN = Claim(
     "own/plain", "", AtMost(lambda exact_law: 1.5 * exact_law), "perturbation_stability",
@@ -127,3 +131,18 @@ def test_long_cells_are_begun_between_quick_ones() -> None:
     demands[trained[4]] = Demand({}, 4000)  # long is what has many networks, too
     assert [one.net.width for one in in_turn(demands, 16, 8)[2:]] == [8, 16, 24, 48, 32, 64, 96, 128]
     assert in_turn({}, 16, 8) == []
+
+
+def test_first_networks_run_in_the_programs_of_the_others() -> None:
+    claim = Claim(
+        "own/loss", "", AtMost(lambda exact_law: exact_law), "perturbation_stability",
+        {"initialization": ("he",), "depth": (2,), "width": (8, 16, 32)}, Reading("equal loss", 0.5), draws=3,
+    )  # fmt: skip
+    study = study_of(claim, Known.of(datasets.load("digits"), 8))
+    asked: list[dict[Cell, Demand]] = []
+    networks: Any = SimpleNamespace(records={}, extend=lambda demands, progress: asked.append(demands))
+    assert not out_of_reach([study], {claim.id: 16}, networks, lambda *_: None)
+    (ends, rest) = asked
+    assert [cell.net.width for cell in ends] == [8, 32]
+    assert {(one.networks, one.room) for one in ends.values()} == {(4, 48)}
+    assert not rest
