@@ -224,22 +224,60 @@ class Trend:
 
 
 def IncreasesIn(axis: str, margin: float = 0.05, flat: float | None = None) -> Trend:
-    """E[measure] increases along ``axis``."""
+    """E[measure] increases along ``axis``.
+
+    Args:
+        axis: the grid axis: ``width``, ``depth`` or another one that is numeric.
+        margin: see :class:`~ntkrobust.bounds.claims.relations.Trend`.
+        flat: the same.
+
+    Raises:
+        InputError: a margin that is not between 0 and 1.
+    """
     return Trend(axis, +1, margin, flat)
 
 
 def DecreasesIn(axis: str, margin: float = 0.05, flat: float | None = None) -> Trend:
-    """E[measure] decreases along ``axis``."""
+    """E[measure] decreases along ``axis``.
+
+    Args:
+        axis: the grid axis: ``width``, ``depth`` or another one that is numeric.
+        margin: see :class:`~ntkrobust.bounds.claims.relations.Trend`.
+        flat: the same.
+
+    Raises:
+        InputError: a margin that is not between 0 and 1.
+    """
     return Trend(axis, -1, margin, flat)
 
 
 def RisesThenFalls(axis: str, margin: float = 0.05, at: Stated | None = None, flat: float | None = None) -> Turns:
-    """E[measure] rises along ``axis`` to a turning point, and falls from there."""
+    """E[measure] rises along ``axis`` to a turning point, and falls from there.
+
+    Args:
+        axis: a numeric grid axis.
+        margin: see :class:`~ntkrobust.bounds.claims.relations.Turns`.
+        at: the same.
+        flat: the same.
+
+    Raises:
+        InputError: a margin that is not between 0 and 1, or a turning point that is no formula.
+    """
     return Turns(axis, +1, margin, at, flat)
 
 
 def FallsThenRises(axis: str, margin: float = 0.05, at: Stated | None = None, flat: float | None = None) -> Turns:
-    """E[measure] falls along ``axis`` to a turning point, and rises from there."""
+    """E[measure] falls along ``axis`` to a turning point, and rises from there.
+
+    Args:
+        axis: a numeric grid axis.
+        margin: see :class:`~ntkrobust.bounds.claims.relations.Turns`.
+        at: the same.
+        flat: the same.
+
+    Raises:
+        InputError: a margin that is not between 0 and 1, or a turning point that is no formula.
+    """
     return Turns(axis, -1, margin, at, flat)
 
 

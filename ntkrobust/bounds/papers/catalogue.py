@@ -70,12 +70,21 @@ OVERVIEW = (
 
 
 def default_claims(preset: str = "quick", facts: Facts | None = None) -> tuple[Claim, ...]:
-    """The :data:`OVERVIEW`: what is judged where nothing is named."""
+    """The :data:`OVERVIEW`: what is judged where nothing is named.
+
+    Args:
+        preset: ``quick``, ``standard`` or ``paper``: sizes of grids.
+        facts: of the data on which they are to be judged, from which grids follow; those of the digits, if None.
+    """
     return select(OVERVIEW, preset, facts=facts)
 
 
 def load(claim_id: str, preset: str = "quick") -> Claim:
     """One statement by its id; without ``@reading``, in the first of its readings.
+
+    Args:
+        claim_id: ``paper/statement/kind@reading``, as ``ntkrobust claims`` lists them.
+        preset: ``quick``, ``standard`` or ``paper``: sizes of grids.
 
     Raises:
         InputError: there is no such statement.
