@@ -242,8 +242,9 @@ def cluster_at(address: str) -> Iterator[Client]:
         client = Client(address, set_as_default=False, timeout=FOR_A_SCHEDULER)
     except (OSError, TimeoutError, ValueError, TypeError) as error:
         raise InputError(f"no dask scheduler answers at {printable(address)}: {one_line(str(error), 200)}") from None
-    # What is lost is said in a sentence, and dask would write tracebacks of it.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    # What is lost is said in a sentence, and dask would write tracebacks of it; its client has a level of its own.
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with client:
         yield client
 
