@@ -19,7 +19,6 @@ from ntkrobust.cli import run
 from ntkrobust.data import Dataset, load
 from ntkrobust.errors import InputError
 from ntkrobust.studies import timed
-from ntkrobust.studies.costs import _line
 from ntkrobust.studies.formulas import Known
 from ntkrobust.studies.pilot import pilot_networks
 from ntkrobust.studies.prospects import UNTRAINED, Prospect, prospect_of
@@ -43,14 +42,6 @@ DEAR = Claim(
 @pytest.fixture(scope="module")
 def data() -> Dataset:
     return load("digits")
-
-
-def test_what_a_call_costs_is_a_line_through_its_calls() -> None:
-    each, call = _line([(3.0 + 0.25 * 8, 8), (3.0 + 0.25 * 64, 64)])
-    assert math.isclose(each, 0.25)
-    assert math.isclose(call, 3.0)
-    # one size alone says nothing of the call
-    assert _line([(6.0, 3), (6.0, 3)]) == (2.0, 0.0)
 
 
 def _piloted(change: float, cv: float, data: Dataset) -> Prospect:

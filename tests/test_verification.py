@@ -216,9 +216,12 @@ def test_looks_add_networks_only_to_what_is_open(tmp_path: Path) -> None:
     )
     assert [one.label for one in found] == [one.label for one in fixed] == ["refuted", "inconclusive"]
     assert [one.seeds for one in found] == [12, 36 * 64]
-    # Untrained networks come first, and only they in the second look.
-    untrained = [(k + 1, 4) for k in range(4)]
-    assert progress == [*untrained, *((k + 1, 3) for k in range(3)), *untrained, *untrained]
+    # All cells of the first look are counted from its start; a further look adds those of the claim that is open.
+    assert progress == [
+        *((k, 7) for k in range(8)),
+        *((k, 11) for k in range(8, 12)),
+        *((k, 15) for k in range(12, 16)),
+    ]
     networks = found.document["values"]["networks"]
     assert networks["used"] == {"drawn": 3 * 12 + 4 * 36 * 64, "trained": 3 * 12}
     assert networks["planned"] == {"drawn": 3 * 36 + 4 * 36 * 64, "trained": 3 * 36}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
@@ -14,6 +15,15 @@ from jax.stages import Compiled
 KEPT_EXECUTABLES = 384
 """Executables kept at most; a program has one on each stream that it has run on. Each lies in some 70 mappings of
 memory, and Linux allows a process 65 530: with a thousand it would die in the compiler."""
+
+
+_COMPILING = threading.local()
+
+
+def seconds_compiling() -> float:
+    """Seconds that this thread has compiled programs so far, or waited for others to."""
+    seconds: float = getattr(_COMPILING, "seconds", 0.0)
+    return seconds
 
 
 class Copied(abc.ABC):
@@ -45,6 +55,13 @@ class Programs:
 
     def find(self, signature: Hashable, compiled: Callable[[], Program]) -> Program:
         """The program of this signature; the first thread that asks compiles it, while others wait only for it."""
+        began = time.monotonic()
+        try:
+            return self._found(signature, compiled)
+        finally:
+            _COMPILING.seconds = seconds_compiling() + time.monotonic() - began
+
+    def _found(self, signature: Hashable, compiled: Callable[[], Program]) -> Program:
         with self._changing:
             is_new = signature not in self._programs
             program = self._programs.setdefault(signature, Future())

@@ -17,6 +17,7 @@ from ntkrobust.bounds.verdicts import Examined, SequentialDecision, Verdict
 from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError
 from ntkrobust.finite.measures.base import Measure
+from ntkrobust.studies.ahead import CLOSED_FORM, ENDING, Job
 from ntkrobust.studies.arithmetic import decide_arithmetic
 from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.claim_measures import check_names, measure_of_claim
@@ -24,10 +25,11 @@ from ntkrobust.studies.demands import cells_left, demands_of, out_of_reach
 from ntkrobust.studies.early import Early, Reached, Waiting
 from ntkrobust.studies.engines.crew import Engine
 from ntkrobust.studies.formulas import Known
+from ntkrobust.studies.pilot import expected_pilot
 from ntkrobust.studies.records import CellRecord
 from ntkrobust.studies.running import Networks, Progress
 from ntkrobust.studies.store.store import CellStore
-from ntkrobust.studies.study import Leave, Study, samples_of, study_of, takes_long
+from ntkrobust.studies.study import Formula, Leave, Study, samples_of, study_of, takes_long
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,12 +86,14 @@ class Part:
         known: what their formulas are evaluated with; the data set and its test points among it.
         store: of what cells gave; what it has is not run again.
         engine: what runs them; this process without one.
+        job: that its networks belong to.
     """
 
     claims: Sequence[Claim]
     known: Known
     store: CellStore | None = None
     engine: Engine | None = None
+    job: Job = dataclasses.field(default_factory=Job)
 
     @property
     def data(self) -> Dataset:
@@ -133,15 +137,25 @@ def examine(
         InputError: a claim names an unknown measure, one that needs what isn't there, or networks that don't exist;
             raised before anything is run.
     """
+    job = Job(ENDING * sum(len(part.claims) for part in parts))
     # Closed forms take longer than all untrained networks, whose verdicts do not wait for them.
-    prepared = [Prepared(part, key, leave=takes_long) for part in parts]
+    prepared = [Prepared(dataclasses.replace(part, job=job), key, leave=takes_long) for part in parts]
+    for one in prepared:
+        one.expect(looks.sizes[0])
+        if settle is not None:
+            job.pool(one.part.data, one.part.points, is_rough=True).expect(expected_pilot(one.studies, looks.sizes[-1]))
+    job.aside = CLOSED_FORM * sum(one.left for one in prepared)
+    if job.total:
+        progress(job.told("the first cells", 0), 0, job.total)
     early = None
     if reached is not None and len(looks.sizes) == 1:
         early = Early(sum(len(one.measured) for one in prepared), looks.sizes[0], reached)
     for one in prepared:
         one.draw_untrained(looks.sizes[0], progress if early is None else early.telling(one.untrained(), progress))
     prepared = [one.with_claims(one.part.claims if settle is None else settle(one.part)) for one in prepared]
+    job.aside = 0.0
     for one in prepared:
+        one.expect(looks.sizes[0])
         one.begin(progress)
     places = [(one, study) for one in prepared for study in one.measured]
     decision = SequentialDecision(len(places), looks, max((part.points for part in parts), default=1))
@@ -164,7 +178,7 @@ def examine(
 
 
 class Prepared:
-    """A part with its studies, checked, and its networks."""
+    """A part with its studies, checked, and its networks; ``left`` is the number of cells with formulas for later."""
 
     def __init__(
         self,
@@ -175,7 +189,15 @@ class Prepared:
     ) -> None:
         """Of this part, with networks of this key, or those that there are; some formulas may be left for later."""
         self.part, self.known, self.key = part, part.known, key
-        self.studies = [study_of(claim, self.known, leave) for claim in part.claims]
+        put_off: set[str] = set()
+
+        def noted(claim: Claim, formula: Formula) -> bool:
+            if is_left := leave(claim, formula):
+                put_off.add(claim.id)
+            return is_left
+
+        self.studies = [study_of(claim, self.known, noted) for claim in part.claims]
+        self.left = sum(len(study.cells) for study in self.studies if study.claim.id in put_off)
         self.measures = [
             (name, one)
             for study in self.studies
@@ -183,7 +205,7 @@ class Prepared:
             for name, one in study.measures_in(cell).items()
         ]
         check_names([one for _, one in self.measures])
-        self.networks = networks or Networks(part.data, key, part.points, part.store, part.engine)
+        self.networks = networks or Networks(part.data, key, part.points, part.store, part.engine, job=part.job)
         self.measured = [study for study in self.studies if not isinstance(study.claim.measure, Quantity)]
 
     def with_claims(self, claims: Sequence[Claim]) -> Prepared:
@@ -210,6 +232,10 @@ class Prepared:
         with contextlib.suppress(*[InputError] if len(untrained) < len(demands) else []):
             self.networks.extend(untrained, progress)
 
+    def expect(self, seeds: int) -> None:
+        """Tell the job of all networks that there are to be."""
+        self.networks.expect(demands_of(self.studies, {study.claim.id: seeds for study in self.measured}))
+
     def begin(self, progress: Progress) -> None:
         """Record every cell, also those of formulas, without networks."""
         self.networks.extend(demands_of(self.studies, {}), progress)
@@ -225,7 +251,9 @@ class Prepared:
             and cells_left(study, unusable)
             and not any(records[cell].failure for _, cell in study.cells)
         }
-        self.networks.extend(demands_of(self.studies, wanted, unusable), progress, until)
+        demands = demands_of(self.studies, wanted, unusable)
+        self.networks.expect(demands)
+        self.networks.extend(demands, progress, until)
 
     def sample(self, study: Study, count: int) -> Examined:
         """What the networks say for a claim."""

@@ -17,6 +17,7 @@ from ntkrobust.bounds.claims.claim import Claim
 from ntkrobust.bounds.claims.reading import FLOW_TIMES
 from ntkrobust.bounds.verdicts import CellSample, axes_of
 from ntkrobust.data import Dataset
+from ntkrobust.studies.ahead import Job
 from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.demands import demands_of
 from ntkrobust.studies.formulas import Known
@@ -35,17 +36,19 @@ KEY = 2**32 - 3
 """What the key of a run is folded with for its pilot."""
 
 
-def pilot_networks(data: Dataset, key: jax.Array, points: int) -> Networks:
+def pilot_networks(data: Dataset, key: jax.Array, points: int, job: Job | None = None) -> Networks:
     """The networks of the pilot of a run on these data, with this key."""
-    return Networks(data, jax.random.fold_in(key, KEY), points, rough=True)
+    return Networks(data, jax.random.fold_in(key, KEY), points, rough=True, job=job)
 
 
 @contextlib.contextmanager
-def stored_pilot(data: Dataset, key: jax.Array, points: int, store: CellStore | None, seeds: int) -> Iterator[Networks]:
+def stored_pilot(
+    data: Dataset, key: jax.Array, points: int, store: CellStore | None, seeds: int, job: Job | None = None
+) -> Iterator[Networks]:
     """The same, kept beside the store of the run, if it has one, which gives so many ``seeds`` to each trained cell."""
     own = jax.random.fold_in(key, KEY)
     with contextlib.nullcontext() if store is None else store.of_pilot(own, seeds) as kept:
-        yield Networks(data, own, points, kept, rough=True)
+        yield Networks(data, own, points, kept, rough=True, job=job)
 
 
 def settled(
@@ -82,6 +85,23 @@ def settled(
             samples = samples_of(undrawn(study), drawn.records, NETWORKS, known)
             waiting[index].found(in_the_way(samples))
     return [searches[index].settled() if index in searches else claim for index, claim in enumerate(claims)]
+
+
+def expected_pilot(studies: Sequence[Study], seeds: int) -> dict[Cell, Demand]:
+    """What a pilot is going to ask of cells, about: mostly what is tried first serves.
+
+    Args:
+        studies: the claims on their grids.
+        seeds: networks that the run is going to train in each cell.
+    """
+    tried = [study for study in studies if study.claim.alternatives]
+    demands: dict[Cell, Demand] = {}
+    for study in map(of_ends, tried):
+        first = _Search(study.claim).left[0]
+        for cell, one in demands_of([study], {study.claim.id: seeds}).items():
+            wanted = dataclasses.replace(one, networks=NETWORKS if one.networks else 0, room=one.networks)
+            demands[dataclasses.replace(cell, value=first)] = wanted
+    return demands
 
 
 def demands_of_pilot(ends: Sequence[Study], seeds: int, drawn: Networks) -> dict[Cell, Demand]:

@@ -22,7 +22,6 @@ from ntkrobust.bounds.verdicts.labelling import enough_cells, says_nothing
 from ntkrobust.bounds.verdicts.stating import facets_along
 from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.control import in_proportion
-from ntkrobust.studies.costs import Costs
 from ntkrobust.studies.demands import demands_of
 from ntkrobust.studies.formulas import Known
 from ntkrobust.studies.pilot import UNTRAINED, demands_of_pilot, in_the_way, of_ends, undrawn, was_tried
@@ -65,9 +64,7 @@ class Prospect:
         return f"{self.reason}{took}"
 
 
-def run_pilot(
-    study: Study, networks: Networks, costs: Costs, seeds: int, progress: Progress, seconds: float, until: float
-) -> None:
+def run_pilot(study: Study, networks: Networks, seeds: int, progress: Progress, seconds: float, until: float) -> None:
     """Draw the networks that a prospect is seen on: those of the ends of the grid.
 
     None are drawn where they would take longer than there is time, as far as that is known.
@@ -75,19 +72,17 @@ def run_pilot(
     Args:
         study: the claim on its grid.
         networks: of the pilot.
-        costs: where is noted what they take.
         seeds: networks per trained cell that the programs are to serve.
         progress, until: as of :meth:`~ntkrobust.studies.running.Networks.extend`.
         seconds: that there are.
     """
     demands = demands_of_pilot([of_ends(study)], seeds, networks)
-    if costs.seconds(demands, networks) > seconds:
+    if networks.seconds(demands) > seconds:
         return
     # A call that compiles, one of few networks, one of many.
     for share in (16, 4, 1):
-        with costs.watched(networks, pilot=True):
-            part = {cell: dataclasses.replace(one, networks=one.networks // share) for cell, one in demands.items()}
-            networks.extend(part, progress, until)
+        part = {cell: dataclasses.replace(one, networks=one.networks // share) for cell, one in demands.items()}
+        networks.extend(part, progress, until)
 
 
 def prospect_of(study: Study, records: Mapping[Cell, CellRecord], known: Known, level: float) -> Prospect:
@@ -178,7 +173,7 @@ def _lognormal(log_mean: float, spread: float, draws: int, seed: int) -> np.ndar
 
 
 def spreads_of(
-    studies: Sequence[Study], drawn: Networks, known: Known, *, seeds: int, costs: Costs, progress: Progress
+    studies: Sequence[Study], drawn: Networks, known: Known, *, seeds: int, progress: Progress
 ) -> list[float | None]:
     """How much networks of a cell differ, seen on few of them: standard deviation over mean of each claim's measure.
 
@@ -187,7 +182,6 @@ def spreads_of(
         drawn: the networks of a pilot.
         known: what formulas are evaluated with.
         seeds: networks per trained cell to see it on.
-        costs: where is noted what they take.
         progress: called after each cell with its description, how many are done, and the number of cells.
 
     Returns:
@@ -199,8 +193,7 @@ def spreads_of(
         kept = [one for one in study.cells if one[1] not in study.excluded]
         ends.append(dataclasses.replace(study, cells=tuple(kept[index] for index in {0, len(kept) - 1} if kept)))
     for share in (1, seeds // 2, seeds):
-        with costs.watched(drawn, pilot=True):
-            drawn.extend(demands_of(ends, {study.claim.id: share for study in ends}), progress)
+        drawn.extend(demands_of(ends, {study.claim.id: share for study in ends}), progress)
     found: list[float | None] = []
     for study in ends:
         spreads = [0.0]

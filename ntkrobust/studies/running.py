@@ -7,23 +7,26 @@ import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from queue import Empty
 
 import jax
+import numpy as np
 
 from ntkrobust.data import Dataset
 from ntkrobust.errors import InputError, one_line
+from ntkrobust.runtime.programs import seconds_compiling
+from ntkrobust.studies.ahead import Job, Spent
+from ntkrobust.studies.cell_facts import work_of
 from ntkrobust.studies.cell_work import CellWork, Request
 from ntkrobust.studies.cells import Cell
 from ntkrobust.studies.engines.crew import Crew, Engine, Failure, Outcome, ThreadCrew, threads
-from ntkrobust.studies.progress import Estimate, Told, work_of
 from ntkrobust.studies.records import CellRecord, Demand, nothing
 from ntkrobust.studies.store.store import CellStore
 
 Progress = Callable[[str, int, int], None]
 """Called after each cell with its description (a :class:`~ntkrobust.studies.progress.Told`), how many are done, and the
-number of cells."""
+number of cells: of the whole job that it belongs to, as far as they are known."""
 
 
 LONG_AFTER = 3
@@ -65,15 +68,30 @@ class Networks:
         store: CellStore | None = None,
         engine: Engine | None = None,
         rough: bool = False,
+        job: Job | None = None,
     ) -> None:
         """Of this data set, with this key, measured on so many points.
 
         What is in ``store`` is not run again. What is run, an ``engine`` runs; without one, this process. Where
         ``rough``, gradient flow takes the largest steps and no second look at what they leave out: networks of a pilot,
-        which judge nothing.
+        which judge nothing. They belong to a ``job``; without one, to one of their own.
         """
         self.records: dict[Cell, CellRecord] = {}
         self._work, self._store, self._engine, self._rough = CellWork(data, key, points), store, engine, rough
+        self._job = job or Job()
+        self._pool = self._job.pool(data, points, is_rough=rough)
+        self._spent: dict[Cell, Spent] = {}
+
+    def expect(self, demands: Mapping[Cell, Demand]) -> None:
+        """Tell the job what is going to be asked for, in place of what was expected before."""
+        self._pool.expect(demands, self._drawn(demands))
+
+    def seconds(self, demands: Mapping[Cell, Demand]) -> float:
+        """By the clock, until cells have what is wanted of them, by what is known of this machine so far."""
+        return self._pool.seconds(demands, self._drawn(demands))
+
+    def _drawn(self, cells: Iterable[Cell]) -> dict[Cell, int]:
+        return {cell: len(self.records[cell].seeds) for cell in cells if cell in self.records}
 
     def extend(self, demands: Mapping[Cell, Demand], progress: Progress, until: float = math.inf) -> None:
         """Run what is missing. A cell has to be asked for the same measures each time.
@@ -116,16 +134,16 @@ class Networks:
         order = in_turn(missing, d, self._work.points)
         failed: list[Failure] = []
         wanted = {cell: missing[cell].networks - len(self.records[cell].seeds) for cell in order}
+        self._pool.begin({cell: missing[cell] for cell in order}, self._drawn(order))
         with self._crew({cell: missing[cell] for cell in order}, until) as crew:
-            estimate = Estimate(wanted, d, self._work.points, crew.side_by_side)
+            self._job.elsewhere = crew.side_by_side if self._engine is not None else 0
             try:
-                for done in range(1, len(order) + 1):
+                for _ in order:
                     cell, outcome = self._next(crew)
-                    spent, estimate.side_by_side = self.records[cell].seconds, crew.side_by_side
                     failed += self._kept(outcome, cell, missing[cell])
-                    estimate.done(cell, self.records[cell].seconds - spent)
-                    left = estimate.seconds_left()
-                    progress(Told(f"{cell.net!r} {cell.time}", wanted[cell], estimate.seconds, left), done, len(order))
+                    self._note(cell, missing[cell], outcome, crew)
+                    told = self._job.told(f"{cell.net!r} {cell.time}", wanted[cell])
+                    progress(told, self._job.done, self._job.total)
             except BaseException:
                 crew.stop()
                 if self._store is not None:  # before waiting for networks that train
@@ -134,11 +152,29 @@ class Networks:
         if failed and len(failed) == len(order) and all(one.is_input for one in failed):
             raise InputError(failed[0].sentence)
 
+    def _note(self, cell: Cell, demand: Demand, outcome: Outcome, crew: Crew) -> None:
+        """Tell the job that a cell has ended."""
+        if isinstance(outcome, Failure):
+            self._pool.ended(cell, demand, 0, math.nan, None)
+            return
+        spent = self._spent.pop(cell, None) or Spent(outcome.seconds / max(1, crew.side_by_side))
+        steps = float(np.mean(outcome.step)) if len(outcome.step) else math.nan
+        self._pool.ended(cell, demand, len(outcome.seeds), steps, spent)
+
     def _crew(self, missing: Mapping[Cell, Demand], until: float) -> Crew:
         """What runs these cells, in their order, as long as it is not too late to begin one."""
 
         def run(cell: Cell) -> CellRecord:
-            return self._run(cell, missing[cell]) if time.monotonic() < until else nothing(cell)
+            if time.monotonic() >= until:
+                return nothing(cell)
+            name, began, compiling = (self._pool, cell), time.monotonic(), seconds_compiling()
+            self._job.meter.begin(name)
+            try:
+                return self._run(cell, missing[cell])
+            finally:
+                share = (seconds_compiling() - compiling) / max(1e-9, time.monotonic() - began)
+                took = self._job.meter.end(name)
+                self._spent[cell] = Spent(took, min(1.0, share) * took)
 
         def begin(cell: Cell) -> bool:
             if in_time := time.monotonic() < until:

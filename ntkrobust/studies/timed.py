@@ -18,11 +18,11 @@ from ntkrobust.bounds.claims import Claim
 from ntkrobust.bounds.statistics import MINIMUM_SEEDS
 from ntkrobust.bounds.statistics.sequential import SequentialPlan
 from ntkrobust.bounds.verdicts import LEVEL, Examined, Verdict, decide
-from ntkrobust.studies.costs import Costs
+from ntkrobust.studies.ahead import ENDING, Job
+from ntkrobust.studies.cell_facts import work_of
 from ntkrobust.studies.demands import demands_of
 from ntkrobust.studies.examining import Examination, Part, Prepared
 from ntkrobust.studies.pilot import pilot_networks, settled
-from ntkrobust.studies.progress import work_of
 from ntkrobust.studies.prospects import NO_PILOT, SEEDS, Prospect, prospect_of, run_pilot
 from ntkrobust.studies.reach import is_out_of_reach, may_be_out_of_reach
 from ntkrobust.studies.records import nothing
@@ -40,9 +40,6 @@ ROUND = 0.6
 
 LAST = 0.03
 """Share of all the time below which there is no other round."""
-
-ENDING = 0.25
-"""Seconds for each claim that tests, files and figures take after the last network."""
 
 LARGEST = 10_000
 """Networks per trained cell, at most."""
@@ -118,7 +115,8 @@ def examine_within(
     Raises:
         InputError: as :func:`~ntkrobust.studies.examining.examine`.
     """
-    timed = [_Timed(part, key, clock, progress) for part in parts]
+    job = Job(until=clock.at(1.0))
+    timed = [_Timed(dataclasses.replace(part, job=job), key, clock, progress) for part in parts]
     ending = ENDING * sum(len(part.claims) for part in parts)
     _choose(timed, clock, ending)
     if foretell is not None:
@@ -144,8 +142,7 @@ class _Timed:
 
     def __init__(self, part: Part, key: jax.Array, clock: Clock, progress: Progress) -> None:
         self.prepared = Prepared(part, key)
-        self.costs = Costs(part.data.d, part.points)
-        self._pilot, self._key = pilot_networks(part.data, key, part.points), key
+        self._pilot, self._key = pilot_networks(part.data, key, part.points, part.job), key
         self._progress, self._until, self._minutes = progress, clock.at(1 - LAST), clock.seconds / 60
         self._settled: dict[str, Claim] = {}
         self._level = LEVEL / max(1, len(self.prepared.measured))
@@ -165,7 +162,7 @@ class _Timed:
             [study.claim], known, drawn=self._pilot, seeds=ROOM, progress=self._progress, until=self._until
         )
         study = study_of(claim, known)
-        run_pilot(study, self._pilot, self.costs, ROOM, self._progress, seconds, self._until)
+        run_pilot(study, self._pilot, ROOM, self._progress, seconds, self._until)
         self._settled[name] = claim
         self.prospects[name] = self._with_seconds(study, prospect_of(study, self._pilot.records, known, self._level))
         return self.prospects[name]
@@ -180,8 +177,9 @@ class _Timed:
         self.prepared.begin(self._progress)
 
     def _with_seconds(self, study: Study, prospect: Prospect) -> Prospect:
-        seconds = self.costs.seconds(demands_of([study], {study.claim.id: prospect.seeds or SEEDS}))
-        return dataclasses.replace(prospect, seconds=seconds if math.isfinite(seconds) else None)
+        # Before networks that judge are drawn: all of them.
+        seconds = self.prepared.networks.seconds(demands_of([study], {study.claim.id: prospect.seeds or SEEDS}))
+        return dataclasses.replace(prospect, seconds=seconds)
 
     @property
     def within(self) -> list[Study]:
@@ -190,7 +188,7 @@ class _Timed:
 
     def seconds(self, seeds: Mapping[str, int]) -> float:
         """That are still to be spent until claims have so many networks per trained cell."""
-        return self.costs.seconds(demands_of(self.prepared.measured, seeds), self.prepared.networks)
+        return self.prepared.networks.seconds(demands_of(self.prepared.measured, seeds))
 
     def outlook(self) -> Outlook:
         """What is told before."""
@@ -204,8 +202,7 @@ class _Timed:
 
     def run(self, seeds: Mapping[str, int], progress: Progress, until: float) -> None:
         """Draw networks until claims have so many per trained cell, or until then."""
-        with self.costs.watched(self.prepared.networks):
-            self.prepared.run(seeds, progress, until)
+        self.prepared.run(seeds, progress, until)
         self.seeds = dict(seeds)
 
     def sample(self, study: Study) -> Examined:

@@ -16,7 +16,7 @@ from ntkrobust.checks import MOST_SEEDS, check_positive, or_none, takes, whole
 from ntkrobust.data import Data, load
 from ntkrobust.errors import InputError
 from ntkrobust.runtime.seeds import check_key
-from ntkrobust.studies.costs import Costs
+from ntkrobust.studies.ahead import Job
 from ntkrobust.studies.demands import demands_of
 from ntkrobust.studies.facts import facts_of
 from ntkrobust.studies.formulas import Known
@@ -155,12 +155,13 @@ def power(
     took: list[float | None] = [None] * len(meant)
     if cv is None:
         points = min(points, len(loaded.x_test))
-        known, costs = Known.of(loaded, points), Costs(loaded.d, points)
+        known, job, key = Known.of(loaded, points), Job(), check_key(key)
         studies = [study_of(claim, known) for claim in meant]
         # Other networks than those that will judge.
-        drawn = Networks(loaded, jax.random.fold_in(check_key(key), 2**32 - 2), points, rough=True)
-        spreads = spreads_of(studies, drawn, known, seeds=PILOT, costs=costs, progress=progress or (lambda *_: None))
-        took = [costs.seconds(demands_of([study], {study.claim.id: seeds})) for study in studies]
+        drawn = Networks(loaded, jax.random.fold_in(key, 2**32 - 2), points, rough=True, job=job)
+        spreads = spreads_of(studies, drawn, known, seeds=PILOT, progress=progress or (lambda *_: None))
+        judging = Networks(loaded, key, points, job=job)
+        took = [judging.seconds(demands_of([study], {study.claim.id: seeds})) for study in studies]
     else:
         spreads = [check_positive("cv", cv)] * len(meant)
     return [

@@ -167,8 +167,9 @@ def verify(
             are the same to the bit. Pilots, which choose times and losses, are run here.
         key: a typed key, by default ``jax.random.key(0)``.
         progress: called after each cell with its description, how many are done, and the number of cells. The
-            description is a text with attributes ``networks``, ``seconds`` and ``seconds_left``, which counts by what
-            cells of that size have cost (None while that is unknown). By default a line in a notebook, else nothing.
+            description is a text with attributes ``networks``, ``seconds`` and ``seconds_left``, of the whole job, by
+            what cells of their sizes cost. It is called once before the first cell, too. By default a line in a
+            notebook, else nothing.
         announce: called with the verdicts before anything is written or drawn.
         foretell: called with a list, an :class:`~ntkrobust.studies.timed.Outlook` for each data set, once the pilot
             has told what ``minutes`` are enough for.
@@ -311,8 +312,10 @@ def _part(task: _Task, points: int, stored: CellStore | None, engine: Engine | N
 
 def _settled(part: Part, *, key: jax.Array, seeds: int, progress: Progress) -> list[Claim]:
     """The claims at the values of their readings that a pilot chose."""
-    with stored_pilot(part.data, key, part.points, part.store, seeds) as drawn:
-        return settled(part.claims, part.known, drawn=drawn, seeds=seeds, progress=progress)
+    with stored_pilot(part.data, key, part.points, part.store, seeds, part.job) as drawn:
+        claims = settled(part.claims, part.known, drawn=drawn, seeds=seeds, progress=progress)
+        drawn.expect({})  # what was not tried need not be
+        return claims
 
 
 def _verdicts(
