@@ -174,7 +174,7 @@ def test_a_command_tells_what_it_leaves_out_before_it_begins(
     assert any(line.startswith("own/law") and "supported" in line for line in lines)
     document = json.loads(Path("ntkrobust-results/verdicts.json").read_text())
     assert document["inputs"]["out_of_reach"] == []
-    assert "per trained cell, as 4 min allowed" in Path("ntkrobust-results/report.html").read_text()
+    assert "per trained cell, as 4\u00a0min allowed" in Path("ntkrobust-results/report.html").read_text()
     assert run(["verify", "own.toml", "--minutes", "1", "--seeds", "16"]) == 2
     assert "give no seeds" in capsys.readouterr().err
 

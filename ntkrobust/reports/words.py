@@ -112,13 +112,15 @@ def integer(value: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``48 s``, ``2 min 53 s``, ``3 h 5 min``."""
+    """``48 s``, ``2 min 53 s``, ``3 h 5 min``, in spaces at which no line ends."""
     whole = round(seconds)
     if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        told = f"{whole} s"
+    elif whole < 3600:
+        told = f"{whole // 60} min {whole % 60} s"
+    else:
+        told = f"{whole // 3600} h {whole % 3600 // 60} min"
+    return told.replace(" ", "\u00a0")
 
 
 def headline(effect: Mapping[str, Any] | None) -> str:
