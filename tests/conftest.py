@@ -26,6 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
     folder of its own. (In the process of the tests, hardly any program is needed a second time after it was let go.)
     Bytecode of Python, where it is told to leave none: each process would compile all that it imports again, some six
     seconds.
+    Workers of xdist have a thread of BLAS each: several of theirs on one core would wait for each other in a busy loop,
+    up to half of a file's processor time.
     """
     environment = pytest.MonkeyPatch()
     config.add_cleanup(environment.undo)
@@ -39,7 +41,9 @@ def pytest_configure(config: pytest.Config) -> None:
         environment.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         environment.setenv("PYTHONPYCACHEPREFIX", folder_of("bytecode"))
     # This process and the workers, which begin with another environment, have imported JAX before.
-    if not getattr(config.option, "numprocesses", None):
+    if getattr(config.option, "numprocesses", None):
+        environment.setenv("OPENBLAS_NUM_THREADS", "1")
+    else:
         environment.setenv("JAX_COMPILATION_CACHE_DIR", folder_of("programs"))
         environment.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 

@@ -21,7 +21,6 @@ FAST = frozenset(
         "test_layout",
         "test_limits",
         "test_lower_bounds",
-        "test_measures",
         "test_networks",
         "test_rates",
         "test_regimes",
