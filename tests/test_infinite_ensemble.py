@@ -58,7 +58,8 @@ def test_gradient_covariance_at_initialization_meets_the_reference(name: str) ->
         assert not np.allclose(off, entry["value"], rtol=entry["rtol"], atol=1e-15)
 
 
-def trained_reference(name: str, **change: Any) -> dict[str, np.ndarray]:
+def trained_fields(name: str, **change: Any) -> dict[str, Callable[[], np.ndarray]]:
+    """What the reference holds, each computed when it is asked for: each has programs of its own."""
     given = VALUES[name]["inputs"]
     if name.startswith("trained_std"):
         net = ntr.MLP(3, given["m"], initialization=name.split("_")[2], parameterization="standard")
@@ -71,12 +72,16 @@ def trained_reference(name: str, **change: Any) -> dict[str, np.ndarray]:
         ensemble, time = ntr.InfiniteEnsemble(network(given), X, Y, **change), float(given["t"])
     now = ensemble.at(time)
     return {
-        "grad_mu_sq": now.gradient_mean_sq(X_TEST),
-        "trC": now.gradient_variance(X_TEST),
-        "mean": now.mean(X_TEST)[:, 0],
-        "var": now.variance(X_TEST),
-        "lambda_max": np.array(ensemble.conditioning.largest),
+        "grad_mu_sq": lambda: now.gradient_mean_sq(X_TEST),
+        "trC": lambda: now.gradient_variance(X_TEST),
+        "mean": lambda: now.mean(X_TEST)[:, 0],
+        "var": lambda: now.variance(X_TEST),
+        "lambda_max": lambda: np.array(ensemble.conditioning.largest),
     }
+
+
+def trained_reference(name: str, **change: Any) -> dict[str, np.ndarray]:
+    return {field: value() for field, value in trained_fields(name, **change).items()}
 
 
 TRAINED = [name for name in VALUES if name.startswith("trained")]
@@ -93,8 +98,8 @@ def test_trained_ensembles_meet_the_reference(name: str) -> None:
 @pytest.mark.parametrize("layer", [1, 2, 3])
 def test_a_layer_left_out_misses_the_reference(layer: int) -> None:
     name = "trained_relu_L3_sb0.1_tinf"
-    found, expected = trained_reference(name, frozen=[layer]), VALUES[name]["value"]
-    assert np.abs(found["grad_mu_sq"] / expected["grad_mu_sq"] - 1).max() > 1e-3
+    found, expected = trained_fields(name, frozen=[layer]), VALUES[name]["value"]
+    assert np.abs(found["grad_mu_sq"]() / expected["grad_mu_sq"] - 1).max() > 1e-3
 
 
 @pytest.mark.parametrize("field", ["value", "slope", "value_11", "slope_11", "slope_12"])
@@ -116,12 +121,14 @@ def test_a_wrong_constant_in_the_recursion_misses_the_reference(
     jax.clear_caches()
     try:
         name = f"trained_{activation}_L3_sb0.0_t1.0"
-        found, expected = trained_reference(name), VALUES[name]["value"]
+        found, expected = trained_fields(name), VALUES[name]["value"]
+        # One field that is far off is enough; later ones are not compiled.
+        assert any(
+            np.abs(found[key]() / np.array(expected[key]) - 1).max() > 100 * VALUES[name]["rtol"] for key in expected
+        )
     finally:
         monkeypatch.undo()
         jax.clear_caches()
-    errors = [np.abs(found[key] / np.array(expected[key]) - 1).max() for key in expected]
-    assert max(errors) > 100 * VALUES[name]["rtol"]
 
 
 def same_predictions(net: ntr.MLP, rng: np.random.Generator, time: float) -> tuple[float, float, float]:
