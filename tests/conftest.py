@@ -26,8 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
     folder of its own. (In the process of the tests, hardly any program is needed a second time after it was let go.)
     Bytecode of Python, where it is told to leave none: each process would compile all that it imports again, some six
     seconds.
-    Workers of xdist have a thread of BLAS each: several of theirs on one core would wait for each other in a busy loop,
-    up to half of a file's processor time.
+    Workers of xdist have a thread of BLAS each: threads of several workers on one core wait for each other in a busy
+    loop.
     """
     environment = pytest.MonkeyPatch()
     config.add_cleanup(environment.undo)
