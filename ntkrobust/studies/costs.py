@@ -58,11 +58,11 @@ DOUBT = 4.0
 DOUBT_OF_KIND = 2.0
 """The same, to tell one kind of network and training from all of them."""
 
-DOUBT_OF_STEPS = 500.0
-"""Steps that have to be seen to count as much as those that were expected."""
-
 DOUBT_OF_CELL = 0.5
 """The same, to tell one cell from its kind."""
+
+DOUBT_OF_STEPS = 500.0
+"""Steps that have to be seen to count as much as those that were expected."""
 
 
 class Call(NamedTuple):
