@@ -29,7 +29,7 @@ from ntkrobust.studies.pilot import expected_pilot
 from ntkrobust.studies.records import CellRecord
 from ntkrobust.studies.running import Networks, Progress
 from ntkrobust.studies.store.store import CellStore
-from ntkrobust.studies.study import Formula, Leave, Study, samples_of, study_of, takes_long
+from ntkrobust.studies.study import Leave, Study, formulas_of, leave_none, samples_of, study_of, takes_long
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,19 +185,16 @@ class Prepared:
         part: Part,
         key: jax.Array,
         networks: Networks | None = None,
-        leave: Leave = lambda claim, formula: False,
+        leave: Leave = leave_none,
     ) -> None:
         """Of this part, with networks of this key, or those that there are; some formulas may be left for later."""
         self.part, self.known, self.key = part, part.known, key
-        put_off: set[str] = set()
-
-        def noted(claim: Claim, formula: Formula) -> bool:
-            if is_left := leave(claim, formula):
-                put_off.add(claim.id)
-            return is_left
-
-        self.studies = [study_of(claim, self.known, noted) for claim in part.claims]
-        self.left = sum(len(study.cells) for study in self.studies if study.claim.id in put_off)
+        self.studies = [study_of(claim, self.known, leave) for claim in part.claims]
+        self.left = sum(
+            len(study.cells)
+            for study in self.studies
+            if any(leave(study.claim, formula) for _, formula in formulas_of(study.claim))
+        )
         self.measures = [
             (name, one)
             for study in self.studies

@@ -130,19 +130,18 @@ class Networks:
 
     def _run_all(self, missing: Mapping[Cell, Demand], progress: Progress, until: float) -> None:
         """Run cells side by side and keep what they give."""
-        d = self._work.data.d
-        order = in_turn(missing, d, self._work.points)
+        order = {cell: missing[cell] for cell in in_turn(missing, self._work.data.d, self._work.points)}
+        drawn = self._drawn(order)
         failed: list[Failure] = []
-        wanted = {cell: missing[cell].networks - len(self.records[cell].seeds) for cell in order}
-        self._pool.begin({cell: missing[cell] for cell in order}, self._drawn(order))
-        with self._crew({cell: missing[cell] for cell in order}, until) as crew:
+        self._pool.begin(order, drawn)
+        with self._crew(order, until) as crew:
             self._job.elsewhere = crew.side_by_side if self._engine is not None else 0
             try:
                 for _ in order:
                     cell, outcome = self._next(crew)
                     failed += self._kept(outcome, cell, missing[cell])
                     self._note(cell, missing[cell], outcome, crew)
-                    told = self._job.told(f"{cell.net!r} {cell.time}", wanted[cell])
+                    told = self._job.told(f"{cell.net!r} {cell.time}", missing[cell].networks - drawn[cell])
                     progress(told, self._job.done, self._job.total)
             except BaseException:
                 crew.stop()

@@ -30,6 +30,9 @@ from ntkrobust.studies.formulas import Coordinates, Known, allowed_values, blami
 from ntkrobust.studies.reach import problem_of
 from ntkrobust.studies.records import CellRecord
 
+THEORY = "theory"
+"""What a claim's line that is drawn, and judges nothing, is called."""
+
 Formula = Callable[..., Any]
 Leave = Callable[[Claim, Formula], bool]
 """Whether a formula of a claim is left for later."""
@@ -75,7 +78,19 @@ class Study:
         return self.measures[self.claim.measure_name].side
 
 
-def study_of(claim: Claim, known: Known, leave: Leave = lambda claim, formula: False) -> Study:
+def leave_none(claim: Claim, formula: Formula) -> bool:
+    """All are evaluated at once."""
+    return False
+
+
+def formulas_of(claim: Claim) -> list[tuple[str, Formula]]:
+    """What a claim states of cells, each with what it is called: its formula, its theory line, its quantity."""
+    quantity = claim.measure.formula if isinstance(claim.measure, Quantity) else None
+    stated = (claim.formula_name, claim.formula), (THEORY, claim.theory), ("quantity", quantity)
+    return [(what, formula) for what, formula in stated if formula is not None]
+
+
+def study_of(claim: Claim, known: Known, leave: Leave = leave_none) -> Study:
     """A claim on its grid, checked.
 
     Args:
@@ -126,15 +141,10 @@ def _check_cell(
 ) -> None:
     """Evaluate what the claim states for a cell once, so that a mistake in it shows before any training."""
     at = known.coordinates(claim, cell)
-    quantity = claim.measure.formula if isinstance(claim.measure, Quantity) else None
-    for what, formula, positive in (
-        (claim.formula_name, claim.formula, True),
-        ("theory", claim.theory, False),
-        ("quantity", quantity, True),
-    ):
-        if formula is not None and not leave(claim, formula):
+    for what, formula in formulas_of(claim):
+        if not leave(claim, formula):
             with blaming(f"claim {claim.id}: its {what} at {shown_as(shown)}"):
-                _value(claim, formula, at, positive)
+                _value(claim, formula, at, positive=what != THEORY)
     for one in claim.assumptions:
         if not one.measures:
             with blaming(f"claim {claim.id}: its assumption {one.text!r} at {shown_as(shown)}"):
@@ -159,9 +169,8 @@ def _with_what_is_missing(claim: Claim, cell: Cell, known: Known, leave: Leave) 
     A theory line is drawn where there is one, and judges nothing.
     """
     at = known.coordinates(claim, cell)
-    quantity = claim.measure.formula if isinstance(claim.measure, Quantity) else None
-    for what, formula in ((claim.formula_name, claim.formula), ("quantity", quantity)):
-        if formula is not None and not cell.outside and not leave(claim, formula):
+    for what, formula in formulas_of(claim):
+        if what != THEORY and not cell.outside and not leave(claim, formula):
             try:
                 evaluate_number(formula, at, allowed=allowed_values(claim, formula))
             except NoValueError as error:
