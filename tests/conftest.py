@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -13,6 +14,9 @@ from hypothesis import settings
 from jax.experimental.compilation_cache import compilation_cache
 
 from ntkrobust.runtime.compiling import PROGRAMS
+
+UNOPTIMIZED = "JAX_DISABLE_MOST_OPTIMIZATIONS"
+"""JAX's environment variable, and in small letters its option, for compiling with little optimization."""
 
 # The same examples in every run; others with --hypothesis-profile=default --hypothesis-seed=N.
 settings.register_profile("fixed", derandomize=True)
@@ -28,9 +32,15 @@ def pytest_configure(config: pytest.Config) -> None:
     seconds.
     Workers of xdist have a thread of BLAS each: threads of several workers on one core wait for each other in a busy
     loop.
+    Three quarters of the tests' time is compilation: programs are compiled with little optimization, here and in the
+    processes that tests start, unless ``JAX_DISABLE_MOST_OPTIMIZATIONS`` is set to 0 or the file says
+    ``OPTIMIZED = True``.
     """
     environment = pytest.MonkeyPatch()
     config.add_cleanup(environment.undo)
+    if UNOPTIMIZED not in os.environ:
+        environment.setenv(UNOPTIMIZED, "1")
+        jax.config.update(UNOPTIMIZED.lower(), True)
 
     def folder_of(what: str) -> str:
         folder = tempfile.mkdtemp(prefix=f"ntkrobust-{what}-")
@@ -59,13 +69,19 @@ def _programs_of_one_file(request: pytest.FixtureRequest) -> Iterator[None]:
     """No process keeps the programs of all files: each takes some 70 mappings of memory, and Linux allows 65 530.
 
     Processes of files that say ``COMPILES_ANEW = True`` read no programs: they show how they are compiled, or what
-    memory that takes.
+    memory that takes. Files that say ``OPTIMIZED = True`` are about programs as users have them, or compute for longer
+    than they compile.
     """
+    is_unoptimized = jax.config.read(UNOPTIMIZED.lower())
     with pytest.MonkeyPatch.context() as environment:
         if getattr(request.module, "COMPILES_ANEW", False):
             environment.delenv("JAX_COMPILATION_CACHE_DIR")
+        if getattr(request.module, "OPTIMIZED", False):
+            environment.setenv(UNOPTIMIZED, "0")
+            jax.config.update(UNOPTIMIZED.lower(), False)
         kept = jax.config.jax_compilation_cache_dir
         yield
+    jax.config.update(UNOPTIMIZED.lower(), is_unoptimized)
     if jax.config.jax_compilation_cache_dir != kept:
         # A command that ran in this process has switched the users' cache on.
         jax.config.update("jax_compilation_cache_dir", kept)

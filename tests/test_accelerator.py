@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+OPTIMIZED = True
+
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "accelerator.py"
 
 

@@ -25,6 +25,8 @@ from ntkrobust.networks.parameters import forward, outputs_in_columns
 from ntkrobust.runtime.layout import Plan
 from ntkrobust.runtime.seeds import attack_keys, seed_keys, typed_keys
 
+OPTIMIZED = True
+
 N, D, OUT = 10, 3, 2
 RNG = np.random.default_rng(20261126)
 X = RNG.normal(size=(N, D)).astype(np.float32)

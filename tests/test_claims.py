@@ -20,6 +20,8 @@ from ntkrobust.bounds.papers.catalogue import catalogue, default_claims, select
 from ntkrobust.cli import run
 from ntkrobust.networks.mlp import MLP
 
+OPTIMIZED = True
+
 GRID = {"initialization": ("he",), "depth": (2, 3), "width": (8,)}
 DOCS = (Path(__file__).parents[1] / "docs" / "claims.md").read_text(encoding="utf-8")
 

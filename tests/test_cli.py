@@ -13,6 +13,8 @@ from ntkrobust.bounds.formulas.exact_law import exact_law
 from ntkrobust.cli import run
 from ntkrobust.networks.mlp import MLP
 
+OPTIMIZED = True
+
 CLAIMS = """
 import ntkrobust as ntr
 

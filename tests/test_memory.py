@@ -14,6 +14,7 @@ from ntkrobust.networks.plans import choose_plan
 from ntkrobust.runtime.layout import Plan
 
 COMPILES_ANEW = True
+OPTIMIZED = True
 
 X = np.linspace(-1, 1, 12).reshape(4, 3)
 Y = np.sin(X[:, :1])

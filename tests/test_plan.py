@@ -31,6 +31,7 @@ from ntkrobust.runtime.machine import cores
 from ntkrobust.runtime.seeds import RawKeys
 
 COMPILES_ANEW = True
+OPTIMIZED = True
 
 X = np.linspace(-1.2, 1.4, 24).reshape(8, 3)
 Y = np.sin(3 * X[:, :2])

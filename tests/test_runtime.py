@@ -28,6 +28,7 @@ from ntkrobust.runtime.seeds import RawKeys, seed_keys, typed_keys
 from ntkrobust.workflows.doctor import _normals
 
 COMPILES_ANEW = True
+OPTIMIZED = True
 
 on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu" or jax.local_device_count() > 1, reason="no streams there")
 

@@ -19,6 +19,8 @@ from ntkrobust.bounds.papers.sizes import PRESETS
 from ntkrobust.errors import InputError
 from ntkrobust.reports.stored import Stored, read_folder
 
+OPTIMIZED = True
+
 DOCS = Path(__file__).parents[1] / "docs"
 VERIFY = re.compile(r"ntkrobust verify ([^`\n]*)")
 IMAGE = re.compile(r"!\[[^\]]+\]\(([^)]+)\)")

@@ -16,6 +16,8 @@ from ntkrobust.bounds.formulas.exact_law import exact_law
 from ntkrobust.bounds.papers.catalogue import catalogue, select
 from ntkrobust.networks.mlp import MLP
 
+OPTIMIZED = True
+
 GRID = {"initialization": ("he", "lecun"), "depth": (2, 4), "width": (32,)}
 
 

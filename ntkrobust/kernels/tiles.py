@@ -56,7 +56,7 @@ def kernel_matrices(
     turns = itertools.cycle(devices)
 
     def compute(a: Array, b: Array, diagonal: bool) -> PairKernels:
-        return _tile(phi, terms, *jax.device_put((layers, a, b, np.bool_(diagonal)), next(turns)))
+        return _tile(phi, terms, *jax.device_put((layers, a, b), next(turns)))
 
     k, theta = assemble(compute, x1, x2, tile, IN_FLIGHT * len(devices))
     for name, matrix in (("NNGP", k), ("NTK", theta)):
@@ -138,14 +138,13 @@ def _padded(x: Array, rows: int) -> Array:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _tile(
-    phi: Activation, terms: int, layers: Layers[Any], x1: jax.Array, x2: jax.Array, diagonal: jax.Array
-) -> PairKernels:
+def _tile(phi: Activation, terms: int, layers: Layers[Any], x1: jax.Array, x2: jax.Array) -> PairKernels:
     p, q, r = inner_products(x1, x2)
-    if r.shape[0] == r.shape[1]:
-        # On the diagonal of the whole matrix both points are one: r must be p to the last bit.
-        r = jnp.where(diagonal & jnp.eye(len(r), dtype=bool), p, r)
-    return pair_kernels(phi, terms, layers, x1.shape[1], p, q, r)
+    # Of a point with itself, its copies and their opposites, r must be ±p to the last bit, in whatever order the two
+    # sums of d terms were taken: depth multiplies what is between them.
+    d = x1.shape[1]
+    is_one = (p == q) & (p - jnp.abs(r) <= d * jnp.finfo(p.dtype).eps * p)
+    return pair_kernels(phi, terms, layers, d, p, q, jnp.where(is_one, jnp.sign(r) * p, r))
 
 
 def inner_products(x1: jax.Array, x2: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
