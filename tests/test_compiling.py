@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from jax.stages import Compiled
 
+from ntkrobust.runtime import machine, programs
 from ntkrobust.runtime.compiling import PROGRAMS
 from ntkrobust.runtime.core_clients import StreamProgram
 from ntkrobust.runtime.executor import run_over_seeds
 from ntkrobust.runtime.layout import Plan
-from ntkrobust.runtime.programs import KEPT_EXECUTABLES, Programs
+from ntkrobust.runtime.programs import Programs
 
 
 def test_the_programs_used_last_are_kept() -> None:
@@ -94,26 +95,55 @@ def test_what_does_not_compile_can_be_tried_again() -> None:
     assert programs.find("one", lambda: lambda: 1)() == 1
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="mappings are listed on Linux only")
+on_linux = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="mappings are listed on Linux only")
+
+
+def held() -> int:
+    return len(Path("/proc/self/maps").read_text(encoding="ascii").splitlines())
+
+
+def compile_one(size: int) -> None:
+    run_over_seeds(of_size, Plan(1, 1), np.zeros(size, np.float32), {"x": np.ones((1, size), np.float32)})
+
+
+@on_linux
+def test_mappings_are_counted() -> None:
+    found, allowed = machine.mappings()
+    assert abs(found - held()) <= 5
+    assert allowed == int(Path("/proc/sys/vm/max_map_count").read_text(encoding="ascii"))
+
+
+@on_linux
 def test_programs_let_go_give_their_mappings_back() -> None:
-    def mappings() -> int:
-        return len(Path("/proc/self/maps").read_text(encoding="ascii").splitlines())
-
-    def one(size: int) -> None:
-        run_over_seeds(of_size, Plan(1, 1), np.zeros(size, np.float32), {"x": np.ones((1, size), np.float32)})
-
-    one(2)
-    before, kept = mappings(), len(PROGRAMS)
+    compile_one(2)
+    before, kept = held(), len(PROGRAMS)
     for size in range(3, 23):
-        one(size)
-    held = mappings() - before
+        compile_one(size)
+    taken = held() - before
     assert len(PROGRAMS) == kept + 20
-    assert held >= 20
-    # All that may be kept at once stay far below what a process may have.
-    assert KEPT_EXECUTABLES * held / 20 < 65530 / 2
+    assert taken >= 20
     PROGRAMS.clear()
     jax.clear_caches()
-    assert mappings() - before < held / 2
+    assert held() - before < taken / 2
+
+
+@on_linux
+@pytest.mark.parametrize("is_known", [True, False])
+def test_programs_take_half_of_the_mappings_at_most(is_known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    PROGRAMS.clear()
+    compile_one(2)
+    before, most = held(), 0
+    compile_one(3)
+    each = held() - before
+    # Room for a dozen programs, of the half that is for them: what is beside them counts, too.
+    allowed = 2 * (before + 12 * each)
+    monkeypatch.setattr(programs, "mappings", lambda: (held(), allowed) if is_known else (0, 0))
+    for size in range(4, 34):
+        compile_one(size)
+        most = max(most, held())
+    jax.clear_caches()
+    assert (most < allowed / 2 + 4 * each) is is_known
+    assert (len(PROGRAMS) < 20) is is_known
 
 
 def of_size(shared: jax.Array, one: dict) -> jax.Array:

@@ -106,6 +106,16 @@ def gibibytes(number: float) -> str:
     return f"{number / 2**30:.1f} GiB" if math.isfinite(number) and number < 2**50 else "more than 1000 TiB"
 
 
+def mappings() -> tuple[int, int]:
+    """Mappings of memory that this process has, and how many it may have; 0 and 0 where the system doesn't say."""
+    try:
+        with open("/proc/self/maps", "rb") as file:
+            held = sum(1 for _ in file)
+        return held, _limit(Path("/proc/sys/vm/max_map_count"))
+    except OSError:
+        return 0, 0
+
+
 def cores() -> int:
     """Processors that this process may run on."""
     try:

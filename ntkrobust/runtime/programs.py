@@ -12,9 +12,14 @@ from typing import Any
 
 from jax.stages import Compiled
 
+from ntkrobust.runtime.machine import mappings
+
 KEPT_EXECUTABLES = 384
-"""Executables kept at most; a program has one on each stream that it has run on. Each lies in some 70 mappings of
-memory, and Linux allows a process 65 530: with a thousand it would die in the compiler."""
+"""Executables kept at most; a program has one on each stream that it has run on."""
+
+KEPT_MAPPINGS = 0.5
+"""Share of the mappings of memory that a process may have beyond which only half of the executables are kept. Each lies
+in some 20 to 300, and Linux allows 65 530: with more the process dies in the compiler."""
 
 
 _COMPILING = threading.local()
@@ -79,17 +84,23 @@ class Programs:
 
     def _let_go(self) -> None:
         """Of what was not used for longest: first copies on other streams, then whole programs."""
+        most = self._may_stay()
         old = list(self._programs.items())[:-1]
         for _, found in old:
-            if self._executables() <= self._most:
+            if self._executables() <= most:
                 return
             program = _done(found)
             if isinstance(program, Copied):
                 program.let_go()
         for signature, _ in old:
-            if self._executables() <= self._most:
+            if self._executables() <= most:
                 return
             del self._programs[signature]
+
+    def _may_stay(self) -> int:
+        """How many executables."""
+        held, allowed = mappings()
+        return min(self._most, self._executables() // 2) if held > KEPT_MAPPINGS * allowed else self._most
 
     def _executables(self) -> int:
         programs = map(_done, self._programs.values())
