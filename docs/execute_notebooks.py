@@ -7,6 +7,7 @@ the machine is kept: no times, no names of kernels' processes, and ids of cells 
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,20 @@ def executed(path: Path) -> Any:
     return notebook
 
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
+"""What a page that is not a running notebook can't show."""
+
+_PROGRESS = re.compile(r"\d+ of \d+ cells, ")
+
+
+def is_passing(output: Any) -> bool:
+    """Whether an output is of the moment: a warning, a widget, or how far a run was."""
+    if output.output_type == "stream":
+        return bool(output.name == "stderr")
+    data = output.get("data", {})
+    return WIDGET in data or bool(_PROGRESS.match(data.get("text/plain", "")))
+
+
 def kept(notebook: Any) -> Any:
     """A notebook without what differs from run to run or from machine to machine."""
     notebook.metadata = {
@@ -39,7 +54,7 @@ def kept(notebook: Any) -> Any:
             continue
         count += 1
         cell.execution_count = count
-        cell.outputs = [one for one in cell.outputs if one.output_type != "stream" or one.name != "stderr"]
+        cell.outputs = [one for one in cell.outputs if not is_passing(one)]
         for output in cell.outputs:
             if "execution_count" in output:
                 output.execution_count = count

@@ -1,6 +1,8 @@
 """What a notebook and a prompt show of objects: a few facts, right ones, and never their arrays."""
 
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,6 +13,7 @@ from ntkrobust.values import Value, briefly
 
 DATA = ntr.data.gaussian(n_train=40, n_test=6, d=5)
 NET = ntr.MLP(2, 30)
+PNG = b"\x89PNG"
 
 
 class Cells(HTMLParser):
@@ -117,3 +120,20 @@ def test_long_values_are_cut():
     assert briefly(np.zeros((3, 4))) == "float64 (3, 4)"
     assert len(briefly("x" * 1000)) == 160
     assert briefly(1 / 3) == "0.333333"
+
+
+def test_figures_are_shown_in_a_notebook_that_has_not_imported_pyplot() -> None:
+    """By IPython's own formatter, in a process in which pyplot has not told it how."""
+    program = """
+import sys
+import ntkrobust as ntr
+from IPython.core.interactiveshell import InteractiveShell
+from matplotlib.figure import Figure
+formatter = InteractiveShell().display_formatter
+run = ntr.train(ntr.MLP(2, 4), ntr.data.gaussian(n_train=8, n_test=4, d=3), seeds=2, steps=1)
+shown = formatter.format(ntr.plots.time_course(ntr.measure(run, run.x_train[:2], ["output_rms"]), against="step"))[0]
+assert "matplotlib.pyplot" not in sys.modules
+print(shown["image/png"][:4], "image/png" in formatter.format(Figure())[0])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout.strip() == f"{PNG} False", done.stderr

@@ -9,7 +9,9 @@ import nbformat
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
-SLOW = ("first_order_in_width", "trained_gradients", "wider_networks")
+SLOW = (
+    "certificates", "first_order_in_width", "own_network", "own_theorem", "trained_gradients", "wider_networks",
+)  # fmt: skip
 """Those that take longest."""
 
 

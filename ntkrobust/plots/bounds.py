@@ -15,6 +15,7 @@ from ntkrobust.errors import InputError
 from ntkrobust.reports import axes as scales
 from ntkrobust.reports import words
 from ntkrobust.reports.palette import LIGHT, SERIES
+from ntkrobust.reports.picture import Picture
 from ntkrobust.reports.styles import plotting
 
 _ROW = 0.26
@@ -41,7 +42,7 @@ def tightness(data: Verdict | Sequence[Verdict] | Mapping[str, Any]) -> Figure:
     every = np.concatenate(list(rows.values()))
     low, high = scales.padded([1.0, *every], log=True)
     with plotting() as style:
-        figure = Figure(figsize=(style.width, 0.7 + _ROW * max(len(rows), 3)), layout="constrained")
+        figure = Picture(figsize=(style.width, 0.7 + _ROW * max(len(rows), 3)), layout="constrained")
         axes = figure.add_subplot()
         scales.scale(axes, "x", min(low, 0.8), max(high, 1.25), log=True)
         axes.set_ylim(len(rows) - 0.4, -0.6)

@@ -19,6 +19,7 @@ from ntkrobust.reports import axes as scales
 from ntkrobust.reports import words
 from ntkrobust.reports.marks import draw_legend
 from ntkrobust.reports.palette import LIGHT
+from ntkrobust.reports.picture import Picture
 from ntkrobust.reports.styles import plotting
 
 _THEORY: dict[str, Any] = {"color": LIGHT["ink"], "ls": (0, (4, 2)), "lw": 1.2, "zorder": 4}
@@ -192,7 +193,7 @@ def _drawn(
 ) -> Figure:
     """Curves with their bands, in the style that is active; shaded down to those ``below``, one for each."""
     with plotting() as style:
-        figure = Figure(figsize=(style.width, style.height), layout="constrained")
+        figure = Picture(figsize=(style.width, style.height), layout="constrained")
         axes = figure.add_subplot()
         handles: list[Line2D] = []
         for index, (one, look) in enumerate(zip(found, looks([one.name for one in found]), strict=True)):

@@ -16,6 +16,7 @@ from ntkrobust.reports import axes as scales
 from ntkrobust.reports import words
 from ntkrobust.reports.marks import draw_legend
 from ntkrobust.reports.palette import LIGHT, SERIES
+from ntkrobust.reports.picture import Picture
 from ntkrobust.reports.styles import plotting
 
 _FAR = 20.0
@@ -58,7 +59,7 @@ def heat_map(
     log = low > 0 and high > _FAR * low
     norm = LogNorm(low, high) if log else Normalize(low, high if high > low else low + 1.0)
     with plotting() as style:
-        figure = Figure(figsize=(style.width, style.height), layout="constrained")
+        figure = Picture(figsize=(style.width, style.height), layout="constrained")
         axes = figure.add_subplot()
         image = axes.imshow(np.ma.masked_invalid(table), norm=norm, cmap="cividis", aspect="auto", origin="lower")
         scales.set_ticks(axes, "x", range(len(across)), [words.axis_value(value) for value in across])
@@ -148,7 +149,7 @@ def phase_diagram(
         (0, "o", LIGHT["muted"], "none", f"within {decided:g} standard errors"),
     )
     with plotting() as style:
-        figure = Figure(figsize=(style.width, style.height), layout="constrained")
+        figure = Picture(figsize=(style.width, style.height), layout="constrained")
         axes = figure.add_subplot()
         for sign, marker, edge, face, name in sides:
             here = signs == sign

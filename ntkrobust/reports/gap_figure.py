@@ -16,6 +16,7 @@ from ntkrobust.reports import axes as scales
 from ntkrobust.reports import words
 from ntkrobust.reports.marks import draw_legend
 from ntkrobust.reports.palette import LIGHT, SERIES
+from ntkrobust.reports.picture import Picture
 from ntkrobust.reports.styles import OWN, Style
 
 _COLUMNS = 2
@@ -46,7 +47,7 @@ def draw_gaps(document: Mapping[str, Any], style: Style = OWN) -> Figure:
     rows = math.ceil(len(times) / columns)
     spacing = ConstrainedLayoutEngine(hspace=0.08, wspace=0.06)
     size = (8.4, 0.5 + 3.0 * rows) if is_own else (style.width, 0.4 + rows * max(2.1, 0.7 * style.width / columns))
-    figure = Figure(figsize=size, layout=spacing)
+    figure = Picture(figsize=size, layout=spacing)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, one in zip(panels, times, strict=False):
         _draw_panel(axes, one, document["inputs"]["widths"], slopes, style)

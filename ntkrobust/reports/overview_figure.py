@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from ntkrobust.reports import axes as scales
 from ntkrobust.reports import words
 from ntkrobust.reports.palette import LIGHT, SYMBOLS, label_colour
+from ntkrobust.reports.picture import Picture
 
 _FARTHEST = 1e3
 """Effects beyond this factor are drawn at the edge, as arrows: one of them must not squeeze the others together."""
@@ -24,7 +25,7 @@ def draw_overview(document: Mapping[str, Any]) -> Figure:
     verdicts = document["values"]["verdicts"]
     papers = words.by_paper(verdicts)
     rows = len(verdicts) + len(papers)
-    figure = Figure(figsize=(8.0, 0.75 + _ROW * rows), layout="constrained")
+    figure = Picture(figsize=(8.0, 0.75 + _ROW * rows), layout="constrained")
     axes = figure.add_subplot()
     low, high = _limits(verdicts)
     scales.scale(axes, "x", low, high, log=True)

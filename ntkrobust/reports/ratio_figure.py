@@ -18,6 +18,7 @@ from ntkrobust.reports import axes as scales
 from ntkrobust.reports import marks, words
 from ntkrobust.reports.facets import Cell, Facet, facets, interval_of, main_axis, panel_axis, values_of
 from ntkrobust.reports.palette import LIGHT
+from ntkrobust.reports.picture import Picture
 
 _PANELS_PER_ROW = 4
 _LINEAR_UP_TO = 3.0
@@ -39,7 +40,7 @@ def draw_ratios(verdict: Mapping[str, Any], quantity: str) -> Figure:
         panels.setdefault(None if by_panel is None else cell["coordinates"][by_panel], []).append(cell)
     rows = math.ceil(len(panels) / _PANELS_PER_ROW)
     columns = min(len(panels), _PANELS_PER_ROW)
-    figure = Figure(figsize=(6.2, 1.25 + 2.1 * rows), layout="constrained")
+    figure = Picture(figsize=(6.2, 1.25 + 2.1 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     low, high, log = _limits(verdict)
     groups: list[Facet] = []

@@ -22,6 +22,7 @@ from ntkrobust.reports import axes as scales
 from ntkrobust.reports import marks, words
 from ntkrobust.reports.facets import Cell, Facet, facets, interval_of, values_of
 from ntkrobust.reports.palette import LIGHT
+from ntkrobust.reports.picture import Picture
 from ntkrobust.reports.slopes import Slope, fit
 
 DOTS = 60
@@ -91,7 +92,7 @@ def draw_trend(verdict: Mapping[str, Any], measured: xr.Dataset, quantity: str) 
     networks = [_networks(cell, verdict["measure"]["name"], measured) for group in groups for cell in group.cells]
     low, high, log = _limits(cells, networks)
 
-    figure = Figure(figsize=(6.2, 3.75), layout="constrained")
+    figure = Picture(figsize=(6.2, 3.75), layout="constrained")
     axes = figure.add_subplot()
     scales.scale(axes, "y", low, high, log=log)
     axes.set_ylabel(quantity, parse_math=True)

@@ -27,7 +27,8 @@ class Told(str):
 
 def in_words(text: str, done: int, total: int, seconds: float) -> str:
     """What a progress callback is given, as a line: ``3 of 8 cells, 62 s, about 19 s left, MLP(…) initialization``."""
-    return ", ".join(filter(None, (f"{done} of {total} cells", duration(seconds), time_left(text), printable(text))))
+    left = time_left(text) if done < total else ""
+    return ", ".join(filter(None, (f"{done} of {total} cells", duration(seconds), left, printable(text))))
 
 
 def time_left(text: str) -> str:
