@@ -28,9 +28,9 @@ data = (x[:300], labels[:300], x[300:], labels[300:])
 # %% [markdown]
 # ## 1. The bound
 #
-# Say a proof gives E max ‖J(x)‖ ≤ 3 for two layers of ReLU with He weights before training, at any width, with the
-# largest of the Jacobians of all test points. The measure is a function as well: it asks for what it needs by the names
-# of its arguments.
+# Say a proof gives E max ‖J(x)‖ ≤ 3 for ReLU networks with He weights before training, at any width and a moderate
+# depth, with the largest of the Jacobians of all test points. The measure is a function as well: it asks for what it
+# needs by the names of its arguments.
 
 
 # %%
@@ -46,7 +46,7 @@ def largest_gradient(jacobian):
     draws=16,
 )
 def bound(depth, width):
-    r"On average over He networks $\max_x \|J(x)\|_F \leq 4$ before training"
+    r"On average over He networks $\max_x \|J(x)\|_F \leq 3$ before training"
     return 3.0
 
 
