@@ -57,7 +57,8 @@ def check_integer(name: str, value: object, minimum: int, because: str = "", *, 
     """
     if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < minimum:
         reason = f" ({because})" if because else ""
-        raise InputError(f"{name} must be an integer of at least {minimum}{reason}, got {shown(value)}")
+        least = f" of at least {minimum}" if minimum > -LARGEST else ""
+        raise InputError(f"{name} must be an integer{least}{reason}, got {shown(value)}")
     if int(value) > maximum:
         raise InputError(f"{name} must be an integer of at most {maximum}, got {shown(value)}")
     return int(value)

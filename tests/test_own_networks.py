@@ -201,6 +201,7 @@ def test_networks_trained_elsewhere(run, ours):
         ({"w": 1.0}, "structure"),
         ({**run.parameters, "v": run.parameters["v"][:2]}, "shape"),
         ([each[0], {"w": 1.0}], "network 1 must have the structure"),
+        ([each[0], {**each[0], "v": each[0]["v"].T}], "network 1 must have the shapes"),
     ):
         with pytest.raises(ntr.InputError, match=sentence):
             ntr.Run.from_parameters(NET, parameters, x_train=X, y_train=Y)

@@ -372,6 +372,10 @@ def _ensemble(net: Network, parameters: Any, d_in: int) -> tuple[Any, int]:
                 raise InputError(
                     f"parameters of network {index} must have the structure {structure}, got {jax.tree.structure(one)}"
                 )
+        shapes = [[np.shape(leaf) for leaf in jax.tree.leaves(one)] for one in parameters]
+        for index, each in enumerate(shapes):
+            if each != shapes[0]:
+                raise InputError(f"parameters of network {index} must have the shapes {shapes[0]}, got {each}")
         parameters = jax.tree.map(lambda *leaves: np.stack(leaves), *parameters)
     if jax.tree.structure(parameters) != structure:
         raise InputError(f"parameters must have the structure {structure}, got {jax.tree.structure(parameters)}")
