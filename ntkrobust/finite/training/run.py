@@ -368,10 +368,8 @@ def _ensemble(net: Network, parameters: Any, d_in: int) -> tuple[Any, int]:
     parameters = [net.bare(one) for one in parameters] if isinstance(parameters, list) else net.bare(parameters)
     if isinstance(parameters, list) and parameters and jax.tree.structure(parameters) != structure:
         for index, one in enumerate(parameters):
-            if jax.tree.structure(one) != structure:
-                raise InputError(
-                    f"parameters of network {index} must have the structure {structure}, got {jax.tree.structure(one)}"
-                )
+            if (found := jax.tree.structure(one)) != structure:
+                raise InputError(f"parameters of network {index} must have the structure {structure}, got {found}")
         shapes = [[np.shape(leaf) for leaf in jax.tree.leaves(one)] for one in parameters]
         for index, each in enumerate(shapes):
             if each != shapes[0]:
