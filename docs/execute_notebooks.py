@@ -17,6 +17,10 @@ import nbformat
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 LIMIT_S = 1800
+WIDGET = "application/vnd.jupyter.widget-view+json"
+"""What a page that is not a running notebook can't show."""
+
+_PROGRESS = re.compile(r"\d+ of \d+ cells, ")
 
 
 def executed(path: Path) -> Any:
@@ -24,12 +28,6 @@ def executed(path: Path) -> Any:
     notebook = jupytext.read(path)
     nbclient.NotebookClient(notebook, timeout=LIMIT_S, kernel_name="python3").execute()
     return notebook
-
-
-WIDGET = "application/vnd.jupyter.widget-view+json"
-"""What a page that is not a running notebook can't show."""
-
-_PROGRESS = re.compile(r"\d+ of \d+ cells, ")
 
 
 def is_passing(output: Any) -> bool:

@@ -63,12 +63,12 @@ ntr.plots.accuracy_against_radius(attacked, certified=certified)
 # %%
 tiny = ntr.train(ntr.MLP(depth=2, width=6), data, **HOW)
 few = (data.x_test[:20], data.y_test[:20])
-sides = {
+margins = {
     "certified": ntr.certify(tiny, *few, epsilon=0.03).margin,
     "exact": ntr.certify(tiny, *few, epsilon=0.03, method="exact").margin,
     "attacked": ntr.attack(tiny, *few, epsilon=0.03, methods="pgd").margin,
 }
-values = {name: np.squeeze(one.to_numpy()).ravel() for name, one in sides.items()}
+values = {name: np.squeeze(one.to_numpy()).ravel() for name, one in margins.items()}
 order = np.argsort(values["exact"])
 for name, marker in (("attacked", "v"), ("exact", "_"), ("certified", "^")):
     plt.plot(values[name][order], marker, markersize=4, label=name)

@@ -78,7 +78,7 @@ for depth in (2, 4, 8):
 # ## 2. It is a distribution
 #
 # Thin networks are often flat: all gates of a layer are closed, and the Jacobian is zero. Deep ones are skewed, so that
-# the mean is made by few networks. Both can be read off the law, and seen in networks that `measure` draws.
+# the mean is made by few networks. Both can be read off the law, and seen in networks that are drawn.
 
 # %%
 x = ntr.data.load("digits").x_test[:1]

@@ -55,8 +55,7 @@ net.count_parameters(data.d)
 # %%
 how = {"steps": 200, "optimizer": "adam", "learning_rate": 0.01, "seeds": 8}
 run = ntr.train(net, data, **how, record_steps=[0, 20, 50, 100, 200])
-names = ["jacobian_frobenius", "natural_accuracy", "kernel_change"]
-course = ntr.measure(run, data, names)
+course = ntr.measure(run, data, ["kernel_change"])
 ntr.plots.time_course(course, "kernel_change", against="step")
 
 # %%
@@ -65,7 +64,7 @@ attacked = ntr.attack(run, data, epsilon=RADII, methods=("pgd", "square"))
 ntr.plots.accuracy_against_radius(attacked)
 
 # %% [markdown]
-# `strength` of the attack is checked by its own results: whether gradients are masked, and whether Square, which uses
+# The strength of the attack is checked by its own results: whether gradients are masked, and whether Square, which uses
 # none, finds more than PGD.
 
 # %%

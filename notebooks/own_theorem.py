@@ -56,7 +56,9 @@ def bound(depth, width):
 # `power` trains nothing. It says how many networks a verdict takes if the truth is 20 percent away from the bound.
 
 # %%
-ntr.power(bound, data=data, effect=1.2)
+(foresight,) = ntr.power(bound, data=data, effect=1.2)
+print(f"{foresight.seeds_needed} seeds, of {bound.draws} networks each, show a truth 20 percent below the bound")
+foresight
 
 # %% [markdown]
 # ## 3. The verdict

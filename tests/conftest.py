@@ -66,7 +66,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def _programs_of_one_file(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No process keeps the programs of all files: each takes some 70 mappings of memory, and Linux allows 65 530.
+    """No process keeps the programs of all files: each takes up to 260 mappings of memory, and Linux allows 65 530.
 
     Processes of files that say ``COMPILES_ANEW = True`` read no programs: they show how they are compiled, or what
     memory that takes. Files that say ``OPTIMIZED = True`` are about programs as users have them, or compute for longer

@@ -76,7 +76,7 @@ class KernelFunction(Value):
 
     def matrices(self, x1: Array, x2: Array | None = None) -> tuple[Array, Array]:
         """K and Θ (n1, n2); of ``x1`` with itself, exactly symmetric, if ``x2`` is None."""
-        return assemble(lambda a, b, diagonal: self._block(a, b), x1, x2, self._side)
+        return assemble(self._block, x1, x2, self._side)
 
     def asymmetry(self, x: Array) -> float:
         """How far K and Θ of the first block of points are from symmetric, relative to their largest entries."""

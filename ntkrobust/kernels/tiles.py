@@ -55,7 +55,7 @@ def kernel_matrices(
     devices = list(devices or jax.local_devices())
     turns = itertools.cycle(devices)
 
-    def compute(a: Array, b: Array, diagonal: bool) -> PairKernels:
+    def compute(a: Array, b: Array) -> PairKernels:
         return _tile(phi, terms, *jax.device_put((layers, a, b), next(turns)))
 
     k, theta = assemble(compute, x1, x2, tile, IN_FLIGHT * len(devices))
@@ -66,7 +66,7 @@ def kernel_matrices(
 
 
 def assemble(
-    compute: Callable[[Array, Array, bool], Iterable[jax.Array]],
+    compute: Callable[[Array, Array], Iterable[jax.Array]],
     x1: Array,
     x2: Array | None,
     tile: int,
@@ -75,8 +75,8 @@ def assemble(
     """K and Θ (n1, n2) in float64 out of tiles; of ``x1`` with itself, exactly symmetric, if ``x2`` is None.
 
     Args:
-        compute: K and Θ (a, b) from blocks of a and b points, and from whether the tile lies on the diagonal of a
-            symmetric matrix. Short blocks are padded, so that all tiles have one shape.
+        compute: K and Θ (a, b) from blocks of a and b points. Short blocks are padded, so that all tiles have one
+            shape.
         x1: points along the first axis.
         x2: the same.
         tile: largest number of rows and columns of a tile.
@@ -98,7 +98,7 @@ def assemble(
         for at, to in itertools.product(rows, columns):
             if symmetric and to.start < at.start:
                 continue
-            found = compute(_padded(x1[at], height), _padded(other[to], width), symmetric and at == to)
+            found = compute(_padded(x1[at], height), _padded(other[to], width))
             waiting.append((at, to, found))
             if len(waiting) >= in_flight:
                 collect()

@@ -18,8 +18,8 @@ KEPT_EXECUTABLES = 384
 """Executables kept at most; a program has one on each stream that it has run on."""
 
 KEPT_MAPPINGS = 0.5
-"""Share of the mappings of memory that a process may have beyond which only half of the executables are kept. Each lies
-in some 20 to 300, and Linux allows 65 530: with more the process dies in the compiler."""
+"""Share of the mappings of memory that a process may have beyond which only half of the executables are kept. One of an
+attack on convolutional networks lies in 260, and Linux allows 65 530: with more the process dies in the compiler."""
 
 
 _COMPILING = threading.local()

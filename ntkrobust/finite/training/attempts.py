@@ -84,6 +84,18 @@ class TrainingTask:
     def _record(self, state: dict[str, Any]) -> dict[str, Any]:
         return {name: state[name] for name in ("parameters", "step", "loss", *(["clock"] if self.is_flow else []))}
 
+    def _ends(self, rate: np.ndarray, times: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Of each record, the step and the time (seed,) at which networks are there at the latest."""
+        records = self.schedule.records
+        budget, never = (np.full(len(rate), end) for end in (self.steps, np.inf))
+        if times.size and self.is_flow:
+            return [budget] * records, list(times.T)
+        if times.size:
+            # The step nearest to each time; if the budget is too small, the run stops short.
+            return [np.rint(time / rate) for time in times.T], [never] * records
+        stops = [np.full(len(rate), step) for step in self.schedule.steps] or [budget] * records
+        return stops, [never] * records
+
     def follow(
         self,
         course: dict[str, Any],
@@ -106,24 +118,13 @@ class TrainingTask:
         Returns:
             rate, step, loss, clock (gradient flow), snapshots and diverged, as arrays over seeds (and records).
         """
-        n_seeds = len(rate)
         # Networks without a rate take no step.
         hopeless = np.isnan(rate) & (self.optimizer.rates is None)
         if times.size:
             hopeless |= np.isnan(times).any(axis=1)
             times = np.where(hopeless[:, None], 0.0, times)
         rate = np.where(hopeless, 1.0, rate)
-        untils = [np.full(n_seeds, np.inf)] * self.schedule.records
-        if times.size and self.is_flow:
-            untils = list(times.T)
-            stops = [np.full(n_seeds, self.steps)] * self.schedule.records
-        elif times.size:
-            # The step nearest to each time; if the budget is too small, the run stops short.
-            stops = [np.rint(time / rate) for time in times.T]
-        elif self.schedule.steps:
-            stops = [np.full(n_seeds, step) for step in self.schedule.steps]
-        else:
-            stops = [np.full(n_seeds, self.steps)] * self.schedule.records
+        stops, untils = self._ends(rate, times)
         levels = [level * self.zero_loss for level in self.schedule.losses] or [-np.inf] * len(stops)
 
         fixed: dict[str, Any] = {} if self.is_flow else {"rate": np.float32(rate)}
